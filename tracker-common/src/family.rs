@@ -1,0 +1,56 @@
+//! IPv4 and IPv6, as types: every operation on a swarm is written once, over [`Family`].
+//!
+//! Swarms of the two families are separate (BEP 7); a peer appears in the one it announced from.
+
+/// An address family.
+pub trait Family: Copy + Default + 'static {
+    /// An address in network byte order.
+    type Addr: Copy + PartialEq + AsRef<[u8]> + 'static;
+
+    /// Bytes of one peer in a compact list (BEP 23, BEP 7).
+    const PEER_BYTES: usize;
+    /// Bytes of address kept beside each peer word; 0 when the word itself holds the address.
+    const SIDE_BYTES: usize;
+    /// Peers that a torrent's line holds without a block.
+    const INLINE_PEERS: u32;
+    /// `true` for IPv6.
+    const IS_V6: bool;
+
+    /// The address as two words, for hashing; the same on every host of one byte order.
+    fn words(addr: &Self::Addr) -> [u64; 2];
+}
+
+/// IPv4: a peer is one word, address and all.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct V4;
+
+/// IPv6: a peer is a word with a fingerprint of the address, and the address beside it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct V6;
+
+impl Family for V4 {
+    type Addr = [u8; 4];
+    const PEER_BYTES: usize = 6;
+    const SIDE_BYTES: usize = 0;
+    const INLINE_PEERS: u32 = 5;
+    const IS_V6: bool = false;
+
+    #[inline(always)]
+    fn words(addr: &[u8; 4]) -> [u64; 2] {
+        [u32::from_ne_bytes(*addr) as u64, 0]
+    }
+}
+
+impl Family for V6 {
+    type Addr = [u8; 16];
+    const PEER_BYTES: usize = 18;
+    const SIDE_BYTES: usize = 16;
+    const INLINE_PEERS: u32 = 4;
+    const IS_V6: bool = true;
+
+    #[inline(always)]
+    fn words(addr: &[u8; 16]) -> [u64; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *addr;
+        [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+    }
+}

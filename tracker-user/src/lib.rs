@@ -1,0 +1,7 @@
+//! The daemon of xdp-tracker, as a library.
+//!
+//! Data flows one way: a frontend (`udp`, `http`) parses a request, [`pipeline`] runs the hooks
+//! around [`storage`], and the frontend writes the reply.
+
+pub mod pipeline;
+pub mod storage;

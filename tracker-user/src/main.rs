@@ -1,0 +1,3 @@
+//! The xdp-tracker binary.
+
+fn main() {}

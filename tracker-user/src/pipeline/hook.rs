@@ -1,0 +1,94 @@
+//! The two kinds of hook, and what each lets the kernel do in its stead.
+
+use std::{collections::HashSet, sync::Arc};
+
+use tracker_common::{id::InfoHash, policy::IntervalVariation};
+
+use super::{AnnounceRequest, AnnounceResponse, Refusal, ScrapeRequest};
+
+/// Runs before a reply is made: may refuse the request or change the response.
+pub trait PreHook: Send + Sync {
+    /// The hook's name in the configuration, for messages.
+    fn name(&self) -> &'static str;
+
+    /// Checks an announce. The response holds the configured intervals and no peers yet.
+    ///
+    /// # Errors
+    /// A [`Refusal`] ends the pipeline: the client is told, the swarm is not changed.
+    fn announce(
+        &self,
+        request: &AnnounceRequest,
+        response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal>;
+
+    /// Checks a scrape. Most hooks let scrapes pass.
+    ///
+    /// # Errors
+    /// As for [`PreHook::announce`].
+    fn scrape(&self, _request: &ScrapeRequest) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// What the kernel may do instead of calling this hook.
+    fn offload(&self) -> Offload {
+        Offload::Never
+    }
+}
+
+/// Runs after the reply has been made; cannot change it.
+pub trait PostHook: Send + Sync {
+    /// The hook's name in the configuration, for messages.
+    fn name(&self) -> &'static str;
+
+    /// Sees an announce that was answered.
+    fn announced(&self, request: &AnnounceRequest, response: &AnnounceResponse);
+
+    /// Which announces it wants to see.
+    fn interest(&self) -> Interest {
+        Interest::Every
+    }
+}
+
+/// How much of the traffic a [`PostHook`] wants to see. Ordered: a later one includes the earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interest {
+    /// Nothing that the kernel answers.
+    Nothing,
+    /// A peer is new, has completed or has stopped.
+    Transitions,
+    /// Every announce.
+    Every,
+}
+
+/// What the kernel may do in the stead of a [`PreHook`]; the data plane composes those of all hooks.
+#[derive(Debug, Clone)]
+pub enum Offload {
+    /// Nothing: every announce passes to the daemon. The safe default for hooks that do not say.
+    Never,
+    /// Answer without it: the hook leaves alone whatever the kernel would answer.
+    Unaffected,
+    /// Refuse or admit by info-hash.
+    Torrents(TorrentList),
+    /// Compute the same interval.
+    IntervalVariation(IntervalVariation),
+}
+
+/// Info-hashes that are admitted, or refused, and what the refused are told.
+#[derive(Debug, Clone)]
+pub struct TorrentList {
+    /// Whether the list names the admitted torrents or the refused ones.
+    pub kind: ListKind,
+    /// The torrents.
+    pub info_hashes: Arc<HashSet<InfoHash>>,
+    /// The failure reason.
+    pub reason: &'static str,
+}
+
+/// What being on a list means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListKind {
+    /// Only what is listed is admitted.
+    Allow,
+    /// All but what is listed is admitted.
+    Deny,
+}

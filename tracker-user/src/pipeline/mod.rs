@@ -1,0 +1,89 @@
+//! What happens to a request, whatever protocol brought it: pre-hooks, storage, reply, post-hooks.
+
+mod hook;
+mod request;
+
+use std::sync::Arc;
+
+pub use hook::{Interest, ListKind, Offload, PostHook, PreHook, TorrentList};
+pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
+
+use crate::storage::Storage;
+
+/// The hooks around a storage, in the order of the configuration.
+pub struct Pipeline {
+    pre_hooks: Vec<Box<dyn PreHook>>,
+    post_hooks: Vec<Box<dyn PostHook>>,
+    storage: Arc<dyn Storage>,
+    interval_s: u32,
+    min_interval_s: u32,
+}
+
+impl Pipeline {
+    /// Puts `storage` behind the hooks.
+    #[must_use]
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        pre_hooks: Vec<Box<dyn PreHook>>,
+        post_hooks: Vec<Box<dyn PostHook>>,
+        interval_s: u32,
+        min_interval_s: u32,
+    ) -> Self {
+        Self { pre_hooks, post_hooks, storage, interval_s, min_interval_s }
+    }
+
+    /// Answers an announce: `response` is overwritten.
+    ///
+    /// # Errors
+    /// The refusal of the first pre-hook that has one; the swarm is then unchanged.
+    pub fn announce(
+        &self,
+        request: &AnnounceRequest,
+        response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal> {
+        response.interval_s = self.interval_s;
+        response.min_interval_s = self.min_interval_s;
+        for hook in &self.pre_hooks {
+            hook.announce(request, response)?;
+        }
+        response.swarm = self.storage.announce(request, &mut response.peers)?;
+        Ok(())
+    }
+
+    /// To be called once a reply is on its way: runs the post-hooks.
+    pub fn announced(&self, request: &AnnounceRequest, response: &AnnounceResponse) {
+        for hook in &self.post_hooks {
+            hook.announced(request, response);
+        }
+    }
+
+    /// Answers a scrape, one entry for each info-hash of the request, in order. Unknown torrents
+    /// have zeros.
+    ///
+    /// # Errors
+    /// The refusal of the first pre-hook that has one.
+    pub fn scrape(
+        &self,
+        request: &ScrapeRequest,
+        swarms: &mut Vec<SwarmStats>,
+    ) -> Result<(), Refusal> {
+        for hook in &self.pre_hooks {
+            hook.scrape(request)?;
+        }
+        swarms.clear();
+        for info_hash in &request.info_hashes {
+            swarms.push(self.storage.scrape(info_hash, &request.source)?);
+        }
+        Ok(())
+    }
+
+    /// The pre-hooks, for the data plane to compile.
+    pub fn pre_hooks(&self) -> impl Iterator<Item = &dyn PreHook> {
+        self.pre_hooks.iter().map(|hook| &**hook)
+    }
+
+    /// The post-hooks, for the data plane to ask what they want to see.
+    pub fn post_hooks(&self) -> impl Iterator<Item = &dyn PostHook> {
+        self.post_hooks.iter().map(|hook| &**hook)
+    }
+}

@@ -1,0 +1,98 @@
+//! Requests and responses as hooks and storage see them: no trace of HTTP or UDP.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use tracker_common::{
+    announce::Event,
+    id::{InfoHash, PeerId},
+    peers::PeerBuf,
+};
+
+/// One announce, parsed and sanitised by a frontend.
+#[derive(Debug, Clone)]
+pub struct AnnounceRequest {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// The client's own name for itself.
+    pub peer_id: PeerId,
+    /// Where the peer accepts connections: the source address (or the one it was allowed to claim)
+    /// and the announced port. Never an IPv4-mapped IPv6 address, never port 0.
+    pub peer: SocketAddr,
+    /// What has happened since the last announce.
+    pub event: Event,
+    /// Bytes still to fetch; 0 makes the peer a seeder.
+    pub left: u64,
+    /// Bytes fetched, as the client says.
+    pub downloaded: u64,
+    /// Bytes sent, as the client says.
+    pub uploaded: u64,
+    /// How many peers to return: defaulted and clamped already.
+    pub numwant: u16,
+    /// Query and route parameters (HTTP), or URL data (UDP, BEP 41).
+    pub params: Params,
+}
+
+/// The answer to an announce, which pre-hooks may change before it is sent.
+#[derive(Debug, Clone, Default)]
+pub struct AnnounceResponse {
+    /// Seconds until the client should announce again.
+    pub interval_s: u32,
+    /// Seconds before which it must not. UDP has no field for it.
+    pub min_interval_s: u32,
+    /// The swarm after this announce.
+    pub swarm: SwarmStats,
+    /// The chosen peers, of the announcer's address family, in wire format.
+    pub peers: PeerBuf,
+}
+
+/// The figures of one swarm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwarmStats {
+    /// Peers with nothing left to fetch (BEP 48 `complete`).
+    pub seeders: u32,
+    /// The others (BEP 48 `incomplete`).
+    pub leechers: u32,
+    /// How often a download was completed (BEP 48 `downloaded`).
+    pub completed: u32,
+}
+
+/// One scrape: the swarms are looked up in the requester's address family.
+#[derive(Debug, Clone)]
+pub struct ScrapeRequest {
+    /// The torrents asked for, in order, clamped to the frontend's limit.
+    pub info_hashes: Vec<InfoHash>,
+    /// Who asks.
+    pub source: SocketAddr,
+    /// Query and route parameters (HTTP).
+    pub params: Params,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The client's fault; the text is sent to it and is a metric label, so it comes from a small set.
+    Client(Cow<'static, str>),
+    /// Ours. The client reads "internal server error"; the cause goes to the log.
+    Internal(String),
+}
+
+/// Name and value pairs that came with a request and that only hooks understand.
+///
+/// Keys are lower-cased; of duplicates the last one counts. Empty (and free) for most UDP requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Params {
+    pairs: Vec<(String, String)>,
+}
+
+impl Params {
+    /// Adds a pair. Frontends bound how many a request may bring.
+    pub fn push(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        self.pairs.push((key.into(), value.into()));
+    }
+
+    /// The last value of `key`, which is given in lower case.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+}
