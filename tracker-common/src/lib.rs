@@ -3,12 +3,30 @@
 //! The XDP program and the daemon run this same code on the same bytes:
 //!
 //! * [`id`], [`announce`], [`family`]: the vocabulary;
-//! * [`peers`]: the compact peer list of a reply;
-//! * [`policy`]: what hooks decide, as data.
+//! * [`wire`]: the messages of the UDP protocol, read in place; [`connection`]: its connection ids;
+//! * [`table`]: the swarm table; [`peers`]: the compact peer list of a reply;
+//! * [`policy`]: what hooks decide, as data; [`abi`]: the maps in which the two sides meet;
+//! * [`time`], [`hash`], [`sync`]: coarse time, keyed hashes, shared words.
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics, asm_experimental_arch))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "the target's only atomics are the compiler's intrinsics")
+)]
 
+#[cfg(not(target_arch = "bpf"))]
+extern crate alloc;
+
+pub mod abi;
 pub mod announce;
+pub mod connection;
 pub mod family;
+pub mod hash;
 pub mod id;
 pub mod peers;
 pub mod policy;
+pub mod sync;
+pub mod table;
+pub mod time;
+mod verifier;
+pub mod wire;

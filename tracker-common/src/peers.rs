@@ -1,5 +1,9 @@
 //! The compact peer list of a reply, as it goes on the wire (BEP 15, BEP 23 and BEP 7).
 
+use core::marker::PhantomData;
+
+use crate::{family::Family, verifier::bounded};
+
 /// Room for the peers of one reply: what fits a 1,500-byte frame, 242 over IPv4 or 79 over IPv6.
 pub const PEERS_BYTES_MAX: usize = 1452;
 
@@ -42,11 +46,52 @@ impl PeerBuf {
         self.sum = 0;
     }
 
+    /// Appends peers of one family, up to `want` in all.
+    #[inline(always)]
+    pub(crate) fn fill<F: Family>(&mut self, want: u32) -> Cursor<'_, F> {
+        self.clear();
+        Cursor {
+            end: want * F::PEER_BYTES as u32,
+            offset: 0,
+            sum: 0,
+            buf: self,
+            family: PhantomData,
+        }
+    }
+
     /// How many peers there are.
     #[inline(always)]
     #[must_use]
     pub const fn count(&self) -> u32 {
         self.count
+    }
+
+    /// Bytes of the list.
+    #[inline(always)]
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether there is no peer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The sum of the list's 16-bit words in memory order, not yet folded (RFC 1071).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The first byte, for a copy by the kernel.
+    #[inline(always)]
+    #[must_use]
+    pub const fn as_ptr(&self) -> *const u8 {
+        self.bytes.as_ptr()
     }
 
     /// The list in wire format.
@@ -59,6 +104,82 @@ impl PeerBuf {
 impl Default for PeerBuf {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Appends to a [`PeerBuf`], with what changes kept in registers.
+pub(crate) struct Cursor<'a, F> {
+    buf: &'a mut PeerBuf,
+    offset: u32,
+    end: u32,
+    sum: u64,
+    family: PhantomData<F>,
+}
+
+impl<F: Family> Cursor<'_, F> {
+    #[inline(always)]
+    pub(crate) fn is_full(&self) -> bool {
+        self.offset >= self.end
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.offset == 0
+    }
+
+    /// Room for one peer, which is not past the end even where the verifier lost track of why.
+    #[inline(always)]
+    fn room(&mut self) -> Option<*mut u8> {
+        let offset = bounded::<2047>(self.offset);
+        if offset > PEERS_BYTES_MAX - F::PEER_BYTES {
+            return None;
+        }
+        self.offset = (offset + F::PEER_BYTES) as u32;
+        // SAFETY: within the buffer, as was just checked.
+        Some(unsafe { self.buf.bytes.as_mut_ptr().add(offset) })
+    }
+
+    /// The peer is the first six bytes of `word` in memory order.
+    #[inline(always)]
+    pub(crate) fn push_v4(&mut self, word: u64) {
+        let Some(at) = self.room() else { return };
+        self.sum += word & ((1 << 48) - 1);
+        // SAFETY: six bytes of room and the buffer's spare ones; the next peer overwrites the rest.
+        unsafe { at.cast::<u64>().write_unaligned(word) };
+    }
+
+    /// The address as two words and the port, all in memory order.
+    #[inline(always)]
+    pub(crate) fn push_v6(&mut self, addr: [u64; 2], port: u16) {
+        let Some(at) = self.room() else { return };
+        let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
+        self.sum += halves(addr[0]) + halves(addr[1]) + port as u64;
+        // SAFETY: eighteen bytes of room.
+        unsafe {
+            at.cast::<u64>().write_unaligned(addr[0]);
+            at.add(8).cast::<u64>().write_unaligned(addr[1]);
+            at.add(16).cast::<u16>().write_unaligned(port);
+        }
+    }
+
+    /// One peer by address and port, whichever family.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, addr: &F::Addr, port: [u8; 2]) {
+        let words = F::words(addr);
+        let port = u16::from_ne_bytes(port);
+        if F::IS_V6 {
+            self.push_v6(words, port);
+        } else {
+            self.push_v4(words[0] | (port as u64) << 32);
+        }
+    }
+
+    /// Ends the list.
+    #[inline(always)]
+    pub(crate) fn finish(self) {
+        self.buf.len = self.offset;
+        self.buf.count = self.offset / F::PEER_BYTES as u32;
+        self.buf.sum = self.sum;
     }
 }
 

@@ -80,8 +80,6 @@ pub struct TorrentList {
     pub kind: ListKind,
     /// The torrents.
     pub info_hashes: Arc<HashSet<InfoHash>>,
-    /// The failure reason.
-    pub reason: &'static str,
 }
 
 /// What being on a list means.

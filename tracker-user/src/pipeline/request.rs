@@ -28,6 +28,9 @@ pub struct AnnounceRequest {
     pub uploaded: u64,
     /// How many peers to return: defaulted and clamped already.
     pub numwant: u16,
+    /// Chooses among peers when there are more than asked for. UDP takes it from the request, so
+    /// that kernel and daemon choose alike; HTTP draws it.
+    pub seed: u32,
     /// Query and route parameters (HTTP), or URL data (UDP, BEP 41).
     pub params: Params,
 }

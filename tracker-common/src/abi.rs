@@ -1,0 +1,207 @@
+//! Where the XDP program and the daemon meet: the maps, their names and the structures in them.
+
+use crate::{
+    connection::ConnectionIds, hash::TableKey, policy::IntervalVariation, table::index::TableShape,
+};
+
+/// Changes with every change to a structure below or to the table's layout.
+pub const VERSION: u32 = 1;
+
+/// Names of the program and its maps.
+pub mod name {
+    /// The XDP program.
+    pub const PROGRAM: &str = "xdp_tracker";
+    /// Array of one [`Control`](super::Control).
+    pub const CONTROL: &str = "CONTROL";
+    /// Array of two [`Config`](super::Config)s: one is in force while the other is being written.
+    pub const CONFIG: &str = "CONFIG";
+    /// Per-CPU array of one [`Counters`](super::Counters).
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Array of IPv4 buckets.
+    pub const TORRENTS_V4: &str = "TORRENTS_V4";
+    /// Array of IPv6 buckets.
+    pub const TORRENTS_V6: &str = "TORRENTS_V6";
+    /// Array of chunks.
+    pub const BLOCKS: &str = "BLOCKS";
+    /// Ring buffer of [`AnnounceEvent`](super::AnnounceEvent)s.
+    pub const EVENTS: &str = "EVENTS";
+}
+
+/// What changes most often, apart from the rest.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Control {
+    /// Which of the two [`Config`]s is in force.
+    pub active: u32,
+    /// Reserved; zero.
+    pub _pad: u32,
+}
+
+/// Endpoints of each family that the kernel answers for; requests to others pass to the daemon.
+pub const ENDPOINTS_MAX: usize = 16;
+
+/// An IPv4 address of the tracker and a port it listens on, in network byte order.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(C, align(8))]
+pub struct EndpointV4 {
+    /// Never the wildcard.
+    pub addr: [u8; 4],
+    /// The UDP port.
+    pub port: [u8; 2],
+    /// Zero.
+    pub _pad: [u8; 2],
+}
+
+/// An IPv6 address of the tracker and a port it listens on, in network byte order.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(C, align(8))]
+pub struct EndpointV6 {
+    /// Never the wildcard.
+    pub addr: [u8; 16],
+    /// The UDP port.
+    pub port: [u8; 2],
+    /// Zero.
+    pub _pad: [u8; 6],
+}
+
+/// All that the program needs to know. Numbers are in host byte order.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Config {
+    /// Shape and secret of the table. Never changes while the table lives.
+    pub shape: TableShape,
+    /// Issues and checks connection ids.
+    pub connection_ids: ConnectionIds,
+    /// How long a peer lives after its last announce, in ticks of [`crate::time`].
+    pub lifetime: u32,
+    /// Seconds between a client's announces.
+    pub interval_s: u32,
+    /// Peers returned to a client that does not say how many it wants.
+    pub numwant_default: u32,
+    /// Peers returned at most.
+    pub numwant_max: u32,
+    /// Info-hashes answered in one scrape at most.
+    pub scrape_max: u32,
+    /// Bits of [`flag`].
+    pub flags: u32,
+    /// How many of `endpoints_v4` are set.
+    pub endpoints_v4_len: u32,
+    /// How many of `endpoints_v6` are set.
+    pub endpoints_v6_len: u32,
+    /// The interval variation hook.
+    pub variation: IntervalVariation,
+    /// Bits of [`Change`](crate::table::swarm::Change) for which an event is sent:
+    /// `1 << Change::Joined as u32` and so on.
+    pub events: u32,
+    /// Own IPv4 endpoints.
+    pub endpoints_v4: [EndpointV4; ENDPOINTS_MAX],
+    /// Own IPv6 endpoints.
+    pub endpoints_v6: [EndpointV6; ENDPOINTS_MAX],
+}
+
+/// What [`Config::flags`] says.
+pub mod flag {
+    /// Requests with a bad connection id are dropped, not answered with an error.
+    pub const BAD_ID_SILENT: u32 = 1;
+    /// An announce may carry its peer's address: those that do pass to the daemon.
+    pub const IP_SPOOFING: u32 = 1 << 1;
+    /// Look up the way back to the client, rather than swap the frame's MAC addresses.
+    pub const REPLY_FIB: u32 = 1 << 2;
+    /// A hook that the kernel cannot stand in for must see every announce.
+    pub const PASS_ANNOUNCES: u32 = 1 << 3;
+    /// A hook needs the URL data (BEP 41): announces that carry options pass to the daemon.
+    pub const PASS_OPTIONS: u32 = 1 << 4;
+    /// Only listed torrents are approved, and all of them are in the table: refuse the others.
+    pub const REFUSE_UNKNOWN: u32 = 1 << 5;
+    /// A hook that the kernel cannot stand in for must see every scrape.
+    pub const PASS_SCRAPES: u32 = 1 << 6;
+}
+
+/// What became of a packet. Every packet has one verdict, counted and turned into an XDP action in
+/// one place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Verdict {
+    /// A connect, answered.
+    Connected = 0,
+    /// An announce, answered.
+    Announced = 1,
+    /// A scrape, answered.
+    Scraped = 2,
+    /// An error sent for a bad connection id.
+    BadIdRefused = 3,
+    /// Dropped for a bad connection id.
+    BadIdDropped = 4,
+    /// An error sent for a torrent that is not approved.
+    TorrentRefused = 5,
+    /// Passed: not a request to the tracker.
+    NotOurs = 6,
+    /// Passed: something that only the daemon judges (malformed, an old action, too large).
+    Unusual = 7,
+    /// Passed: BEP 41 options that a hook needs, or too many of them.
+    Options = 8,
+    /// Passed: the announce claims an address.
+    ClaimsAddress = 9,
+    /// Passed: a hook must see it.
+    Gated = 10,
+    /// Passed: the torrent is not in the table.
+    UnknownTorrent = 11,
+    /// Passed: the daemon is moving the torrent's peers.
+    Frozen = 12,
+    /// Passed: the torrent must grow to take the peer.
+    Full = 13,
+    /// Passed: another processor changed the same slot.
+    Contended = 14,
+    /// Passed: no room for the reply, or no way back to the client.
+    NoReply = 15,
+}
+
+/// Verdicts, and so counters of each address family.
+pub const VERDICTS: usize = 16;
+
+/// What one processor has counted since the program was loaded.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Counters {
+    /// By [`Verdict`], IPv4 then IPv6.
+    pub verdicts: [[u64; VERDICTS]; 2],
+    /// Events that found the ring buffer full.
+    pub events_lost: u64,
+}
+
+/// An announce that the kernel answered and that a post-hook wants to see.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct AnnounceEvent {
+    /// IPv4 addresses are mapped (`::ffff:a.b.c.d`).
+    pub addr: [u8; 16],
+    /// Bytes fetched, in network byte order.
+    pub downloaded: [u8; 8],
+    /// Bytes still to fetch, in network byte order.
+    pub left: [u8; 8],
+    /// Bytes sent, in network byte order.
+    pub uploaded: [u8; 8],
+    /// The torrent.
+    pub info_hash: [u8; 20],
+    /// The client.
+    pub peer_id: [u8; 20],
+    /// In network byte order.
+    pub port: [u8; 2],
+    /// [`Event`](crate::announce::Event) as a number.
+    pub event: u8,
+    /// Reserved; zero.
+    pub _pad: u8,
+    /// Peers that only give, after this announce.
+    pub seeders: u32,
+    /// Peers that fetch, after this announce.
+    pub leechers: u32,
+}
+
+const _: () = {
+    assert!(size_of::<TableKey>() == 32);
+    assert!(size_of::<TableShape>() == 48);
+    assert!(size_of::<ConnectionIds>() == 24);
+    assert!(size_of::<Config>() == 120 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
+    assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
+    assert!(size_of::<AnnounceEvent>() == 92);
+};

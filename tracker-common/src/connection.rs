@@ -1,0 +1,113 @@
+//! Connection ids (BEP 15) without a table: a time, and a MAC over it and the client's address.
+//!
+//! An id is only accepted from the address it was sent to, so a reply that is longer than its
+//! request never goes to a forged source. Ids are valid across restarts while the key is the same.
+
+use crate::{
+    family::Family,
+    hash::{SipKey, siphash},
+};
+
+/// Time of issue: units of 2^30 ns (1.07 s), wrapping around after 19 hours.
+const TIME_SHIFT: u32 = 30;
+const TIME_BITS: u32 = 16;
+const MAC_MASK: u64 = u64::MAX >> TIME_BITS;
+
+/// Ids issued by a clock this far ahead of the reader's are accepted.
+const AHEAD_MAX: u32 = 4;
+
+/// The longest life of a connection id, in seconds: 18 hours.
+pub const LIFETIME_MAX_S: u64 = 64_800;
+
+/// Issues and checks connection ids.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct ConnectionIds {
+    key: SipKey,
+    /// In units of 2^30 ns.
+    lifetime: u32,
+    _pad: u32,
+}
+
+impl ConnectionIds {
+    /// Ids that live for at least `lifetime_s` seconds, at most [`LIFETIME_MAX_S`].
+    #[must_use]
+    pub const fn new(key: SipKey, lifetime_s: u64) -> Self {
+        let seconds = if lifetime_s > LIFETIME_MAX_S { LIFETIME_MAX_S } else { lifetime_s };
+        let lifetime = ((seconds * 1_000_000_000) >> TIME_SHIFT) as u32 + 1;
+        Self { key, lifetime, _pad: 0 }
+    }
+
+    /// The id of a client, as the eight bytes of a reply in big-endian order.
+    #[inline(always)]
+    #[must_use]
+    pub fn issue<F: Family>(&self, addr: &F::Addr, monotonic_ns: u64) -> [u8; 8] {
+        let time = (monotonic_ns >> TIME_SHIFT) & 0xffff;
+        (time << (64 - TIME_BITS) | self.mac::<F>(addr, time)).to_be_bytes()
+    }
+
+    /// Whether this id was issued to this address and has not expired.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_valid<F: Family>(&self, id: [u8; 8], addr: &F::Addr, monotonic_ns: u64) -> bool {
+        let id = u64::from_be_bytes(id);
+        let time = id >> (64 - TIME_BITS);
+        let now = (monotonic_ns >> TIME_SHIFT) as u32 + AHEAD_MAX;
+        let age = now.wrapping_sub(time as u32) & 0xffff;
+        age <= self.lifetime + AHEAD_MAX && self.mac::<F>(addr, time) == id & MAC_MASK
+    }
+
+    #[inline(always)]
+    fn mac<F: Family>(&self, addr: &F::Addr, time: u64) -> u64 {
+        let [first, second] = F::words(addr);
+        let mac = if F::IS_V6 {
+            siphash(&self.key, [first, second], time, 2)
+        } else {
+            siphash(&self.key, [first | time << 32], 0, 0)
+        };
+        mac & MAC_MASK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::{V4, V6};
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn ids(lifetime_s: u64) -> ConnectionIds {
+        ConnectionIds::new(SipKey { k0: 1, k1: 2 }, lifetime_s)
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_valid_for_its_life_at_its_address_only(
+            addr: [u8; 4], other: [u8; 4], at in 0..1u64 << 50, age_s in 0..120u64,
+        ) {
+            let id = ids(120).issue::<V4>(&addr, at);
+            prop_assert!(ids(120).is_valid::<V4>(id, &addr, at + age_s * SECOND));
+            prop_assert!(!ids(120).is_valid::<V4>(id, &addr, at + 126 * SECOND));
+            prop_assert!(addr == other || !ids(120).is_valid::<V4>(id, &other, at));
+        }
+
+        #[test]
+        fn a_random_id_is_not_valid(addr: [u8; 16], id: [u8; 8], at: u64) {
+            prop_assert!(!ids(120).is_valid::<V6>(id, &addr, at));
+        }
+
+        #[test]
+        fn an_ipv6_id_is_valid(addr: [u8; 16], at in 0..1u64 << 60) {
+            prop_assert!(ids(120).is_valid::<V6>(ids(120).issue::<V6>(&addr, at), &addr, at));
+        }
+    }
+
+    #[test]
+    fn the_life_is_bounded_below_the_wrap_around() {
+        let long = ids(u64::MAX / SECOND);
+        let id = long.issue::<V4>(&[1, 2, 3, 4], 0);
+        assert!(long.is_valid::<V4>(id, &[1, 2, 3, 4], LIFETIME_MAX_S * SECOND));
+        assert!(!long.is_valid::<V4>(id, &[1, 2, 3, 4], (LIFETIME_MAX_S + 10) * SECOND));
+    }
+}

@@ -1,0 +1,134 @@
+//! Keyed hashes. Strangers choose info-hashes, addresses and connection ids, so every hash has a
+//! secret: SipHash where a forgery would help an attacker, a universal hash where only a pile-up
+//! in one bucket would.
+
+use crate::{family::Family, id::InfoHash};
+
+/// The secret of the connection ids.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct SipKey {
+    /// The first eight bytes of the key, read in little-endian order.
+    pub k0: u64,
+    /// The other eight.
+    pub k1: u64,
+}
+
+struct Sip {
+    v0: u64,
+    v1: u64,
+    v2: u64,
+    v3: u64,
+}
+
+impl Sip {
+    #[inline(always)]
+    fn round(&mut self) {
+        self.v0 = self.v0.wrapping_add(self.v1);
+        self.v2 = self.v2.wrapping_add(self.v3);
+        self.v1 = self.v1.rotate_left(13) ^ self.v0;
+        self.v3 = self.v3.rotate_left(16) ^ self.v2;
+        self.v0 = self.v0.rotate_left(32).wrapping_add(self.v3);
+        self.v2 = self.v2.wrapping_add(self.v1);
+        self.v3 = self.v3.rotate_left(21) ^ self.v0;
+        self.v1 = self.v1.rotate_left(17) ^ self.v2;
+        self.v2 = self.v2.rotate_left(32);
+    }
+
+    #[inline(always)]
+    fn absorb(&mut self, word: u64) {
+        self.v3 ^= word;
+        self.round();
+        self.round();
+        self.v0 ^= word;
+    }
+}
+
+/// SipHash-2-4 of `N` whole little-endian words, followed by fewer than eight bytes in `tail`.
+#[inline(always)]
+pub(crate) fn siphash<const N: usize>(
+    key: &SipKey,
+    words: [u64; N],
+    tail: u64,
+    tail_len: u64,
+) -> u64 {
+    let mut sip = Sip {
+        v0: key.k0 ^ 0x736f_6d65_7073_6575,
+        v1: key.k1 ^ 0x646f_7261_6e64_6f6d,
+        v2: key.k0 ^ 0x6c79_6765_6e65_7261,
+        v3: key.k1 ^ 0x7465_6462_7974_6573,
+    };
+    for word in words {
+        sip.absorb(word);
+    }
+    sip.absorb((N as u64 * 8 + tail_len) << 56 | tail);
+    sip.v2 ^= 0xff;
+    sip.round();
+    sip.round();
+    sip.round();
+    sip.round();
+    sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3
+}
+
+/// The secret of the table's hashes.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct TableKey(pub [u64; 4]);
+
+impl TableKey {
+    /// Where a torrent lives.
+    #[inline(always)]
+    pub(crate) fn info_hash(&self, hash: &InfoHash) -> u64 {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = hash.0;
+        let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        let second = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
+        let third = u32::from_ne_bytes([q, r, s, t]) as u64;
+        let [x, y, z, _] = self.0;
+        mix(product(first, x).wrapping_add(product(second, y)).wrapping_add(product(third, z)))
+    }
+
+    /// Which block of its swarm a peer belongs to.
+    #[inline(always)]
+    pub(crate) fn addr<F: Family>(&self, addr: &F::Addr) -> u64 {
+        let [first, second] = F::words(addr);
+        let [x, y, z, w] = self.0;
+        let mut sum = product(first, w);
+        if F::IS_V6 {
+            sum = sum.wrapping_add(product(second, x ^ y ^ z));
+        }
+        mix(sum)
+    }
+}
+
+/// One term of the NH hash (RFC 4418): the product of two keyed 32-bit halves.
+#[inline(always)]
+fn product(word: u64, key: u64) -> u64 {
+    let low = (word as u32).wrapping_add(key as u32);
+    let high = ((word >> 32) as u32).wrapping_add((key >> 32) as u32);
+    (low as u64).wrapping_mul(high as u64)
+}
+
+/// Spreads the entropy over all bits: the finaliser of MurmurHash3.
+#[inline(always)]
+fn mix(mut h: u64) -> u64 {
+    h ^= h >> 33;
+    h = h.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    h ^= h >> 33;
+    h = h.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    h ^ (h >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn siphash_matches_its_authors_vectors() {
+        let byte = |i: u64| i;
+        let word = |from: u64| (0..8).map(|i| byte(from + i) << (8 * i)).sum::<u64>();
+        let key = SipKey { k0: word(0), k1: word(8) };
+        assert_eq!(siphash(&key, [], 0, 0), 0x726f_db47_dd0e_0e31);
+        assert_eq!(siphash(&key, [word(0)], 0, 0), 0x93f5_f579_9a93_2462);
+        assert_eq!(siphash(&key, [word(0)], 0x0e0d_0c0b_0a09_08, 7), 0xa129_ca61_49be_45e5);
+    }
+}

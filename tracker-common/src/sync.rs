@@ -1,0 +1,112 @@
+//! Words that the kernel and the daemon change at the same time.
+//!
+//! Natively these are `core`'s atomics. The BPF target has none with a result, so there the
+//! compiler's intrinsics are called; they become `lock` instructions of cpu v3 (kernel 5.12).
+//! Every read-modify-write is sequentially consistent on both sides.
+
+#[cfg(not(target_arch = "bpf"))]
+mod native {
+    use core::sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, SeqCst},
+    };
+
+    macro_rules! word {
+        ($name:ident, $atomic:ident, $int:ident) => {
+            #[doc = concat!("A shared `", stringify!($int), "`.")]
+            #[derive(Default, Debug)]
+            #[repr(transparent)]
+            pub struct $name($atomic);
+
+            impl $name {
+                /// The present value.
+                #[inline(always)]
+                pub fn load(&self) -> $int {
+                    self.0.load(Acquire)
+                }
+
+                /// Publishes a value, with all that was written before it.
+                #[inline(always)]
+                pub fn store(&self, value: $int) {
+                    self.0.swap(value, SeqCst);
+                }
+
+                /// Replaces `old` by `new`; `false`, and no change, when the value was another.
+                #[inline(always)]
+                pub fn replace(&self, old: $int, new: $int) -> bool {
+                    self.0.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+                }
+
+                /// Adds, wrapping around.
+                #[inline(always)]
+                pub fn add(&self, value: $int) {
+                    self.0.fetch_add(value, SeqCst);
+                }
+            }
+        };
+    }
+
+    word!(Word32, AtomicU32, u32);
+    word!(Word64, AtomicU64, u64);
+}
+
+#[cfg(target_arch = "bpf")]
+mod bpf {
+    use core::{
+        cell::UnsafeCell,
+        intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg, atomic_xadd, atomic_xchg},
+        ptr::read_volatile,
+    };
+
+    macro_rules! word {
+        ($name:ident, $int:ident) => {
+            #[doc = concat!("A shared `", stringify!($int), "`.")]
+            #[repr(transparent)]
+            pub struct $name(UnsafeCell<$int>);
+
+            // SAFETY: every access below is atomic, or a volatile load of an aligned word.
+            unsafe impl Sync for $name {}
+
+            impl $name {
+                /// The present value.
+                #[inline(always)]
+                pub fn load(&self) -> $int {
+                    // SAFETY: the cell is valid and aligned; an aligned load of a word never tears.
+                    unsafe { read_volatile(self.0.get()) }
+                }
+
+                /// Publishes a value, with all that was written before it.
+                #[inline(always)]
+                pub fn store(&self, value: $int) {
+                    // SAFETY: the cell is valid and aligned.
+                    unsafe { atomic_xchg::<$int, { SeqCst }>(self.0.get(), value) };
+                }
+
+                /// Replaces `old` by `new`; `false`, and no change, when the value was another.
+                #[inline(always)]
+                pub fn replace(&self, old: $int, new: $int) -> bool {
+                    // SAFETY: the cell is valid and aligned.
+                    let (found, _) = unsafe {
+                        atomic_cxchg::<$int, { SeqCst }, { SeqCst }>(self.0.get(), old, new)
+                    };
+                    found == old
+                }
+
+                /// Adds, wrapping around.
+                #[inline(always)]
+                pub fn add(&self, value: $int) {
+                    // SAFETY: the cell is valid and aligned.
+                    unsafe { atomic_xadd::<$int, $int, { SeqCst }>(self.0.get(), value) };
+                }
+            }
+        };
+    }
+
+    word!(Word32, u32);
+    word!(Word64, u64);
+}
+
+#[cfg(target_arch = "bpf")]
+pub use bpf::{Word32, Word64};
+#[cfg(not(target_arch = "bpf"))]
+pub use native::{Word32, Word64};
