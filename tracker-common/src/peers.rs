@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use crate::{family::Family, verifier::bounded};
+use crate::{family::Family, verifier::bounded, wire::ScrapeEntry};
 
 /// Room for the peers of one reply: what fits a 1,500-byte frame, 242 over IPv4 or 79 over IPv6.
 pub const PEERS_BYTES_MAX: usize = 1452;
@@ -57,6 +57,24 @@ impl PeerBuf {
             buf: self,
             family: PhantomData,
         }
+    }
+
+    /// Appends one entry of a scrape, which is not a peer but is put together in the same way.
+    #[inline(always)]
+    pub fn push_entry(&mut self, entry: &ScrapeEntry) {
+        let offset = bounded::<2047>(self.len);
+        if offset > PEERS_BYTES_MAX - size_of::<ScrapeEntry>() {
+            return;
+        }
+        let words = [entry.seeders, entry.completed, entry.leechers].map(u32::from_ne_bytes);
+        for (index, word) in words.into_iter().enumerate() {
+            self.sum += word as u64;
+            // SAFETY: within the buffer, as was just checked.
+            unsafe {
+                self.bytes.as_mut_ptr().add(offset + index * 4).cast::<u32>().write_unaligned(word);
+            }
+        }
+        self.len = (offset + size_of::<ScrapeEntry>()) as u32;
     }
 
     /// How many peers there are.

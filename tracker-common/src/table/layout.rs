@@ -104,6 +104,13 @@ impl<F: Family> Line<F> {
         Meta(self.head().meta.load())
     }
 
+    /// What the kernel does with this torrent.
+    #[inline(always)]
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.meta().gate()
+    }
+
     #[inline(always)]
     pub(crate) fn holds(&self, info_hash: &InfoHash) -> bool {
         let ours = self.head() as *const LineHead as *const u64;

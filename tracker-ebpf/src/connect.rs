@@ -1,0 +1,24 @@
+//! Connect: a connection id for whoever asks.
+
+use tracker_common::{
+    abi::Verdict,
+    wire::{ConnectReply, RequestHead, action},
+};
+
+use crate::{
+    Answer,
+    maps::Env,
+    packet::{Datagram, Ip},
+    reply,
+};
+
+#[inline(always)]
+pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
+    let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
+    let reply = ConnectReply {
+        action: action::CONNECT,
+        transaction_id: request.transaction_id,
+        connection_id: env.config.connection_ids.issue::<F>(&F::source(datagram.ip), now_ns),
+    };
+    reply::send(datagram, env, &reply, None).map(|way| (Verdict::Connected, way))
+}

@@ -1,0 +1,98 @@
+//! The maps, and the swarm table in them.
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, PerCpuArray, RingBuf},
+};
+use tracker_common::{
+    abi::{Config, Control, Counters, Verdict},
+    family::Family,
+    peers::PeerBuf,
+    table::layout::{BucketV4, BucketV6, Chunk, Memory},
+};
+
+#[map]
+static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static CONFIG: Array<Config> = Array::with_max_entries(2, 0);
+
+#[map]
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where a reply's variable part is put together.
+#[map]
+static SCRATCH: PerCpuArray<PeerBuf> = PerCpuArray::with_max_entries(1, 0);
+
+// The daemon sets the true sizes when it loads the program.
+#[map]
+static TORRENTS_V4: Array<BucketV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static TORRENTS_V6: Array<BucketV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static BLOCKS: Array<Chunk> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// The swarm table in the maps.
+#[derive(Clone, Copy)]
+pub struct Maps;
+
+impl Memory for Maps {
+    #[inline(always)]
+    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+        if F::IS_V6 {
+            TORRENTS_V6.get_ptr_mut(index).map(<*mut BucketV6>::cast)
+        } else {
+            TORRENTS_V4.get_ptr_mut(index).map(<*mut BucketV4>::cast)
+        }
+    }
+
+    #[inline(always)]
+    fn chunk(&self, index: u32) -> Option<*mut u8> {
+        BLOCKS.get_ptr_mut(index).map(<*mut Chunk>::cast)
+    }
+}
+
+/// What every request needs.
+pub struct Env {
+    /// The configuration in force.
+    pub config: &'static Config,
+}
+
+impl Env {
+    #[inline(always)]
+    pub fn get() -> Option<Self> {
+        let active = CONTROL.get(0)?.active;
+        Some(Self { config: CONFIG.get(active)? })
+    }
+
+    /// This processor's scratch buffer. XDP programs are not preempted by one another, so there is
+    /// one user at a time.
+    #[inline(always)]
+    pub fn scratch(&self) -> Result<&'static mut PeerBuf, Verdict> {
+        let scratch = SCRATCH.get_ptr_mut(0).ok_or(Verdict::NoReply)?;
+        // SAFETY: per-CPU, and requests ask for it once.
+        Ok(unsafe { &mut *scratch })
+    }
+}
+
+#[inline(always)]
+pub fn count<F: Family>(verdict: Verdict) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: per-CPU; a verdict is an index of the array.
+        unsafe { (*counters).verdicts[F::IS_V6 as usize][verdict as usize & 15] += 1 };
+    }
+}
+
+#[inline(always)]
+pub fn count_lost_event() {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: per-CPU.
+        unsafe { (*counters).events_lost += 1 };
+    }
+}

@@ -1,0 +1,280 @@
+//! Finds a UDP datagram in a frame.
+//!
+//! Only the plain shapes are understood: Ethernet with at most two VLAN tags, IPv4 without options
+//! or IPv6 without extension headers, no fragments, UDP that fills its IP packet. The rest is
+//! passed to the host.
+
+use core::marker::PhantomData;
+
+use aya_ebpf::programs::XdpContext;
+use tracker_common::{
+    abi::{Config, ENDPOINTS_MAX, EndpointV4, EndpointV6},
+    family::{Family, V4, V6},
+};
+
+use crate::checksum;
+
+pub const ETHERNET_BYTES: usize = 14;
+const VLAN_BYTES: usize = 4;
+const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
+const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
+const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();
+const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8_u16.to_be();
+pub const PROTOCOL_UDP: u8 = 17;
+/// What Linux gives packets of its own.
+const HOPS: u8 = 64;
+
+#[repr(C)]
+pub struct Ethernet {
+    pub destination: [u8; 6],
+    pub source: [u8; 6],
+    pub ethertype: u16,
+}
+
+/// All fields in network byte order; aligned to 2, as the frame is.
+#[repr(C, packed(2))]
+pub struct Ipv4 {
+    pub version_ihl: u8,
+    pub tos: u8,
+    pub total_len: u16,
+    pub id: u16,
+    pub fragment: u16,
+    pub ttl: u8,
+    pub protocol: u8,
+    pub checksum: u16,
+    pub source: [u8; 4],
+    pub destination: [u8; 4],
+}
+
+/// All fields in network byte order.
+#[repr(C, packed(2))]
+pub struct Ipv6 {
+    pub version_class_label: [u8; 4],
+    pub payload_len: u16,
+    pub next_header: u8,
+    pub hop_limit: u8,
+    pub source: [u8; 16],
+    pub destination: [u8; 16],
+}
+
+/// All fields in network byte order.
+#[repr(C)]
+pub struct Udp {
+    pub source: u16,
+    pub destination: u16,
+    pub len: u16,
+    pub checksum: u16,
+}
+
+pub const UDP_BYTES: usize = size_of::<Udp>();
+
+/// What differs between IPv4 and IPv6 in a frame.
+pub trait Ip: Family {
+    /// The header that all accepted packets have: no options.
+    type Header;
+    const HEADER_BYTES: usize = size_of::<Self::Header>();
+
+    /// Whether this is a UDP packet of a plain shape whose datagram has `udp_len` bytes.
+    fn is_plain_udp(header: &Self::Header, udp_len: u16) -> bool;
+    fn source(header: &Self::Header) -> Self::Addr;
+    fn destination(header: &Self::Header) -> Self::Addr;
+    /// Makes the header that of a reply with a datagram of `udp_len` bytes.
+    fn turn_around(header: &mut Self::Header, udp_len: u16);
+    fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool;
+}
+
+impl Ip for V4 {
+    type Header = Ipv4;
+
+    #[inline(always)]
+    fn is_plain_udp(header: &Ipv4, udp_len: u16) -> bool {
+        const MORE_FRAGMENTS_AND_OFFSET: u16 = 0x3fff_u16.to_be();
+        header.version_ihl == 0x45
+            && header.protocol == PROTOCOL_UDP
+            && header.fragment & MORE_FRAGMENTS_AND_OFFSET == 0
+            && u16::from_be(header.total_len) as u32 == udp_len as u32 + Self::HEADER_BYTES as u32
+    }
+
+    #[inline(always)]
+    fn source(header: &Ipv4) -> [u8; 4] {
+        header.source
+    }
+
+    #[inline(always)]
+    fn destination(header: &Ipv4) -> [u8; 4] {
+        header.destination
+    }
+
+    #[inline(always)]
+    fn turn_around(header: &mut Ipv4, udp_len: u16) {
+        const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
+        let mut reply = Ipv4 {
+            version_ihl: 0x45,
+            tos: 0,
+            total_len: (udp_len + Self::HEADER_BYTES as u16).to_be(),
+            id: 0,
+            fragment: DONT_FRAGMENT,
+            ttl: HOPS,
+            protocol: PROTOCOL_UDP,
+            checksum: 0,
+            source: header.destination,
+            destination: header.source,
+        };
+        reply.checksum = checksum::complement(checksum::sum(&reply));
+        *header = reply;
+    }
+
+    #[inline(always)]
+    fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool {
+        let ours = EndpointV4 {
+            addr: datagram.ip.destination,
+            port: datagram.udp.destination.to_ne_bytes(),
+            _pad: [0; 2],
+        };
+        for index in 0..ENDPOINTS_MAX {
+            if index as u32 >= config.endpoints_v4_len {
+                break;
+            }
+            if config.endpoints_v4[index] == ours {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Ip for V6 {
+    type Header = Ipv6;
+
+    #[inline(always)]
+    fn is_plain_udp(header: &Ipv6, udp_len: u16) -> bool {
+        header.version_class_label[0] >> 4 == 6
+            && header.next_header == PROTOCOL_UDP
+            && u16::from_be(header.payload_len) == udp_len
+    }
+
+    #[inline(always)]
+    fn source(header: &Ipv6) -> [u8; 16] {
+        header.source
+    }
+
+    #[inline(always)]
+    fn destination(header: &Ipv6) -> [u8; 16] {
+        header.destination
+    }
+
+    #[inline(always)]
+    fn turn_around(header: &mut Ipv6, udp_len: u16) {
+        *header = Ipv6 {
+            version_class_label: [0x60, 0, 0, 0],
+            payload_len: udp_len.to_be(),
+            next_header: PROTOCOL_UDP,
+            hop_limit: HOPS,
+            source: header.destination,
+            destination: header.source,
+        };
+    }
+
+    #[inline(always)]
+    fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool {
+        let ours = EndpointV6 {
+            addr: datagram.ip.destination,
+            port: datagram.udp.destination.to_ne_bytes(),
+            _pad: [0; 6],
+        };
+        for index in 0..ENDPOINTS_MAX {
+            if index as u32 >= config.endpoints_v6_len {
+                break;
+            }
+            if config.endpoints_v6[index] == ours {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A frame that holds a UDP datagram.
+pub enum Frame<'a> {
+    V4(Datagram<'a, V4>),
+    V6(Datagram<'a, V6>),
+}
+
+impl<'a> Frame<'a> {
+    #[inline(always)]
+    pub fn parse(ctx: &'a XdpContext) -> Option<Self> {
+        let ethernet: *const Ethernet = at(ctx, 0)?;
+        // SAFETY: `at` checked the bounds, here and below.
+        let mut ethertype = unsafe { (*ethernet).ethertype };
+        let mut l3 = ETHERNET_BYTES;
+        for _ in 0..2 {
+            if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_SERVICE_VLAN {
+                break;
+            }
+            let tag: *const [u16; 2] = at(ctx, l3)?;
+            // SAFETY: as above.
+            ethertype = unsafe { (*tag)[1] };
+            l3 += VLAN_BYTES;
+        }
+        match ethertype {
+            ETHERTYPE_IPV4 => Datagram::parse(ctx, l3).map(Frame::V4),
+            ETHERTYPE_IPV6 => Datagram::parse(ctx, l3).map(Frame::V6),
+            _ => None,
+        }
+    }
+}
+
+/// `T` at this offset of the frame, if the frame reaches that far.
+#[inline(always)]
+pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
+    let start = ctx.data() + offset;
+    if start + size_of::<T>() > ctx.data_end() {
+        return None;
+    }
+    Some(start as *mut T)
+}
+
+/// A UDP datagram in a frame. Its references are void once the frame's tail has been moved.
+pub struct Datagram<'a, F: Ip> {
+    pub ctx: &'a XdpContext,
+    /// Where the IP header begins: 14, 18 or 22.
+    pub l3: usize,
+    pub ip: &'a F::Header,
+    pub udp: &'a Udp,
+    family: PhantomData<F>,
+}
+
+impl<'a, F: Ip> Datagram<'a, F> {
+    /// Where the payload begins, from the IP header.
+    pub const PAYLOAD: usize = F::HEADER_BYTES + UDP_BYTES;
+
+    #[inline(always)]
+    fn parse(ctx: &'a XdpContext, l3: usize) -> Option<Self> {
+        let ip: *const F::Header = at(ctx, l3)?;
+        let udp: *const Udp = at(ctx, l3 + F::HEADER_BYTES)?;
+        // SAFETY: `at` checked the bounds.
+        let (ip, udp) = unsafe { (&*ip, &*udp) };
+        let udp_len = u16::from_be(udp.len);
+        if (udp_len as usize) < UDP_BYTES || !F::is_plain_udp(ip, udp_len) || udp.source == 0 {
+            return None;
+        }
+        Some(Self { ctx, l3, ip, udp, family: PhantomData })
+    }
+
+    #[inline(always)]
+    pub fn payload_len(&self) -> u32 {
+        u16::from_be(self.udp.len) as u32 - UDP_BYTES as u32
+    }
+
+    /// `T`, which has no alignment, at this offset of the payload.
+    #[inline(always)]
+    pub fn payload_at<T>(&self, offset: usize) -> Option<&'a T> {
+        const { assert!(align_of::<T>() == 1) };
+        if offset as u32 + size_of::<T>() as u32 > self.payload_len() {
+            return None;
+        }
+        let start: *const T = at(self.ctx, self.l3 + Self::PAYLOAD + offset)?;
+        // SAFETY: `at` checked the bounds.
+        Some(unsafe { &*start })
+    }
+}
