@@ -6,7 +6,8 @@
 //! * [`wire`]: the messages of the UDP protocol, read in place; [`connection`]: its connection ids;
 //! * [`table`]: the swarm table; [`peers`]: the compact peer list of a reply;
 //! * [`policy`]: what hooks decide, as data; [`abi`]: the maps in which the two sides meet;
-//! * [`time`], [`hash`], [`sync`]: coarse time, keyed hashes, shared words.
+//! * [`time`], [`hash`], [`sync`], [`verifier`]: coarse time, keyed hashes, shared words, and what
+//!   the kernel's verifier wants to hear.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics, asm_experimental_arch))]
 #![cfg_attr(
@@ -28,5 +29,5 @@ pub mod policy;
 pub mod sync;
 pub mod table;
 pub mod time;
-mod verifier;
+pub mod verifier;
 pub mod wire;

@@ -2,7 +2,11 @@
 
 use core::marker::PhantomData;
 
-use crate::{family::Family, verifier::bounded, wire::ScrapeEntry};
+use crate::{
+    family::Family,
+    verifier::{Veil, bounded},
+    wire::ScrapeEntry,
+};
 
 /// Room for the peers of one reply: what fits a 1,500-byte frame, 242 over IPv4 or 79 over IPv6.
 pub const PEERS_BYTES_MAX: usize = 1452;
@@ -12,6 +16,9 @@ pub const PEERS_V4_MAX: u16 = 242;
 
 /// The most peers one reply can carry over IPv6.
 pub const PEERS_V6_MAX: u16 = 79;
+
+/// Wide enough for every offset into the list.
+const OFFSET_MASK: u32 = PEERS_BYTES_MAX.next_power_of_two() as u32 - 1;
 
 /// Compact peers in network byte order: 6 bytes each over IPv4 (address, port), 18 over IPv6.
 ///
@@ -48,21 +55,16 @@ impl PeerBuf {
 
     /// Appends peers of one family, up to `want` in all.
     #[inline(always)]
-    pub(crate) fn fill<F: Family>(&mut self, want: u32) -> Cursor<'_, F> {
+    pub(crate) fn fill<F: Family>(&mut self, want: u32, veil: Veil) -> Cursor<'_, F> {
         self.clear();
-        Cursor {
-            end: want * F::PEER_BYTES as u32,
-            offset: 0,
-            sum: 0,
-            buf: self,
-            family: PhantomData,
-        }
+        let end = veil.hide(want * F::PEER_BYTES as u32);
+        Cursor { buf: self, offset: 0, end, sum: 0, veil, family: PhantomData }
     }
 
     /// Appends one entry of a scrape, which is not a peer but is put together in the same way.
     #[inline(always)]
     pub fn push_entry(&mut self, entry: &ScrapeEntry) {
-        let offset = bounded::<2047>(self.len);
+        let offset = bounded::<OFFSET_MASK>(self.len);
         if offset > PEERS_BYTES_MAX - size_of::<ScrapeEntry>() {
             return;
         }
@@ -131,12 +133,15 @@ pub(crate) struct Cursor<'a, F> {
     offset: u32,
     end: u32,
     sum: u64,
+    veil: Veil,
     family: PhantomData<F>,
 }
 
 impl<F: Family> Cursor<'_, F> {
+    /// Whether there are as many peers as asked for.
     #[inline(always)]
-    pub(crate) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.offset = bounded::<OFFSET_MASK>(self.veil.hide(self.offset)) as u32;
         self.offset >= self.end
     }
 
@@ -148,7 +153,7 @@ impl<F: Family> Cursor<'_, F> {
     /// Room for one peer, which is not past the end even where the verifier lost track of why.
     #[inline(always)]
     fn room(&mut self) -> Option<*mut u8> {
-        let offset = bounded::<2047>(self.offset);
+        let offset = bounded::<OFFSET_MASK>(self.offset);
         if offset > PEERS_BYTES_MAX - F::PEER_BYTES {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Arithmetic whose result the kernel's verifier must see bounded.
+//! Arithmetic for the kernel's verifier.
 //!
 //! LLVM deletes a bound that it can prove by reasoning the verifier cannot follow. Hidden in an
 //! instruction that LLVM does not look into, the bound survives. Natively these are plain `&`.
@@ -19,5 +19,34 @@ pub fn bounded<const MASK: u32>(value: u32) -> usize {
     #[cfg(not(target_arch = "bpf"))]
     {
         (value & MASK) as usize
+    }
+}
+
+/// A zero whose value the verifier does not know.
+///
+/// The verifier follows every value that it knows exactly, and so walks a loop that counts
+/// something once for each count it may have reached. Hidden behind this, all are one.
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+pub struct Veil(u32);
+
+impl Veil {
+    /// `value`, which the verifier no longer knows.
+    #[inline(always)]
+    pub(crate) fn hide(self, value: u32) -> u32 {
+        #[cfg(target_arch = "bpf")]
+        {
+            value | self.0
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        {
+            value
+        }
+    }
+
+    /// The same of a yes or no.
+    #[inline(always)]
+    pub(crate) fn hide_flag(self, flag: bool) -> bool {
+        self.hide(flag as u32) != 0
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! All fields are byte arrays in network byte order, so that no layout needs alignment.
 
-use crate::announce::Event;
+use crate::{
+    announce::Event,
+    id::{InfoHash, PeerId},
+};
 
 /// What a connect request carries instead of a connection id.
 pub const PROTOCOL_ID: [u8; 8] = 0x0417_2710_1980_u64.to_be_bytes();
@@ -43,9 +46,9 @@ pub struct AnnounceHead {
     /// Common to all requests.
     pub head: RequestHead,
     /// The torrent.
-    pub info_hash: [u8; 20],
+    pub info_hash: InfoHash,
     /// The client.
-    pub peer_id: [u8; 20],
+    pub peer_id: PeerId,
     /// Bytes fetched.
     pub downloaded: [u8; 8],
     /// Bytes still to fetch.

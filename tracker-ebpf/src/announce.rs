@@ -5,7 +5,6 @@ use core::mem::MaybeUninit;
 use tracker_common::{
     abi::{AnnounceEvent, Verdict, flag},
     announce::Event,
-    id::{InfoHash, PeerId},
     table::{
         Miss,
         index::find,
@@ -17,10 +16,10 @@ use tracker_common::{
 };
 
 use crate::{
-    Answer,
+    Answer, conclude,
     maps::{EVENTS, Env, Maps, count_lost_event},
     packet::{Datagram, Ip},
-    reply,
+    reply::{self, Head},
 };
 
 /// Options after which a packet is passed on: clients send one or two.
@@ -29,16 +28,21 @@ const OPTIONS_MAX: usize = 6;
 /// Wake the daemon at its own pace, not once per event: `BPF_RB_NO_WAKEUP`.
 const NO_WAKEUP: u64 = 1;
 
-/// A function of its own: both families' together would not fit the stack of 512 bytes.
+/// Serves the request to its end: see `dispatch`.
 #[inline(never)]
-pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
+pub fn run<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
+    conclude(datagram, serve(datagram, env, now_ns))
+}
+
+#[inline(always)]
+fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
     let config = env.config;
     let request: &AnnounceRequest = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
     if config.flags & flag::PASS_ANNOUNCES != 0 {
         return Err(Verdict::Gated);
     }
-    let info_hash = InfoHash(request.fixed.info_hash);
-    let line = find::<F, Maps>(&Maps, &config.shape, &info_hash);
+    let info_hash = &request.fixed.info_hash;
+    let line = find::<F, Maps>(&Maps, &config.shape, info_hash);
 
     let event = request.fixed.event().ok_or(Verdict::Unusual)?;
     if config.flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
@@ -61,7 +65,6 @@ pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
         Gate::Refuse => return refuse(datagram, env),
     }
 
-    let peer_id = PeerId(request.fixed.peer_id);
     let announce = Announce::<F> {
         addr: F::source(datagram.ip),
         port: request.tail.port,
@@ -75,14 +78,15 @@ pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
     let (counts, change) =
         swarm::announce(&Maps, &config.shape, &clock, line, &announce, peers).map_err(verdict)?;
 
-    let interval_s = config.interval_s + config.variation.increase_s(&info_hash, &peer_id);
-    let reply = AnnounceReply {
+    let interval_s =
+        config.interval_s + config.variation.increase_s(info_hash, &request.fixed.peer_id);
+    let reply = Head(AnnounceReply {
         action: request.fixed.head.action,
         transaction_id: request.fixed.head.transaction_id,
         interval: interval_s.to_be_bytes(),
         leechers: counts.leechers.to_be_bytes(),
         seeders: counts.seeders.to_be_bytes(),
-    };
+    });
     if config.events & 1 << change as u32 != 0 {
         emit(datagram, request, event, &counts);
     }
@@ -140,12 +144,7 @@ fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verd
 
 /// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.
 #[inline(always)]
-fn emit<F: Ip>(
-    datagram: &Datagram<F>,
-    request: &AnnounceRequest,
-    event: Event,
-    counts: &Counts,
-) {
+fn emit<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, event: Event, counts: &Counts) {
     let Some(mut entry) = EVENTS.reserve::<AnnounceEvent>(0) else {
         return count_lost_event();
     };
@@ -162,8 +161,8 @@ fn emit<F: Ip>(
         downloaded: request.fixed.downloaded,
         left: request.fixed.left,
         uploaded: request.fixed.uploaded,
-        info_hash: request.fixed.info_hash,
-        peer_id: request.fixed.peer_id,
+        info_hash: request.fixed.info_hash.0,
+        peer_id: request.fixed.peer_id.0,
         port: request.tail.port,
         event: event as u8,
         _pad: 0,

@@ -44,57 +44,77 @@ type Answer = Result<(Verdict, Way), Verdict>;
 #[xdp]
 pub fn xdp_tracker(ctx: XdpContext) -> u32 {
     match Frame::parse(&ctx) {
-        Some(Frame::V4(datagram)) => decide(&ctx, &datagram),
-        Some(Frame::V6(datagram)) => decide(&ctx, &datagram),
+        Some(Frame::V4(datagram)) => dispatch(&datagram),
+        Some(Frame::V6(datagram)) => dispatch(&datagram),
         None => XDP_PASS,
     }
 }
 
-/// The one place where a verdict becomes an XDP action.
+/// Which message is it? Each is served by a function of its own: all of them, for both families,
+/// would not fit one stack of 512 bytes.
 #[inline(always)]
-fn decide<F: packet::Ip>(ctx: &XdpContext, datagram: &Datagram<F>) -> u32 {
-    let answer = serve(datagram);
-    let verdict = match answer {
-        Ok((verdict, _)) | Err(verdict) => verdict,
-    };
-    if verdict as u32 != Verdict::NotOurs as u32 {
-        count::<F>(verdict);
-        trace!(ctx, "verdict {}", verdict as u32);
-    }
-    match (verdict, answer) {
-        // Whoever sent it can do no harm by trying again, and an error would only invite that.
-        (Verdict::BadIdDropped, _) => XDP_DROP,
-        (_, Ok((_, Way::Back))) => XDP_TX,
-        (_, Ok((_, Way::Redirected(action)))) => action,
-        // Everything that was not answered is the daemon's or the host's, as it came.
-        (_, Err(_)) => XDP_PASS,
+fn dispatch<F: packet::Ip>(datagram: &Datagram<F>) -> u32 {
+    match check(datagram) {
+        Ok(Request::Connect(env, now_ns)) => {
+            conclude(datagram, connect::serve(datagram, &env, now_ns))
+        }
+        Ok(Request::Announce(env, now_ns)) => announce::run(datagram, &env, now_ns),
+        Ok(Request::Scrape(env, now_ns)) => scrape::run(datagram, &env, now_ns),
+        Err(answer) => conclude(datagram, answer),
     }
 }
 
+/// A request to the tracker, as far as its kind; all but connects from a verified source.
+enum Request {
+    Connect(Env, u64),
+    Announce(Env, u64),
+    Scrape(Env, u64),
+}
+
 #[inline(always)]
-fn serve<F: packet::Ip>(datagram: &Datagram<F>) -> Answer {
-    let env = Env::get().ok_or(Verdict::NotOurs)?;
+fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<Request, Answer> {
+    let env = Env::get().ok_or(Err(Verdict::NotOurs))?;
     if !F::is_own_endpoint(env.config, datagram) {
-        return Err(Verdict::NotOurs);
+        return Err(Err(Verdict::NotOurs));
     }
-    let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
+    let request: &RequestHead = datagram.payload_at(0).ok_or(Err(Verdict::Unusual))?;
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
 
     if request.action == action::CONNECT {
         if request.connection_id != PROTOCOL_ID {
-            return Err(Verdict::Unusual);
+            return Err(Err(Verdict::Unusual));
         }
-        return connect::serve(datagram, &env, now_ns);
+        return Ok(Request::Connect(env, now_ns));
     }
     let source = F::source(datagram.ip);
     if !env.config.connection_ids.is_valid::<F>(request.connection_id, &source, now_ns) {
-        return refuse_bad_id(datagram, &env);
+        return Err(refuse_bad_id(datagram, &env));
     }
     match request.action {
-        action::ANNOUNCE => announce::serve(datagram, &env, now_ns),
-        action::SCRAPE => scrape::serve(datagram, &env, now_ns),
-        _ => Err(Verdict::Unusual),
+        action::ANNOUNCE => Ok(Request::Announce(env, now_ns)),
+        action::SCRAPE => Ok(Request::Scrape(env, now_ns)),
+        _ => Err(Err(Verdict::Unusual)),
+    }
+}
+
+/// The one place where a verdict is counted and becomes an XDP action.
+#[inline(always)]
+fn conclude<F: packet::Ip>(datagram: &Datagram<F>, answer: Answer) -> u32 {
+    let verdict = match answer {
+        Ok((verdict, _)) | Err(verdict) => verdict,
+    };
+    if verdict != Verdict::NotOurs {
+        count::<F>(verdict);
+        trace!(datagram.ctx, "verdict {}", verdict as u32);
+    }
+    match answer {
+        // The sender can do no harm by trying again, and an error would only invite that.
+        Ok((Verdict::BadIdDropped, _)) => XDP_DROP,
+        Ok((_, Way::Back)) => XDP_TX,
+        Ok((_, Way::Redirected(action))) => action,
+        // What was not answered is the daemon's or the host's, as it came.
+        Err(_) => XDP_PASS,
     }
 }
 

@@ -3,9 +3,7 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::bpf_fib_lookup as FibLookup,
-    helpers::generated::{
-        bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_store_bytes,
-    },
+    helpers::generated::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_store_bytes},
 };
 use tracker_common::{
     abi::{Verdict, flag},
@@ -28,6 +26,11 @@ pub enum Way {
     Redirected(u32),
 }
 
+/// The fixed part of a reply. The stack must be accessed in aligned words, which LLVM does not
+/// know; messages themselves have no alignment.
+#[repr(C, align(8))]
+pub struct Head<H>(pub H);
+
 /// Ethernet frames are padded to this many bytes, less their checksum.
 const FRAME_BYTES_MIN: usize = 60;
 
@@ -40,7 +43,7 @@ const AF_INET6: u8 = 10;
 pub fn send<F: Ip, H>(
     datagram: &Datagram<F>,
     env: &Env,
-    head: &H,
+    head: &Head<H>,
     list: Option<&PeerBuf>,
 ) -> Result<Way, Verdict> {
     let hop = NextHop::find(datagram, env)?;
@@ -60,9 +63,8 @@ pub fn send<F: Ip, H>(
     }
     if reply_len != len {
         // SAFETY: the context is this program's.
-        let failed = unsafe {
-            bpf_xdp_adjust_tail(ctx.as_ptr().cast(), reply_len as i32 - len as i32)
-        };
+        let failed =
+            unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), reply_len as i32 - len as i32) };
         if failed != 0 {
             return Err(Verdict::NoReply);
         }
@@ -87,7 +89,7 @@ pub fn send<F: Ip, H>(
         + (PROTOCOL_UDP as u16).to_be() as u64
         + header.len as u64
         + checksum::sum(&header)
-        + checksum::sum(head)
+        + checksum::sum(&head.0)
         + list_sum;
     // Zero would mean that there is none.
     header.checksum = match checksum::complement(sum) {
@@ -96,7 +98,7 @@ pub fn send<F: Ip, H>(
     };
     *udp = header;
     // SAFETY: `at` checked the bounds; the frame is not aligned for `H`.
-    unsafe { start.write_unaligned(core::ptr::read(head)) };
+    unsafe { start.write_unaligned(core::ptr::read(&head.0)) };
     if let Some(list) = list {
         store(datagram, payload + size_of::<H>(), list)?;
     }
@@ -135,13 +137,13 @@ pub fn error<F: Ip, const N: usize>(
         text: [u8; N],
     }
     let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
-    let mut reply = Error {
+    let mut reply = Head(Error {
         head: ReplyHead { action: action::ERROR, transaction_id: request.transaction_id },
         text: [0; N],
-    };
+    });
     let text = failure.text().as_bytes();
     for index in 0..N - 1 {
-        reply.text[index] = text[index];
+        reply.0.text[index] = text[index];
     }
     send(datagram, env, &reply, None)
 }
@@ -181,12 +183,7 @@ impl NextHop {
         }
         // SAFETY: the context is this program's, the structure as long as is said.
         let found = unsafe {
-            bpf_fib_lookup(
-                datagram.ctx.as_ptr(),
-                &raw mut lookup,
-                size_of::<FibLookup>() as i32,
-                0,
-            )
+            bpf_fib_lookup(datagram.ctx.as_ptr(), &raw mut lookup, size_of::<FibLookup>() as i32, 0)
         };
         if found != 0 {
             return Err(Verdict::NoReply);

@@ -12,17 +12,22 @@ use tracker_common::{
 };
 
 use crate::{
-    Answer,
+    Answer, conclude,
     maps::{Env, Maps},
     packet::{Datagram, Ip},
-    reply,
+    reply::{self, Head},
 };
 
 const INFO_HASH_BYTES: u32 = 20;
 
-/// A function of its own: both families' together would not fit the stack of 512 bytes.
+/// Serves the request to its end: see `dispatch`.
 #[inline(never)]
-pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
+pub fn run<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
+    conclude(datagram, serve(datagram, env, now_ns))
+}
+
+#[inline(always)]
+fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
     let config = env.config;
     let head_len = size_of::<RequestHead>() as u32;
     let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
@@ -45,8 +50,8 @@ pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
             break;
         }
         let offset = head_len + index * INFO_HASH_BYTES;
-        let info_hash: &[u8; 20] = datagram.payload_at(offset as usize).ok_or(Verdict::Unusual)?;
-        let counts = match find::<F, Maps>(&Maps, &config.shape, &InfoHash(*info_hash)) {
+        let info_hash: &InfoHash = datagram.payload_at(offset as usize).ok_or(Verdict::Unusual)?;
+        let counts = match find::<F, Maps>(&Maps, &config.shape, info_hash) {
             Some(line) => swarm::scrape(line, &clock).map_err(|_| Verdict::Frozen)?,
             None => Counts::default(),
         };
@@ -56,7 +61,6 @@ pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
             leechers: counts.leechers.to_be_bytes(),
         });
     }
-    let reply =
-        ReplyHead { action: action::SCRAPE, transaction_id: request.transaction_id };
+    let reply = Head(ReplyHead { action: action::SCRAPE, transaction_id: request.transaction_id });
     reply::send(datagram, env, &reply, Some(entries)).map(|way| (Verdict::Scraped, way))
 }

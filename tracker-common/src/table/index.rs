@@ -1,7 +1,7 @@
 //! Where a torrent's line is: one of two buckets, in the order in which they are most likely.
 
 use super::layout::{BUCKET_LINES, Line, Memory, line_bytes};
-use crate::{family::Family, hash::TableKey, id::InfoHash};
+use crate::{family::Family, hash::TableKey, id::InfoHash, verifier::Veil};
 
 /// The shape of a table: fixed when it is made.
 #[derive(Clone, Copy, Default)]
@@ -15,8 +15,8 @@ pub struct TableShape {
     pub buckets_v6: u32,
     /// Chunks of the block arena.
     pub chunks: u32,
-    /// Reserved; zero.
-    pub _pad: u32,
+    /// Always zero.
+    pub veil: Veil,
 }
 
 impl TableShape {

@@ -9,7 +9,13 @@ use super::{
     layout::{BlockRef, block_capacity, word},
     word::{PeerKey, PeerWord},
 };
-use crate::{family::Family, peers::Cursor, sync::Word64, time::Clock, verifier::bounded};
+use crate::{
+    family::Family,
+    peers::Cursor,
+    sync::Word64,
+    time::Clock,
+    verifier::{Veil, bounded},
+};
 
 /// Access to a run of slots. Indices are below [`Slots::capacity`]; the kernel's verifier is
 /// convinced by each implementation in its own way.
@@ -90,11 +96,11 @@ impl<F: Family> BlockSlots<F> {
     /// # Safety
     /// `chunk` is the chunk that holds `block`, whose size class is `class`.
     #[inline(always)]
-    pub(crate) unsafe fn new(chunk: *mut u8, block: BlockRef, class: u32) -> Self {
+    pub(crate) unsafe fn new(chunk: *mut u8, block: BlockRef, class: u32, veil: Veil) -> Self {
         Self {
             chunk,
             first: block.unit_in_chunk() * 8,
-            capacity: block_capacity::<F>(class),
+            capacity: veil.hide(block_capacity::<F>(class)),
             family: PhantomData,
         }
     }
@@ -245,15 +251,14 @@ pub(crate) fn select<F: Family, S: Slots<F>>(
     out: &mut Cursor<'_, F>,
 ) {
     let capacity = slots.capacity();
-    let mut index = (seed as u32 * capacity) >> 16;
+    let first = (seed as u32 * capacity) >> 16;
     for turn in 0..S::CAPACITY_MAX {
         if turn >= capacity || out.is_full() {
             break;
         }
-        let here = index;
-        index += 1;
-        if index >= capacity {
-            index = 0;
+        let mut here = first + turn;
+        if here >= capacity {
+            here -= capacity;
         }
         let word = slots.peer(here);
         if word.is_seeder() != seeders || word.key() == announcer || !word.is_live(clock) {

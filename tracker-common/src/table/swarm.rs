@@ -15,7 +15,7 @@ use crate::{
     peers::{Cursor, PEERS_V4_MAX, PEERS_V6_MAX, PeerBuf},
     sync::Word32,
     time::Clock,
-    verifier::bounded,
+    verifier::{Veil, bounded},
 };
 
 /// Blocks of a big swarm that one reply draws from, at most.
@@ -81,15 +81,17 @@ pub fn announce<F: Family, M: Memory>(
     if meta.is_frozen() {
         return Err(Miss::Frozen);
     }
-    let key = PeerKey::new::<F>(&shape.key, &announce.addr, announce.port);
+    let announcer = Announcer::new(shape, announce);
     let numwant_max = if F::IS_V6 { PEERS_V6_MAX } else { PEERS_V4_MAX } as u32;
     let numwant = if announce.numwant > numwant_max { numwant_max } else { announce.numwant };
-    let mut out = peers.fill::<F>(numwant);
+    let mut out = peers.fill::<F>(numwant, shape.veil);
     let result = match meta.form() {
         Form::Vacant => return Err(Miss::Unknown),
-        Form::Inline => announce_inline(clock, line, meta, key, announce, &mut out)?,
+        Form::Inline => announce_inline(clock, line, meta, &announcer, &mut out)?,
         Form::Block | Form::Directory => {
-            announce_outgrown(memory, shape, clock, line, meta, key, announce, &mut out)?
+            let blocks = Blocks::of(&line, meta, shape.veil);
+            let hash = shape.key.addr::<F>(&announcer.addr);
+            announce_outgrown(memory, clock, line, &blocks, hash, &announcer, &mut out)?
         }
     };
     // Some clients expect to find themselves when there is nobody else.
@@ -100,105 +102,113 @@ pub fn announce<F: Family, M: Memory>(
     Ok(result)
 }
 
+/// An [`Announce`] as its swarm sees it. The flags are veiled, or the verifier would follow each
+/// combination of them through all that comes after.
+struct Announcer<F: Family> {
+    key: PeerKey,
+    addr: F::Addr,
+    seeder: bool,
+    stopped: bool,
+    completed: bool,
+    seed: u32,
+}
+
+impl<F: Family> Announcer<F> {
+    #[inline(always)]
+    fn new(shape: &TableShape, announce: &Announce<F>) -> Self {
+        Self {
+            key: PeerKey::new::<F>(&shape.key, &announce.addr, announce.port),
+            addr: announce.addr,
+            seeder: shape.veil.hide_flag(announce.seeder),
+            stopped: shape.veil.hide_flag(announce.event == Event::Stopped),
+            completed: shape.veil.hide_flag(announce.event == Event::Completed),
+            seed: announce.seed,
+        }
+    }
+
+    /// Changes the announcer's own slot. Returns its word before and after.
+    #[inline(always)]
+    fn apply<S: Slots<F>>(&self, slots: &S, clock: &Clock) -> Result<(PeerWord, PeerWord), Miss> {
+        if self.stopped {
+            return Ok((slots::remove(slots, self.key, &self.addr)?, PeerWord::VACANT));
+        }
+        let new = PeerWord::new(self.key, self.seeder, clock);
+        Ok((slots::upsert(slots, &self.addr, new, clock)?, new))
+    }
+
+    /// A download counts once: when its peer was not a seeder already.
+    #[inline(always)]
+    fn has_completed(&self, old: PeerWord) -> bool {
+        self.completed && !(old.key() == self.key && old.is_seeder())
+    }
+}
+
 #[inline(always)]
 fn announce_inline<F: Family>(
     clock: &Clock,
     line: Line<F>,
     meta: Meta,
-    key: PeerKey,
-    announce: &Announce<F>,
+    announcer: &Announcer<F>,
     out: &mut Cursor<'_, F>,
 ) -> Result<(Counts, Change), Miss> {
     // SAFETY: the form is Inline.
     let slots = unsafe { InlineSlots::<F>::new(line.body()) };
-    let (old, new) = apply(&slots, key, announce, clock)?;
-    let change = Change::between(old, new, key);
+    let (old, new) = announcer.apply(&slots, clock)?;
     let mut completed = meta.completed();
-    if counts_as_completed(announce, old, key) && completed < Meta::COMPLETED_MAX {
+    if announcer.has_completed(old) && completed < Meta::COMPLETED_MAX {
         line.head().meta.add(Meta::COMPLETED_ONE);
         completed += 1;
     }
-    choose(&slots, key, announce, clock, out);
+    // Seeders get leechers; leechers get seeders first, then each other.
+    let seed = announcer.seed as u16;
+    if !announcer.seeder {
+        slots::select(&slots, announcer.key, true, seed, clock, out);
+    }
+    slots::select(&slots, announcer.key, false, seed, clock, out);
     let (seeders, leechers) = slots::count(&slots, clock);
-    Ok((Counts { seeders, leechers, completed }, change))
+    Ok((Counts { seeders, leechers, completed }, Change::between(old, new, announcer.key)))
 }
 
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined into one function of the XDP program")]
 fn announce_outgrown<F: Family, M: Memory>(
     memory: &M,
-    shape: &TableShape,
     clock: &Clock,
     line: Line<F>,
-    meta: Meta,
-    key: PeerKey,
-    announce: &Announce<F>,
+    blocks: &Blocks,
+    hash: u64,
+    announcer: &Announcer<F>,
     out: &mut Cursor<'_, F>,
 ) -> Result<(Counts, Change), Miss> {
-    let blocks = Blocks::of(&line, meta);
-    let own = blocks.entry_of(shape.key.addr::<F>(&announce.addr));
-    let (old, new) = apply(&blocks.slots::<F, M>(memory, own)?, key, announce, clock)?;
+    let own = blocks.block(memory, blocks.entry_of(hash))?;
+    let (old, new) = announcer.apply(&blocks.slots::<F, M>(memory, own)?, clock)?;
     let body = line.outgrown();
     tally(&body.seeders, old.is_peer() & old.is_seeder(), new.is_peer() & new.is_seeder());
     tally(&body.leechers, old.is_peer() & !old.is_seeder(), new.is_peer() & !new.is_seeder());
-    if counts_as_completed(announce, old, key) {
+    if announcer.has_completed(old) {
         body.completed.add(1);
     }
 
     // A quarter of the directory apart, the blocks are different ones unless the swarm is tiny.
     let stride = blocks.len() / BLOCKS_PER_REPLY;
-    let mut entry = ((announce.seed >> 16) * blocks.len()) >> 16;
-    let mut last = None;
-    for turn in 0..BLOCKS_PER_REPLY {
-        if out.is_full() || (turn > 0 && stride == 0) {
+    let mut entry = ((announcer.seed >> 16) * blocks.len()) >> 16;
+    let mut last = BlockRef(0);
+    // Two turns for each block: seeders, which seeders do not need, then leechers.
+    for turn in 0..2 * BLOCKS_PER_REPLY {
+        if out.is_full() || (turn > 1 && stride == 0) {
             break;
         }
-        let block = blocks.block::<M>(memory, entry)?;
-        entry = (entry + stride) & (blocks.len() - 1);
-        if last == Some(block) {
-            continue;
+        let seeders = turn % 2 == 0;
+        let block = blocks.block(memory, entry)?;
+        if (!seeders || !announcer.seeder) && block != last {
+            let slots = blocks.slots::<F, M>(memory, block)?;
+            slots::select(&slots, announcer.key, seeders, announcer.seed as u16, clock, out);
         }
-        last = Some(block);
-        choose(&blocks.slots_at::<F, M>(memory, block)?, key, announce, clock, out);
+        if !seeders {
+            last = block;
+            entry = (entry + stride) & (blocks.len() - 1);
+        }
     }
-    Ok((outgrown_counts(&line), Change::between(old, new, key)))
-}
-
-/// Changes the announcer's own slot. Returns its word before and after.
-#[inline(always)]
-fn apply<F: Family, S: Slots<F>>(
-    slots: &S,
-    key: PeerKey,
-    announce: &Announce<F>,
-    clock: &Clock,
-) -> Result<(PeerWord, PeerWord), Miss> {
-    if announce.event == Event::Stopped {
-        return Ok((slots::remove(slots, key, &announce.addr)?, PeerWord::VACANT));
-    }
-    let new = PeerWord::new(key, announce.seeder, clock);
-    Ok((slots::upsert(slots, &announce.addr, new, clock)?, new))
-}
-
-/// Seeders get leechers; leechers get seeders first, then each other.
-#[inline(always)]
-fn choose<F: Family, S: Slots<F>>(
-    slots: &S,
-    key: PeerKey,
-    announce: &Announce<F>,
-    clock: &Clock,
-    out: &mut Cursor<'_, F>,
-) {
-    let seed = announce.seed as u16;
-    if !announce.seeder {
-        slots::select(slots, key, true, seed, clock, out);
-    }
-    slots::select(slots, key, false, seed, clock, out);
-}
-
-/// A download counts once: when its peer was not a seeder already.
-#[inline(always)]
-fn counts_as_completed<F: Family>(announce: &Announce<F>, old: PeerWord, key: PeerKey) -> bool {
-    announce.event == Event::Completed && !(old.key() == key && old.is_seeder())
+    Ok((outgrown_counts(&line), Change::between(old, new, announcer.key)))
 }
 
 #[inline(always)]
@@ -263,17 +273,18 @@ pub(crate) struct Blocks {
     depth: u32,
     /// Size class of the blocks.
     class: u32,
+    veil: Veil,
 }
 
 impl Blocks {
     #[inline(always)]
-    pub(crate) fn of<F: Family>(line: &Line<F>, meta: Meta) -> Self {
+    pub(crate) fn of<F: Family>(line: &Line<F>, meta: Meta, veil: Veil) -> Self {
         let root = BlockRef(line.outgrown().root.load());
-        if meta.form() == Form::Block {
-            Self { root, depth: 0, class: meta.depth() }
-        } else {
-            Self { root, depth: meta.depth(), class: CLASS_MAX }
-        }
+        let (depth, class) = match meta.form() {
+            Form::Block => (0, meta.depth()),
+            _ => (meta.depth(), CLASS_MAX),
+        };
+        Self { root, depth: veil.hide(depth), class: veil.hide(class), veil }
     }
 
     #[inline(always)]
@@ -307,20 +318,14 @@ impl Blocks {
     }
 
     #[inline(always)]
-    pub(crate) fn slots_at<F: Family, M: Memory>(
+    pub(crate) fn slots<F: Family, M: Memory>(
         &self,
         memory: &M,
         block: BlockRef,
     ) -> Result<BlockSlots<F>, Miss> {
         let chunk = memory.chunk(block.chunk()).ok_or(Miss::Corrupt)?;
         // SAFETY: `block` is in that chunk.
-        Ok(unsafe { BlockSlots::new(chunk, block, self.class) })
-    }
-
-    #[inline(always)]
-    fn slots<F: Family, M: Memory>(&self, memory: &M, entry: u32) -> Result<BlockSlots<F>, Miss> {
-        let block = self.block(memory, entry)?;
-        self.slots_at(memory, block)
+        Ok(unsafe { BlockSlots::new(chunk, block, self.class, self.veil) })
     }
 
     /// Peers that fit into one of the blocks.
