@@ -25,6 +25,10 @@ pub(crate) trait Slots<F: Family> {
 
     fn capacity(&self) -> u32;
 
+    /// An index that was found, as one that might be any: for the verifier, every index at which a
+    /// search can end would otherwise be another way through all that comes after.
+    fn found(&self, index: u32) -> u32;
+
     fn word(&self, index: u32) -> &Word64;
 
     /// The two halves of the address beside the word (IPv6).
@@ -70,6 +74,11 @@ impl<F: Family> Slots<F> for InlineSlots<F> {
     }
 
     #[inline(always)]
+    fn found(&self, index: u32) -> u32 {
+        index
+    }
+
+    #[inline(always)]
     fn word(&self, index: u32) -> &Word64 {
         // SAFETY: the body has INLINE_PEERS words.
         unsafe { word(self.body.add(index as usize * 8)) }
@@ -89,6 +98,7 @@ pub(crate) struct BlockSlots<F> {
     /// Offset of the block in its chunk, in words.
     first: u32,
     capacity: u32,
+    veil: Veil,
     family: PhantomData<F>,
 }
 
@@ -101,6 +111,7 @@ impl<F: Family> BlockSlots<F> {
             chunk,
             first: block.unit_in_chunk() * 8,
             capacity: veil.hide(block_capacity::<F>(class)),
+            veil,
             family: PhantomData,
         }
     }
@@ -118,6 +129,11 @@ impl<F: Family> Slots<F> for BlockSlots<F> {
     #[inline(always)]
     fn capacity(&self) -> u32 {
         self.capacity
+    }
+
+    #[inline(always)]
+    fn found(&self, index: u32) -> u32 {
+        bounded::<127>(self.veil.hide(index)) as u32
     }
 
     #[inline(always)]
@@ -146,7 +162,7 @@ fn position<F: Family, S: Slots<F>>(
         }
         let word = slots.peer(index);
         if word.key() == key && slots.has_addr(index, addr) {
-            return Some((index, word));
+            return Some((slots.found(index), word));
         }
     }
     None
@@ -176,7 +192,7 @@ pub(crate) fn upsert<F: Family, S: Slots<F>>(
         if !old.is_free(clock) {
             continue;
         }
-        return insert(slots, index, addr, old, new, clock);
+        return insert(slots, slots.found(index), addr, old, new, clock);
     }
     Err(Miss::Full)
 }
