@@ -33,7 +33,8 @@ pub struct Veil(u32);
 impl Veil {
     /// `value`, which the verifier no longer knows.
     #[inline(always)]
-    pub(crate) fn hide(self, value: u32) -> u32 {
+    #[must_use]
+    pub fn hide(self, value: u32) -> u32 {
         #[cfg(target_arch = "bpf")]
         {
             value | self.0

@@ -267,6 +267,9 @@ impl<'a, F: Ip> Datagram<'a, F> {
     }
 
     /// `T`, which has no alignment, at this offset of the payload.
+    ///
+    /// An offset that the verifier knows exactly teaches it something about all of the packet; in
+    /// a loop, veil the offset.
     #[inline(always)]
     pub fn payload_at<T>(&self, offset: usize) -> Option<&'a T> {
         const { assert!(align_of::<T>() == 1) };

@@ -8,6 +8,7 @@ use tracker_common::{
         swarm::{self, Counts},
     },
     time::Clock,
+    verifier::bounded,
     wire::{ReplyHead, RequestHead, SCRAPE_MAX, ScrapeEntry, action},
 };
 
@@ -49,8 +50,8 @@ fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
         if index >= answered {
             break;
         }
-        let offset = head_len + index * INFO_HASH_BYTES;
-        let info_hash: &InfoHash = datagram.payload_at(offset as usize).ok_or(Verdict::Unusual)?;
+        let offset = bounded::<2047>(config.shape.veil.hide(head_len + index * INFO_HASH_BYTES));
+        let info_hash: &InfoHash = datagram.payload_at(offset).ok_or(Verdict::Unusual)?;
         let counts = match find::<F, Maps>(&Maps, &config.shape, info_hash) {
             Some(line) => swarm::scrape(line, &clock).map_err(|_| Verdict::Frozen)?,
             None => Counts::default(),
