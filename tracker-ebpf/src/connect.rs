@@ -13,12 +13,13 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
+pub fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
+    let env = Env::get().ok_or(Verdict::NotOurs)?;
     let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
     let reply = Head(ConnectReply {
         action: action::CONNECT,
         transaction_id: request.transaction_id,
         connection_id: env.config.connection_ids.issue::<F>(&F::source(datagram.ip), now_ns),
     });
-    reply::send(datagram, env, &reply, None).map(|way| (Verdict::Connected, way))
+    reply::send(datagram, &env, &reply, None).map(|()| Verdict::Connected)
 }

@@ -2,6 +2,7 @@
 //!
 //! * `packet`: finds a UDP datagram for the tracker in a frame;
 //! * `connect`, `announce`, `scrape`: answer one kind of request from the swarm table;
+//! * `functions`: the parts that the verifier looks at one by one;
 //! * `reply`, `checksum`: turn the frame around;
 //! * `maps`: the maps, and the table in them.
 //!
@@ -13,6 +14,7 @@
 mod announce;
 mod checksum;
 mod connect;
+mod functions;
 mod maps;
 mod packet;
 mod reply;
@@ -33,12 +35,11 @@ use tracker_common::{
 use crate::{
     maps::{Env, count},
     packet::{Datagram, Frame},
-    reply::Way,
 };
 
-/// A request is answered with a verdict and a way to send the reply; what cannot be decided here
-/// is passed, with the verdict that says why.
-type Answer = Result<(Verdict, Way), Verdict>;
+/// What became of a request: answered, the frame holding the reply, or passed on as it came. The
+/// verdict says how or why.
+type Answer = Result<Verdict, Verdict>;
 
 /// Looks at every frame that arrives.
 #[xdp]
@@ -50,29 +51,29 @@ pub fn xdp_tracker(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Which message is it? Each is served by a function of its own: all of them, for both families,
-/// would not fit one stack of 512 bytes.
+/// Which message is it?
 #[inline(always)]
 fn dispatch<F: packet::Ip>(datagram: &Datagram<F>) -> u32 {
-    match check(datagram) {
-        Ok(Request::Connect(env, now_ns)) => {
-            conclude(datagram, connect::serve(datagram, &env, now_ns))
-        }
-        Ok(Request::Announce(env, now_ns)) => announce::run(datagram, &env, now_ns),
-        Ok(Request::Scrape(env, now_ns)) => scrape::run(datagram, &env, now_ns),
-        Err(answer) => conclude(datagram, answer),
-    }
+    let answer = match check(datagram) {
+        Ok((Message::Announce, now_ns)) => return F::announce(datagram, now_ns),
+        Ok((Message::Scrape, now_ns)) => return F::scrape(datagram, now_ns),
+        Ok((Message::Connect, now_ns)) => connect::serve(datagram, now_ns),
+        Err(answer) => answer,
+    };
+    conclude(datagram, answer)
 }
 
-/// A request to the tracker, as far as its kind; all but connects from a verified source.
-enum Request {
-    Connect(Env, u64),
-    Announce(Env, u64),
-    Scrape(Env, u64),
+/// What the tracker is asked for.
+enum Message {
+    Connect,
+    Announce,
+    Scrape,
 }
 
+/// A request to the tracker, as far as its kind, and when it came. All but connects are from a
+/// source that has shown that it receives our replies.
 #[inline(always)]
-fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<Request, Answer> {
+fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<(Message, u64), Answer> {
     let env = Env::get().ok_or(Err(Verdict::NotOurs))?;
     if !F::is_own_endpoint(env.config, datagram) {
         return Err(Err(Verdict::NotOurs));
@@ -85,15 +86,15 @@ fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<Request, Answer> {
         if request.connection_id != PROTOCOL_ID {
             return Err(Err(Verdict::Unusual));
         }
-        return Ok(Request::Connect(env, now_ns));
+        return Ok((Message::Connect, now_ns));
     }
     let source = F::source(datagram.ip);
     if !env.config.connection_ids.is_valid::<F>(request.connection_id, &source, now_ns) {
         return Err(refuse_bad_id(datagram, &env));
     }
     match request.action {
-        action::ANNOUNCE => Ok(Request::Announce(env, now_ns)),
-        action::SCRAPE => Ok(Request::Scrape(env, now_ns)),
+        action::ANNOUNCE => Ok((Message::Announce, now_ns)),
+        action::SCRAPE => Ok((Message::Scrape, now_ns)),
         _ => Err(Err(Verdict::Unusual)),
     }
 }
@@ -101,19 +102,16 @@ fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<Request, Answer> {
 /// The one place where a verdict is counted and becomes an XDP action.
 #[inline(always)]
 fn conclude<F: packet::Ip>(datagram: &Datagram<F>, answer: Answer) -> u32 {
-    let verdict = match answer {
-        Ok((verdict, _)) | Err(verdict) => verdict,
-    };
+    let (Ok(verdict) | Err(verdict)) = answer;
     if verdict != Verdict::NotOurs {
         count::<F>(verdict);
         trace!(datagram.ctx, "verdict {}", verdict as u32);
     }
     match answer {
         // The sender can do no harm by trying again, and an error would only invite that.
-        Ok((Verdict::BadIdDropped, _)) => XDP_DROP,
-        Ok((_, Way::Back)) => XDP_TX,
-        Ok((_, Way::Redirected(action))) => action,
-        // What was not answered is the daemon's or the host's, as it came.
+        Ok(Verdict::BadIdDropped) => XDP_DROP,
+        Ok(_) => Env::get().map_or(XDP_TX, |env| reply::action(&env)),
+        // What was not answered is the daemon's or the host's.
         Err(_) => XDP_PASS,
     }
 }
@@ -123,10 +121,9 @@ fn conclude<F: packet::Ip>(datagram: &Datagram<F>, answer: Answer) -> u32 {
 fn refuse_bad_id<F: packet::Ip>(datagram: &Datagram<F>, env: &Env) -> Answer {
     const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
     if env.config.flags & flag::BAD_ID_SILENT != 0 || datagram.payload_len() < REPLY_BYTES {
-        return Ok((Verdict::BadIdDropped, Way::Back));
+        return Ok(Verdict::BadIdDropped);
     }
-    reply::error::<F, 18>(datagram, env, Failure::BadConnectionId)
-        .map(|way| (Verdict::BadIdRefused, way))
+    reply::error::<F, 18>(datagram, env, Failure::BadConnectionId).map(|()| Verdict::BadIdRefused)
 }
 
 #[cfg(target_arch = "bpf")]

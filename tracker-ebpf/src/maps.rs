@@ -1,7 +1,7 @@
 //! The maps, and the swarm table in them.
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup},
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
@@ -9,7 +9,10 @@ use tracker_common::{
     abi::{Config, Control, Counters, Verdict},
     family::Family,
     peers::PeerBuf,
-    table::layout::{BucketV4, BucketV6, Chunk, Memory},
+    table::{
+        layout::{BucketV4, BucketV6, Chunk, Memory},
+        swarm::Counts,
+    },
 };
 
 #[map]
@@ -21,9 +24,8 @@ static CONFIG: Array<Config> = Array::with_max_entries(2, 0);
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where a reply's variable part is put together.
 #[map]
-static SCRATCH: PerCpuArray<PeerBuf> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 // The daemon sets the true sizes when it loads the program.
 #[map]
@@ -58,6 +60,21 @@ impl Memory for Maps {
     }
 }
 
+/// Where a reply is put together, and what functions leave for each other.
+#[repr(C)]
+pub struct Scratch {
+    /// The variable part of a reply.
+    pub list: PeerBuf,
+    /// The swarm after an announce.
+    pub counts: Counts,
+    /// What the announce changed: [`Change`](tracker_common::table::swarm::Change) as a number.
+    pub change: u32,
+    /// The XDP action that sends the reply, where it is not always the same.
+    pub action: u32,
+    /// The question to the routing table, and its answer.
+    pub next_hop: bpf_fib_lookup,
+}
+
 /// What every request needs.
 pub struct Env {
     /// The configuration in force.
@@ -74,9 +91,9 @@ impl Env {
     /// This processor's scratch buffer. XDP programs are not preempted by one another, so there is
     /// one user at a time.
     #[inline(always)]
-    pub fn scratch(&self) -> Result<&'static mut PeerBuf, Verdict> {
+    pub fn scratch(&self) -> Result<&'static mut Scratch, Verdict> {
         let scratch = SCRATCH.get_ptr_mut(0).ok_or(Verdict::NoReply)?;
-        // SAFETY: per-CPU, and requests ask for it once.
+        // SAFETY: per-CPU, and each function asks for it once.
         Ok(unsafe { &mut *scratch })
     }
 }

@@ -10,9 +10,10 @@ use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{Config, ENDPOINTS_MAX, EndpointV4, EndpointV6},
     family::{Family, V4, V6},
+    verifier::bounded,
 };
 
-use crate::checksum;
+use crate::{checksum, functions::Functions};
 
 pub const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
@@ -69,7 +70,7 @@ pub struct Udp {
 pub const UDP_BYTES: usize = size_of::<Udp>();
 
 /// What differs between IPv4 and IPv6 in a frame.
-pub trait Ip: Family {
+pub trait Ip: Family + Functions {
     /// The header that all accepted packets have: no options.
     type Header;
     const HEADER_BYTES: usize = size_of::<Self::Header>();
@@ -259,6 +260,17 @@ impl<'a, F: Ip> Datagram<'a, F> {
             return None;
         }
         Some(Self { ctx, l3, ip, udp, family: PhantomData })
+    }
+
+    /// A datagram that was parsed before, in another function. Refers to it by what the verifier
+    /// lets through: the context and a number.
+    #[inline(always)]
+    pub fn again(ctx: &'a XdpContext, l3: u32) -> Option<Self> {
+        let l3 = bounded::<31>(l3);
+        let ip: *const F::Header = at(ctx, l3)?;
+        let udp: *const Udp = at(ctx, l3 + F::HEADER_BYTES)?;
+        // SAFETY: `at` checked the bounds.
+        Some(unsafe { Self { ctx, l3, ip: &*ip, udp: &*udp, family: PhantomData } })
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::bpf_fib_lookup as FibLookup,
+    bindings::{bpf_fib_lookup as FibLookup, xdp_action::XDP_TX},
     helpers::generated::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_store_bytes},
 };
 use tracker_common::{
@@ -16,15 +16,6 @@ use crate::{
     maps::Env,
     packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, PROTOCOL_UDP, UDP_BYTES, Udp, at},
 };
-
-/// How the reply leaves.
-#[derive(Clone, Copy)]
-pub enum Way {
-    /// Through the interface that the request came by.
-    Back,
-    /// Through another, as `bpf_redirect` was told.
-    Redirected(u32),
-}
 
 /// The fixed part of a reply. The stack must be accessed in aligned words, which LLVM does not
 /// know; messages themselves have no alignment.
@@ -45,8 +36,8 @@ pub fn send<F: Ip, H>(
     env: &Env,
     head: &Head<H>,
     list: Option<&PeerBuf>,
-) -> Result<Way, Verdict> {
-    let hop = NextHop::find(datagram, env)?;
+) -> Result<(), Verdict> {
+    find_next_hop(datagram, env)?;
     let ctx = datagram.ctx;
     let l3 = datagram.l3;
     let (list_len, list_sum) = match list {
@@ -102,7 +93,7 @@ pub fn send<F: Ip, H>(
     if let Some(list) = list {
         store(datagram, payload + size_of::<H>(), list)?;
     }
-    Ok(hop.apply(ethernet))
+    address(ethernet, env, ctx.ingress_ifindex() as u32)
 }
 
 /// Copies the list into the frame, in one call (kernel 5.18).
@@ -130,7 +121,7 @@ pub fn error<F: Ip, const N: usize>(
     datagram: &Datagram<F>,
     env: &Env,
     failure: Failure,
-) -> Result<Way, Verdict> {
+) -> Result<(), Verdict> {
     #[repr(C)]
     struct Error<const N: usize> {
         head: ReplyHead,
@@ -148,66 +139,61 @@ pub fn error<F: Ip, const N: usize>(
     send(datagram, env, &reply, None)
 }
 
-/// The neighbour that the reply is handed to.
-enum NextHop {
-    /// Whoever handed us the request.
-    Sender,
-    /// Who the routing table says.
-    Routed { smac: [u8; 6], dmac: [u8; 6], ifindex: Option<u32> },
+/// Where replies are routed rather than returned to their sender, asks the routing table. The
+/// answer stays in the scratch space: its MAC addresses are not aligned as the stack must be.
+#[inline(always)]
+fn find_next_hop<F: Ip>(datagram: &Datagram<F>, env: &Env) -> Result<(), Verdict> {
+    if env.config.flags & flag::REPLY_FIB == 0 {
+        return Ok(());
+    }
+    // The table knows the VLAN's own interface, not the one below it that the frame came by.
+    if datagram.l3 != ETHERNET_BYTES {
+        return Err(Verdict::NoReply);
+    }
+    let hop = &mut env.scratch()?.next_hop;
+    hop.family = if F::IS_V6 { AF_INET6 } else { AF_INET };
+    hop.l4_protocol = PROTOCOL_UDP;
+    hop.sport = datagram.udp.destination;
+    hop.dport = datagram.udp.source;
+    hop.ifindex = datagram.ctx.ingress_ifindex() as u32;
+    hop.__bindgen_anon_1.tot_len = 0;
+    hop.__bindgen_anon_2.flowinfo = 0;
+    // SAFETY: an address fits into the 16 bytes of its union; the structure is as long as is said.
+    let failed = unsafe {
+        let ours = (&raw mut hop.__bindgen_anon_3).cast::<F::Addr>();
+        ours.write_unaligned(F::destination(datagram.ip));
+        let theirs = (&raw mut hop.__bindgen_anon_4).cast::<F::Addr>();
+        theirs.write_unaligned(F::source(datagram.ip));
+        bpf_fib_lookup(datagram.ctx.as_ptr(), &raw mut *hop, size_of::<FibLookup>() as i32, 0)
+    };
+    if failed != 0 { Err(Verdict::NoReply) } else { Ok(()) }
 }
 
-impl NextHop {
-    #[inline(always)]
-    fn find<F: Ip>(datagram: &Datagram<F>, env: &Env) -> Result<Self, Verdict> {
-        if env.config.flags & flag::REPLY_FIB == 0 {
-            return Ok(Self::Sender);
-        }
-        // The table knows the VLAN's own interface, not the one below it that the frame came by.
-        if datagram.l3 != ETHERNET_BYTES {
-            return Err(Verdict::NoReply);
-        }
-        let ingress = datagram.ctx.ingress_ifindex() as u32;
-        // SAFETY: a plain structure, for which zero is a valid value of every field.
-        let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
-        lookup.family = if F::IS_V6 { AF_INET6 } else { AF_INET };
-        lookup.l4_protocol = PROTOCOL_UDP;
-        lookup.sport = datagram.udp.destination;
-        lookup.dport = datagram.udp.source;
-        lookup.ifindex = ingress;
-        let ours = F::destination(datagram.ip);
-        let theirs = F::source(datagram.ip);
-        // SAFETY: an address fits into the 16 bytes of its union.
-        unsafe {
-            (&raw mut lookup.__bindgen_anon_3).cast::<F::Addr>().write_unaligned(ours);
-            (&raw mut lookup.__bindgen_anon_4).cast::<F::Addr>().write_unaligned(theirs);
-        }
-        // SAFETY: the context is this program's, the structure as long as is said.
-        let found = unsafe {
-            bpf_fib_lookup(datagram.ctx.as_ptr(), &raw mut lookup, size_of::<FibLookup>() as i32, 0)
-        };
-        if found != 0 {
-            return Err(Verdict::NoReply);
-        }
-        let ifindex = (lookup.ifindex != ingress).then_some(lookup.ifindex);
-        Ok(Self::Routed { smac: lookup.smac, dmac: lookup.dmac, ifindex })
+/// Addresses the frame to the next hop: whoever handed us the request, or who was looked up.
+#[inline(always)]
+fn address(ethernet: &mut Ethernet, env: &Env, ingress: u32) -> Result<(), Verdict> {
+    if env.config.flags & flag::REPLY_FIB == 0 {
+        core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
+        return Ok(());
     }
+    let scratch = env.scratch()?;
+    let hop = &scratch.next_hop;
+    ethernet.source = hop.smac;
+    ethernet.destination = hop.dmac;
+    scratch.action = if hop.ifindex == ingress {
+        XDP_TX
+    } else {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_redirect(hop.ifindex, 0) as u32 }
+    };
+    Ok(())
+}
 
-    #[inline(always)]
-    fn apply(self, ethernet: &mut Ethernet) -> Way {
-        match self {
-            Self::Sender => {
-                core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
-                Way::Back
-            }
-            Self::Routed { smac, dmac, ifindex } => {
-                ethernet.source = smac;
-                ethernet.destination = dmac;
-                match ifindex {
-                    None => Way::Back,
-                    // SAFETY: the helper has no preconditions.
-                    Some(ifindex) => Way::Redirected(unsafe { bpf_redirect(ifindex, 0) } as u32),
-                }
-            }
-        }
+/// The XDP action that sends the reply which was just made.
+#[inline(always)]
+pub fn action(env: &Env) -> u32 {
+    if env.config.flags & flag::REPLY_FIB == 0 {
+        return XDP_TX;
     }
+    env.scratch().map_or(XDP_TX, |scratch| scratch.action)
 }

@@ -1,5 +1,6 @@
 //! Scrape: the figures of some swarms.
 
+use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use tracker_common::{
     abi::{Verdict, flag},
     id::InfoHash,
@@ -15,20 +16,22 @@ use tracker_common::{
 use crate::{
     Answer, conclude,
     maps::{Env, Maps},
-    packet::{Datagram, Ip},
+    packet::{Datagram, Ip, at},
     reply::{self, Head},
 };
 
 const INFO_HASH_BYTES: u32 = 20;
 
-/// Serves the request to its end: see `dispatch`.
-#[inline(never)]
-pub fn run<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
-    conclude(datagram, serve(datagram, env, now_ns))
+/// Serves the request to its end.
+#[inline(always)]
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> u32 {
+    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return XDP_PASS };
+    conclude(&datagram, serve(&datagram, now_ns))
 }
 
 #[inline(always)]
-fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
+fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
+    let env = &Env::get().ok_or(Verdict::NotOurs)?;
     let config = env.config;
     let head_len = size_of::<RequestHead>() as u32;
     let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
@@ -43,25 +46,42 @@ fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
     let max = if config.scrape_max < SCRAPE_MAX { config.scrape_max } else { SCRAPE_MAX };
     let answered = if asked > max { max } else { asked };
 
-    let clock = Clock::new(now_ns, config.lifetime);
-    let entries = env.scratch()?;
-    entries.clear();
+    env.scratch()?.list.clear();
+    let first = datagram.l3 as u32 + Datagram::<F>::PAYLOAD as u32 + head_len;
     for index in 0..SCRAPE_MAX {
         if index >= answered {
             break;
         }
-        let offset = bounded::<2047>(config.shape.veil.hide(head_len + index * INFO_HASH_BYTES));
-        let info_hash: &InfoHash = datagram.payload_at(offset).ok_or(Verdict::Unusual)?;
-        let counts = match find::<F, Maps>(&Maps, &config.shape, info_hash) {
-            Some(line) => swarm::scrape(line, &clock).map_err(|_| Verdict::Frozen)?,
-            None => Counts::default(),
-        };
-        entries.push_entry(&ScrapeEntry {
-            seeders: counts.seeders.to_be_bytes(),
-            completed: counts.completed.to_be_bytes(),
-            leechers: counts.leechers.to_be_bytes(),
-        });
+        if F::scrape_entry(datagram, first + index * INFO_HASH_BYTES, now_ns) != 0 {
+            return Err(Verdict::Frozen);
+        }
     }
     let reply = Head(ReplyHead { action: action::SCRAPE, transaction_id: request.transaction_id });
-    reply::send(datagram, env, &reply, Some(entries)).map(|way| (Verdict::Scraped, way))
+    reply::send(datagram, env, &reply, Some(&env.scratch()?.list)).map(|()| Verdict::Scraped)
+}
+
+/// Appends the figures of the torrent whose info-hash is at `offset` of the frame. Returns 0, or 1
+/// when the daemon is moving the torrent's peers.
+#[inline(always)]
+pub fn append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> u32 {
+    try_append::<F>(ctx, offset, now_ns).is_none() as u32
+}
+
+#[inline(always)]
+fn try_append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> Option<()> {
+    let env = Env::get()?;
+    let info_hash: *const InfoHash = at(ctx, bounded::<2047>(offset))?;
+    // SAFETY: `at` checked the bounds.
+    let info_hash = unsafe { &*info_hash };
+    let clock = Clock::new(now_ns, env.config.lifetime);
+    let counts = match find::<F, Maps>(&Maps, &env.config.shape, info_hash) {
+        Some(line) => swarm::scrape(line, &clock).ok()?,
+        None => Counts::default(),
+    };
+    env.scratch().ok()?.list.push_entry(&ScrapeEntry {
+        seeders: counts.seeders.to_be_bytes(),
+        completed: counts.completed.to_be_bytes(),
+        leechers: counts.leechers.to_be_bytes(),
+    });
+    Some(())
 }

@@ -1,6 +1,6 @@
 //! Where a torrent's line is: one of two buckets, in the order in which they are most likely.
 
-use super::layout::{BUCKET_LINES, Line, Memory, line_bytes};
+use super::layout::{BUCKET_LINES, Line, Memory};
 use crate::{family::Family, hash::TableKey, id::InfoHash, verifier::Veil};
 
 /// The shape of a table: fixed when it is made.
@@ -45,10 +45,11 @@ impl Place {
         (half as u64 * shape.buckets::<F>() as u64 >> 32) as u32
     }
 
-    /// Offset in a bucket of the line to try as the `turn`th.
+    /// The line of that bucket to try as the `turn`th.
     #[inline(always)]
-    pub(crate) const fn line_offset<F: Family>(self, turn: u32) -> usize {
-        (((self.hash >> 28) as u32 + turn) % BUCKET_LINES) as usize * line_bytes::<F>()
+    pub(crate) const fn line<F: Family>(self, shape: &TableShape, choice: u32, turn: u32) -> u32 {
+        let slot = ((self.hash >> 28) as u32 + turn) % BUCKET_LINES;
+        self.bucket::<F>(shape, choice) * BUCKET_LINES + slot
     }
 }
 
@@ -61,10 +62,8 @@ pub fn find<F: Family, M: Memory>(
 ) -> Option<Line<F>> {
     let place = Place::of(shape, info_hash);
     for choice in 0..2 {
-        let bucket = memory.bucket::<F>(place.bucket::<F>(shape, choice))?;
         for turn in 0..BUCKET_LINES {
-            // SAFETY: the offset is that of a line of this bucket.
-            let line = unsafe { Line::at(bucket.add(place.line_offset::<F>(turn))) };
+            let line = Line::at(memory, place.line::<F>(shape, choice, turn))?;
             if line.holds(info_hash) {
                 return Some(line);
             }

@@ -1,11 +1,12 @@
 //! The bytes of the table. Every size here is part of the ABI between kernel and daemon.
 
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr::NonNull};
 
 use crate::{
     family::Family,
     id::InfoHash,
     sync::{Word32, Word64},
+    verifier::bounded,
 };
 
 /// Lines in a bucket of the index.
@@ -62,34 +63,35 @@ const _: () = {
 };
 
 /// One torrent of one address family: a line of the index.
-pub struct Line<F>(*mut u8, PhantomData<F>);
-
-impl<F> Clone for Line<F> {
-    fn clone(&self) -> Self {
-        *self
-    }
+#[derive(Clone, Copy)]
+pub struct Line<F> {
+    /// Nothing but a pointer, so that a line that was not found is a null one: the verifier refuses
+    /// what LLVM leaves undefined.
+    ptr: NonNull<u8>,
+    family: PhantomData<F>,
 }
 
-impl<F> Copy for Line<F> {}
-
 impl<F: Family> Line<F> {
-    /// # Safety
-    /// `ptr` is a line of a table that outlives every use of the result.
+    /// The line with this number: four to a bucket.
     #[inline(always)]
-    pub(crate) unsafe fn at(ptr: *mut u8) -> Self {
-        Self(ptr, PhantomData)
+    pub fn at<M: Memory>(memory: &M, number: u32) -> Option<Self> {
+        let bucket = memory.bucket::<F>(number / BUCKET_LINES)?;
+        let offset = bounded::<{ BUCKET_LINES - 1 }>(number) * line_bytes::<F>();
+        // SAFETY: a bucket is four lines, and not at address 0.
+        let ptr = unsafe { NonNull::new_unchecked(bucket.add(offset)) };
+        Some(Self { ptr, family: PhantomData })
     }
 
     #[inline(always)]
     pub(crate) fn head(&self) -> &LineHead {
         // SAFETY: a line begins with its head, and stays mapped while the table is in use.
-        unsafe { &*self.0.cast::<LineHead>() }
+        unsafe { &*self.ptr.as_ptr().cast::<LineHead>() }
     }
 
     #[inline(always)]
     pub(crate) fn body(&self) -> *mut u8 {
         // SAFETY: a line is longer than its head.
-        unsafe { self.0.add(HEAD_BYTES) }
+        unsafe { self.ptr.as_ptr().add(HEAD_BYTES) }
     }
 
     /// Only meaningful when the form is not [`Form::Inline`].
@@ -102,6 +104,13 @@ impl<F: Family> Line<F> {
     #[inline(always)]
     pub(crate) fn meta(&self) -> Meta {
         Meta(self.head().meta.load())
+    }
+
+    /// Whether the peers are in blocks, not in the line.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_outgrown(&self) -> bool {
+        matches!(self.meta().form(), Form::Block | Form::Directory)
     }
 
     /// What the kernel does with this torrent.

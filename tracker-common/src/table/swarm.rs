@@ -12,7 +12,7 @@ use super::{
 use crate::{
     announce::Event,
     family::Family,
-    peers::{Cursor, PEERS_V4_MAX, PEERS_V6_MAX, PeerBuf},
+    peers::{Cursor, PeerBuf},
     sync::Word32,
     time::Clock,
     verifier::{Veil, bounded},
@@ -41,6 +41,7 @@ pub struct Announce<F: Family> {
 
 /// The figures of a swarm.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Counts {
     /// Peers with nothing left to fetch.
     pub seeders: u32,
@@ -64,12 +65,49 @@ pub enum Change {
     Left = 3,
 }
 
-/// Applies an announce to a known torrent and fills `peers`.
+/// Applies an announce to a torrent that keeps its peers in its line, and fills `peers`.
 ///
 /// # Errors
 /// A [`Miss`] says that somebody else must do it; nothing has been changed then.
 #[inline(always)]
-pub fn announce<F: Family, M: Memory>(
+pub fn announce_inline<F: Family>(
+    shape: &TableShape,
+    clock: &Clock,
+    line: Line<F>,
+    announce: &Announce<F>,
+    peers: &mut PeerBuf,
+) -> Result<(Counts, Change), Miss> {
+    let meta = line.meta();
+    if meta.is_frozen() || meta.form() != Form::Inline {
+        return Err(Miss::Frozen);
+    }
+    let announcer = Announcer::new(shape, announce);
+    // SAFETY: the form is Inline.
+    let slots = unsafe { InlineSlots::<F>::new(line.body()) };
+    let (old, new) = announcer.apply(&slots, clock)?;
+    let mut completed = meta.completed();
+    if announcer.has_completed(old) && completed < Meta::COMPLETED_MAX {
+        line.head().meta.add(Meta::COMPLETED_ONE);
+        completed += 1;
+    }
+    let mut out = peers.fill::<F>(announce.numwant, shape.veil);
+    // Seeders get leechers; leechers get seeders first, then each other.
+    let seed = announcer.seed as u16;
+    if !announcer.seeder {
+        slots::select(&slots, announcer.key, true, seed, clock, &mut out);
+    }
+    slots::select(&slots, announcer.key, false, seed, clock, &mut out);
+    out.finish_for(&announcer.addr, announce.port);
+    let (seeders, leechers) = slots::count(&slots, clock);
+    Ok((Counts { seeders, leechers, completed }, Change::between(old, new, announcer.key)))
+}
+
+/// Applies an announce to a torrent whose peers are in blocks, and fills `peers`.
+///
+/// # Errors
+/// As for [`announce_inline`].
+#[inline(always)]
+pub fn announce_outgrown<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
     clock: &Clock,
@@ -78,28 +116,56 @@ pub fn announce<F: Family, M: Memory>(
     peers: &mut PeerBuf,
 ) -> Result<(Counts, Change), Miss> {
     let meta = line.meta();
-    if meta.is_frozen() {
+    if meta.is_frozen() || meta.form() == Form::Inline {
         return Err(Miss::Frozen);
     }
     let announcer = Announcer::new(shape, announce);
-    let numwant_max = if F::IS_V6 { PEERS_V6_MAX } else { PEERS_V4_MAX } as u32;
-    let numwant = if announce.numwant > numwant_max { numwant_max } else { announce.numwant };
-    let mut out = peers.fill::<F>(numwant, shape.veil);
-    let result = match meta.form() {
-        Form::Vacant => return Err(Miss::Unknown),
-        Form::Inline => announce_inline(clock, line, meta, &announcer, &mut out)?,
-        Form::Block | Form::Directory => {
-            let blocks = Blocks::of(&line, meta, shape.veil);
-            let hash = shape.key.addr::<F>(&announcer.addr);
-            announce_outgrown(memory, clock, line, &blocks, hash, &announcer, &mut out)?
-        }
-    };
-    // Some clients expect to find themselves when there is nobody else.
-    if out.is_empty() {
-        out.push(&announce.addr, announce.port);
+    let blocks = Blocks::of(&line, meta, shape.veil);
+    let own = blocks.block(memory, blocks.entry_of(shape.key.addr::<F>(&announcer.addr)))?;
+    let (old, new) = announcer.apply(&blocks.slots::<F, M>(memory, own)?, clock)?;
+    let body = line.outgrown();
+    tally(&body.seeders, old.is_peer() & old.is_seeder(), new.is_peer() & new.is_seeder());
+    tally(&body.leechers, old.is_peer() & !old.is_seeder(), new.is_peer() & !new.is_seeder());
+    if announcer.has_completed(old) {
+        body.completed.add(1);
     }
-    out.finish();
-    Ok(result)
+
+    let mut out = peers.fill::<F>(announce.numwant, shape.veil);
+    choose(memory, clock, &blocks, &announcer, &mut out)?;
+    out.finish_for(&announcer.addr, announce.port);
+    Ok((outgrown_counts(&line), Change::between(old, new, announcer.key)))
+}
+
+/// Draws peers from a few blocks, beginning at one that the announce's seed chooses.
+#[inline(always)]
+fn choose<F: Family, M: Memory>(
+    memory: &M,
+    clock: &Clock,
+    blocks: &Blocks,
+    announcer: &Announcer<F>,
+    out: &mut Cursor<'_, F>,
+) -> Result<(), Miss> {
+    // A quarter of the directory apart, the blocks are different ones unless the swarm is tiny.
+    let stride = blocks.len() / BLOCKS_PER_REPLY;
+    let mut entry = ((announcer.seed >> 16) * blocks.len()) >> 16;
+    let mut last = BlockRef(0);
+    // Two turns for each block: seeders, which seeders do not need, then leechers.
+    for turn in 0..2 * BLOCKS_PER_REPLY {
+        if out.is_full() || (turn > 1 && stride == 0) {
+            break;
+        }
+        let seeders = turn % 2 == 0;
+        let block = blocks.block(memory, entry)?;
+        if (!seeders || !announcer.seeder) && block != last {
+            let slots = blocks.slots::<F, M>(memory, block)?;
+            slots::select(&slots, announcer.key, seeders, announcer.seed as u16, clock, out);
+        }
+        if !seeders {
+            last = block;
+            entry = (entry + stride) & (blocks.len() - 1);
+        }
+    }
+    Ok(())
 }
 
 /// An [`Announce`] as its swarm sees it. The flags are veiled, or the verifier would follow each
@@ -141,74 +207,6 @@ impl<F: Family> Announcer<F> {
     fn has_completed(&self, old: PeerWord) -> bool {
         self.completed && !(old.key() == self.key && old.is_seeder())
     }
-}
-
-#[inline(always)]
-fn announce_inline<F: Family>(
-    clock: &Clock,
-    line: Line<F>,
-    meta: Meta,
-    announcer: &Announcer<F>,
-    out: &mut Cursor<'_, F>,
-) -> Result<(Counts, Change), Miss> {
-    // SAFETY: the form is Inline.
-    let slots = unsafe { InlineSlots::<F>::new(line.body()) };
-    let (old, new) = announcer.apply(&slots, clock)?;
-    let mut completed = meta.completed();
-    if announcer.has_completed(old) && completed < Meta::COMPLETED_MAX {
-        line.head().meta.add(Meta::COMPLETED_ONE);
-        completed += 1;
-    }
-    // Seeders get leechers; leechers get seeders first, then each other.
-    let seed = announcer.seed as u16;
-    if !announcer.seeder {
-        slots::select(&slots, announcer.key, true, seed, clock, out);
-    }
-    slots::select(&slots, announcer.key, false, seed, clock, out);
-    let (seeders, leechers) = slots::count(&slots, clock);
-    Ok((Counts { seeders, leechers, completed }, Change::between(old, new, announcer.key)))
-}
-
-#[inline(always)]
-fn announce_outgrown<F: Family, M: Memory>(
-    memory: &M,
-    clock: &Clock,
-    line: Line<F>,
-    blocks: &Blocks,
-    hash: u64,
-    announcer: &Announcer<F>,
-    out: &mut Cursor<'_, F>,
-) -> Result<(Counts, Change), Miss> {
-    let own = blocks.block(memory, blocks.entry_of(hash))?;
-    let (old, new) = announcer.apply(&blocks.slots::<F, M>(memory, own)?, clock)?;
-    let body = line.outgrown();
-    tally(&body.seeders, old.is_peer() & old.is_seeder(), new.is_peer() & new.is_seeder());
-    tally(&body.leechers, old.is_peer() & !old.is_seeder(), new.is_peer() & !new.is_seeder());
-    if announcer.has_completed(old) {
-        body.completed.add(1);
-    }
-
-    // A quarter of the directory apart, the blocks are different ones unless the swarm is tiny.
-    let stride = blocks.len() / BLOCKS_PER_REPLY;
-    let mut entry = ((announcer.seed >> 16) * blocks.len()) >> 16;
-    let mut last = BlockRef(0);
-    // Two turns for each block: seeders, which seeders do not need, then leechers.
-    for turn in 0..2 * BLOCKS_PER_REPLY {
-        if out.is_full() || (turn > 1 && stride == 0) {
-            break;
-        }
-        let seeders = turn % 2 == 0;
-        let block = blocks.block(memory, entry)?;
-        if (!seeders || !announcer.seeder) && block != last {
-            let slots = blocks.slots::<F, M>(memory, block)?;
-            slots::select(&slots, announcer.key, seeders, announcer.seed as u16, clock, out);
-        }
-        if !seeders {
-            last = block;
-            entry = (entry + stride) & (blocks.len() - 1);
-        }
-    }
-    Ok((outgrown_counts(&line), Change::between(old, new, announcer.key)))
 }
 
 #[inline(always)]
