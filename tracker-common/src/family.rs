@@ -18,6 +18,9 @@ pub trait Family: Copy + Default + 'static {
 
     /// The address as two words, for hashing; the same on every host of one byte order.
     fn words(addr: &Self::Addr) -> [u64; 2];
+
+    /// The address that [`Family::words`] made these words of.
+    fn from_words(words: [u64; 2]) -> Self::Addr;
 }
 
 /// IPv4: a peer is one word, address and all.
@@ -39,6 +42,11 @@ impl Family for V4 {
     fn words(addr: &[u8; 4]) -> [u64; 2] {
         [u32::from_ne_bytes(*addr) as u64, 0]
     }
+
+    #[inline(always)]
+    fn from_words(words: [u64; 2]) -> [u8; 4] {
+        (words[0] as u32).to_ne_bytes()
+    }
 }
 
 impl Family for V6 {
@@ -52,5 +60,10 @@ impl Family for V6 {
     fn words(addr: &[u8; 16]) -> [u64; 2] {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *addr;
         [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+    }
+
+    #[inline(always)]
+    fn from_words(words: [u64; 2]) -> [u8; 16] {
+        ((words[1] as u128) << 64 | words[0] as u128).to_le_bytes()
     }
 }

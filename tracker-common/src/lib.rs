@@ -8,15 +8,12 @@
 //! * [`policy`]: what hooks decide, as data; [`abi`]: the maps in which the two sides meet;
 //! * [`time`], [`hash`], [`sync`], [`verifier`]: coarse time, keyed hashes, shared words, and what
 //!   the kernel's verifier wants to hear.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics, asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
     expect(internal_features, reason = "the target's only atomics are the compiler's intrinsics")
 )]
-
-#[cfg(not(target_arch = "bpf"))]
-extern crate alloc;
 
 pub mod abi;
 pub mod announce;

@@ -42,7 +42,7 @@ impl Place {
     #[inline(always)]
     pub(crate) const fn bucket<F: Family>(self, shape: &TableShape, choice: u32) -> u32 {
         let half = if choice == 0 { self.hash as u32 } else { (self.hash >> 32) as u32 };
-        (half as u64 * shape.buckets::<F>() as u64 >> 32) as u32
+        ((half as u64 * shape.buckets::<F>() as u64) >> 32) as u32
     }
 
     /// The line of that bucket to try as the `turn`th.

@@ -120,6 +120,32 @@ impl<F: Family> Line<F> {
         self.meta().gate()
     }
 
+    /// Changes the meta word, whatever others do to it meanwhile.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn update_meta(&self, change: impl Fn(Meta) -> Meta) {
+        loop {
+            let old = self.meta();
+            if self.head().meta.replace(old.0, change(old).0) {
+                return;
+            }
+        }
+    }
+
+    /// Names the torrent of a vacant line, before its meta word is published.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn set_info_hash(&self, info_hash: &InfoHash) {
+        // SAFETY: a line begins with its info-hash, and nobody reads that of a vacant one.
+        unsafe { self.ptr.as_ptr().copy_from_nonoverlapping(info_hash.0.as_ptr(), 20) };
+    }
+
+    /// Makes the line vacant. The caller knows that nobody can still be using it.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn clear(&self) {
+        self.head().meta.store(Meta::VACANT.0);
+        // SAFETY: the body ends where the line does.
+        unsafe { self.body().write_bytes(0, line_bytes::<F>() - HEAD_BYTES) };
+    }
+
     #[inline(always)]
     pub(crate) fn holds(&self, info_hash: &InfoHash) -> bool {
         let ours = self.head() as *const LineHead as *const u64;

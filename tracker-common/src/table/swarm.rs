@@ -3,9 +3,7 @@
 use super::{
     Miss,
     index::TableShape,
-    layout::{
-        BlockRef, CHUNK_UNITS, CLASS_MAX, DEPTH_MAX, Form, Line, Memory, Meta, block_capacity,
-    },
+    layout::{BlockRef, CHUNK_UNITS, CLASS_MAX, DEPTH_MAX, Form, Line, Memory, Meta},
     slots::{self, BlockSlots, InlineSlots, Slots},
     word::{PeerKey, PeerWord},
 };
@@ -91,12 +89,7 @@ pub fn announce_inline<F: Family>(
         completed += 1;
     }
     let mut out = peers.fill::<F>(announce.numwant, shape.veil);
-    // Seeders get leechers; leechers get seeders first, then each other.
-    let seed = announcer.seed as u16;
-    if !announcer.seeder {
-        slots::select(&slots, announcer.key, true, seed, clock, &mut out);
-    }
-    slots::select(&slots, announcer.key, false, seed, clock, &mut out);
+    choose_from(&slots, &announcer, clock, &mut out);
     out.finish_for(&announcer.addr, announce.port);
     let (seeders, leechers) = slots::count(&slots, clock);
     Ok((Counts { seeders, leechers, completed }, Change::between(old, new, announcer.key)))
@@ -134,6 +127,51 @@ pub fn announce_outgrown<F: Family, M: Memory>(
     choose(memory, clock, &blocks, &announcer, &mut out)?;
     out.finish_for(&announcer.addr, announce.port);
     Ok((outgrown_counts(&line), Change::between(old, new, announcer.key)))
+}
+
+/// Chooses peers without changing anything: for an announcer that has no slot yet, or whose torrent
+/// is unknown. The figures do not include it.
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) fn peek<F: Family, M: Memory>(
+    memory: &M,
+    shape: &TableShape,
+    clock: &Clock,
+    line: Option<Line<F>>,
+    announce: &Announce<F>,
+    peers: &mut PeerBuf,
+) -> Counts {
+    let announcer = Announcer::new(shape, announce);
+    let mut out = peers.fill::<F>(announce.numwant, shape.veil);
+    let counts = line.map_or_else(Counts::default, |line| {
+        let meta = line.meta();
+        if meta.form() == Form::Inline {
+            // SAFETY: the form is Inline.
+            let slots = unsafe { InlineSlots::<F>::new(line.body()) };
+            choose_from(&slots, &announcer, clock, &mut out);
+        } else if meta.form() != Form::Vacant {
+            let blocks = Blocks::of(&line, meta, shape.veil);
+            // A corrupt reference ends the list early; the sweep reports it.
+            let _ = choose(memory, clock, &blocks, &announcer, &mut out);
+        }
+        figures(line, clock)
+    });
+    out.finish_for(&announcer.addr, announce.port);
+    counts
+}
+
+/// Seeders get leechers; leechers get seeders first, then each other.
+#[inline(always)]
+fn choose_from<F: Family, S: Slots<F>>(
+    slots: &S,
+    announcer: &Announcer<F>,
+    clock: &Clock,
+    out: &mut Cursor<'_, F>,
+) {
+    let seed = announcer.seed as u16;
+    if !announcer.seeder {
+        slots::select(slots, announcer.key, true, seed, clock, out);
+    }
+    slots::select(slots, announcer.key, false, seed, clock, out);
 }
 
 /// Draws peers from a few blocks, beginning at one that the announce's seed chooses.
@@ -239,16 +277,26 @@ impl Change {
 /// [`Miss::Frozen`] while the daemon moves its peers.
 #[inline(always)]
 pub fn scrape<F: Family>(line: Line<F>, clock: &Clock) -> Result<Counts, Miss> {
-    let meta = line.meta();
-    if meta.is_frozen() {
+    if line.meta().is_frozen() {
         return Err(Miss::Frozen);
     }
-    if meta.form() != Form::Inline {
-        return Ok(outgrown_counts(&line));
+    Ok(figures(line, clock))
+}
+
+/// The figures of a torrent that nobody is moving.
+#[inline(always)]
+pub(crate) fn figures<F: Family>(line: Line<F>, clock: &Clock) -> Counts {
+    let meta = line.meta();
+    match meta.form() {
+        Form::Vacant => Counts::default(),
+        Form::Inline => {
+            // SAFETY: the form is Inline.
+            let slots = unsafe { InlineSlots::<F>::new(line.body()) };
+            let (seeders, leechers) = slots::count(&slots, clock);
+            Counts { seeders, leechers, completed: meta.completed() }
+        }
+        Form::Block | Form::Directory => outgrown_counts(&line),
     }
-    // SAFETY: the form is Inline.
-    let (seeders, leechers) = slots::count(&unsafe { InlineSlots::<F>::new(line.body()) }, clock);
-    Ok(Counts { seeders, leechers, completed: meta.completed() })
 }
 
 #[inline(always)]
@@ -326,8 +374,21 @@ impl Blocks {
         Ok(unsafe { BlockSlots::new(chunk, block, self.class, self.veil) })
     }
 
-    /// Peers that fit into one of the blocks.
-    pub(crate) const fn capacity<F: Family>(&self) -> u32 {
-        block_capacity::<F>(self.class)
+    /// Size class of the blocks.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn class(&self) -> u32 {
+        self.class
+    }
+
+    /// The directory, or the single block.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn root(&self) -> BlockRef {
+        self.root
+    }
+
+    /// Blocks in a directory of this depth, or one block of this class, not yet of any torrent.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn new(root: BlockRef, depth: u32, class: u32, veil: Veil) -> Self {
+        Self { root, depth, class, veil }
     }
 }

@@ -1,0 +1,208 @@
+//! The table against a model, on plain memory.
+
+use std::{cell::UnsafeCell, collections::HashMap};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{hash::TableKey, table::layout::BUCKET_LINES, time::lifetime_from_secs};
+
+/// Zeroed memory that outlives the table in it.
+struct Heap {
+    v4: Box<[UnsafeCell<[u64; 32]>]>,
+    v6: Box<[UnsafeCell<[u64; 64]>]>,
+    chunks: Box<[UnsafeCell<[u64; 128]>]>,
+}
+
+impl Heap {
+    fn new(shape: &TableShape) -> Self {
+        Self {
+            v4: (0..shape.buckets_v4).map(|_| UnsafeCell::new([0; 32])).collect(),
+            v6: (0..shape.buckets_v6).map(|_| UnsafeCell::new([0; 64])).collect(),
+            chunks: (0..shape.chunks).map(|_| UnsafeCell::new([0; 128])).collect(),
+        }
+    }
+}
+
+impl Memory for Heap {
+    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+        if F::IS_V6 {
+            self.v6.get(index as usize).map(|bucket| bucket.get().cast())
+        } else {
+            self.v4.get(index as usize).map(|bucket| bucket.get().cast())
+        }
+    }
+
+    fn chunk(&self, index: u32) -> Option<*mut u8> {
+        self.chunks.get(index as usize).map(|chunk| chunk.get().cast())
+    }
+}
+
+fn table(shared_with_kernel: bool) -> Table<Heap> {
+    let shape = TableShape {
+        key: TableKey([0x0123_4567_89ab_cdef, 0x1111_2222_3333_4445, 77, 0xfeed_f00d]),
+        buckets_v4: 64,
+        buckets_v6: 64,
+        chunks: 8192,
+        ..Default::default()
+    };
+    Table::new(Heap::new(&shape), shape, lifetime_from_secs(1800), [200, 200], shared_with_kernel)
+}
+
+const HASH: InfoHash = InfoHash([7; 20]);
+const NOW: u64 = 3_600_000_000_000;
+
+fn v4(n: u32, seeder: bool, event: Event) -> Announce<crate::family::V4> {
+    Announce { addr: n.to_be_bytes(), port: [0x1a, 0xe1], seeder, event, numwant: 50, seed: n }
+}
+
+fn v6(n: u32, seeder: bool, event: Event) -> Announce<crate::family::V6> {
+    let addr = (u128::from(n) | 0x2001_0db8 << 96).to_be_bytes();
+    Announce { addr, port: [0x1a, 0xe1], seeder, event, numwant: 50, seed: n }
+}
+
+#[test]
+fn the_first_peer_is_given_itself_and_the_second_the_first() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    table.announce(&HASH, &v4(1, false, Event::Started), NOW, &mut peers);
+    assert_eq!(peers.as_bytes(), [0, 0, 0, 1, 0x1a, 0xe1]);
+    let counts = table.announce(&HASH, &v4(2, true, Event::Started), NOW, &mut peers);
+    assert_eq!(peers.as_bytes(), [0, 0, 0, 1, 0x1a, 0xe1]);
+    assert_eq!(counts, Counts { seeders: 1, leechers: 1, completed: 0 });
+}
+
+#[test]
+fn a_stopped_announce_does_not_admit_a_torrent() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    table.announce(&HASH, &v4(1, false, Event::Stopped), NOW, &mut peers);
+    assert_eq!(table.stats().torrents, [0, 0]);
+}
+
+#[test]
+fn a_completed_download_counts_once() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    table.announce(&HASH, &v6(1, false, Event::Started), NOW, &mut peers);
+    for _ in 0..2 {
+        table.announce(&HASH, &v6(1, true, Event::Completed), NOW, &mut peers);
+    }
+    let counts = table.scrape::<crate::family::V6>(&HASH, NOW);
+    assert_eq!(counts, Counts { seeders: 1, leechers: 0, completed: 1 });
+}
+
+#[test]
+fn a_swarm_of_a_hundred_thousand_is_whole_and_gives_fifty() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    for n in 1..=100_000 {
+        table.announce(&HASH, &v4(n, n % 5 == 0, Event::Started), NOW, &mut peers);
+    }
+    let counts = table.scrape::<crate::family::V4>(&HASH, NOW);
+    assert_eq!(counts, Counts { seeders: 20_000, leechers: 80_000, completed: 0 });
+    table.announce(&HASH, &v4(3, false, Event::None), NOW, &mut peers);
+    assert_eq!(peers.count(), 50);
+}
+
+#[test]
+fn expiry_frees_peers_torrents_and_blocks() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    for n in 1..=1000 {
+        table.announce(&HASH, &v4(n, false, Event::Started), NOW, &mut peers);
+        table.announce(&HASH, &v6(n, false, Event::Started), NOW, &mut peers);
+    }
+    assert_eq!(table.sweep(NOW, || {}).leechers, [1000, 1000]);
+    assert!(table.stats().block_bytes > 0);
+    assert_eq!(table.sweep(NOW + 3_600_000_000_000, || {}), Totals::default());
+    assert_eq!(table.stats().torrents, [0, 0]);
+    assert_eq!(table.stats().block_bytes, 0);
+}
+
+#[test]
+fn at_the_cap_new_torrents_are_answered_but_not_kept() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    for n in 0..300_u32 {
+        let mut hash = [0; 20];
+        hash[..4].copy_from_slice(&n.to_be_bytes());
+        let counts = table.announce(&InfoHash(hash), &v4(1, false, Event::None), NOW, &mut peers);
+        assert_eq!((counts.leechers, peers.count()), (1, 1));
+    }
+    let stats = table.stats();
+    assert!(stats.torrents[0] <= 200 && stats.torrents[0] > 150, "{stats:?}");
+    assert_eq!(u64::from(stats.torrents[0]) + stats.admission_refused, 300);
+}
+
+#[test]
+fn what_the_kernel_may_be_using_grows_only_after_a_grace_period() {
+    let (table, mut peers) = (table(true), PeerBuf::new());
+    for n in 1..=6 {
+        table.announce(&HASH, &v4(n, false, Event::Started), NOW, &mut peers);
+    }
+    assert_eq!(table.scrape::<crate::family::V4>(&HASH, NOW).leechers, 5);
+    assert!(table.has_work());
+    let mut frozen_during_grace = false;
+    table.grow(NOW, || {
+        let line = find::<crate::family::V4, Heap>(table.memory(), table.shape(), &HASH);
+        frozen_during_grace = line.is_some_and(|line| line.meta().is_frozen());
+    });
+    assert!(frozen_during_grace);
+    assert_eq!(table.scrape::<crate::family::V4>(&HASH, NOW).leechers, 6);
+    assert!(!table.has_work());
+}
+
+#[test]
+fn an_index_line_is_reached_by_its_number() {
+    let table = table(false);
+    let last = table.shape().buckets_v4 * BUCKET_LINES;
+    assert!(Line::<crate::family::V4>::at(table.memory(), last - 1).is_some());
+    assert!(Line::<crate::family::V4>::at(table.memory(), last).is_none());
+}
+
+/// One announce of a small world, so that swarms grow and torrents meet.
+fn step() -> impl Strategy<Value = (u8, u32, bool, Event, bool)> {
+    let event = prop_oneof![
+        6 => Just(Event::None),
+        1 => Just(Event::Started),
+        1 => Just(Event::Stopped),
+        1 => Just(Event::Completed),
+    ];
+    (0..4_u8, 1..400_u32, any::<bool>(), event, any::<bool>())
+}
+
+proptest! {
+    #[test]
+    fn the_table_holds_what_a_map_of_maps_would(steps in prop::collection::vec(step(), 1..3000)) {
+        let (table, mut buf) = (table(false), PeerBuf::new());
+        let mut model: HashMap<(u8, bool), HashMap<u32, bool>> = HashMap::new();
+        for (torrent, peer, seeder, event, is_v6) in steps {
+            let seeder = seeder || event == Event::Completed;
+            let hash = InfoHash([torrent; 20]);
+            let swarm = model.entry((torrent, is_v6)).or_default();
+            if event == Event::Stopped {
+                swarm.remove(&peer);
+            } else {
+                swarm.insert(peer, seeder);
+            }
+            let counts = if is_v6 {
+                table.announce(&hash, &v6(peer, seeder, event), NOW, &mut buf)
+            } else {
+                table.announce(&hash, &v4(peer, seeder, event), NOW, &mut buf)
+            };
+            let seeders = swarm.values().filter(|&&seeder| seeder).count() as u32;
+            prop_assert_eq!((counts.seeders, counts.leechers), (seeders, swarm.len() as u32 - seeders));
+
+            let size = if is_v6 { 18 } else { 6 };
+            let mut given: Vec<u32> = buf
+                .as_bytes()
+                .chunks_exact(size)
+                .map(|peer| u32::from_be_bytes(peer[size - 6..size - 2].try_into().unwrap()))
+                .collect();
+            prop_assert!(given.len() <= 50);
+            let choice = swarm.iter().filter(|&(&other, &s)| other != peer && !(seeder && s)).count();
+            prop_assert!(given.len() == 50 || choice > 128 || given.len() == choice.max(1));
+            if choice > 0 {
+                prop_assert!(given.iter().all(|other| *other != peer && swarm.contains_key(other)));
+            }
+            given.sort_unstable();
+            given.dedup();
+            prop_assert_eq!(given.len() as u32, buf.count());
+        }
+    }
+}
