@@ -1,0 +1,423 @@
+//! The XDP program, run on single packets by the kernel's `BPF_PROG_TEST_RUN`, against the
+//! daemon's own path: the same requests, equal tables, equal replies.
+//!
+//! Needs root and the program's object: `cargo xtask test kernel`. `XDP_TRACKER_CASES` sets how
+//! many requests are tried.
+
+mod frame;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd as _,
+    sync::Arc,
+};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, Map, MapData},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
+use fastrand::Rng;
+use frame::Frame;
+use tracker_common::{
+    abi::{self, EndpointV4, EndpointV6, name},
+    announce::Event,
+    connection::ConnectionIds,
+    family::{Family, V4, V6},
+    hash::{SipKey, TableKey},
+    id::InfoHash,
+    peers::PeerBuf,
+    policy::IntervalVariation as Variation,
+    table::{layout::Gate, owner::Table, swarm::Announce},
+    time::lifetime_from_secs,
+    wire,
+};
+use tracker_user::{
+    middleware::{
+        IntervalVariation, IntervalVariationOptions, TorrentApproval, TorrentApprovalOptions,
+    },
+    pipeline::{AnnounceRequest, Offload, Pipeline, PreHook, Refusal, SwarmStats},
+    storage::{
+        Storage,
+        memory::{MappedMemory, TableSize},
+    },
+    udp::{Datagram, Scratch, UdpFrontend, UdpOptions},
+};
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+const PORT: u16 = 6969;
+const TRACKER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const TRACKER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+const REFUSED: InfoHash = InfoHash([0; 20]);
+
+fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// A table behind the pipeline, with nobody to grow it but the announces themselves.
+struct TableStorage(Table<MappedMemory>);
+
+impl TableStorage {
+    fn announce_in<F: Family>(
+        &self,
+        request: &AnnounceRequest,
+        addr: F::Addr,
+        peers: &mut PeerBuf,
+    ) -> SwarmStats {
+        let announce = Announce::<F> {
+            addr,
+            port: request.peer.port().to_be_bytes(),
+            seeder: request.left == 0 || request.event == Event::Completed,
+            event: request.event,
+            numwant: request.numwant.into(),
+            seed: request.seed,
+        };
+        self.0.announce(&request.info_hash, &announce, now_ns(), peers).into()
+    }
+}
+
+impl Storage for TableStorage {
+    fn announce(
+        &self,
+        request: &AnnounceRequest,
+        peers: &mut PeerBuf,
+    ) -> Result<SwarmStats, Refusal> {
+        Ok(match request.peer.ip() {
+            IpAddr::V4(addr) => self.announce_in::<V4>(request, addr.octets(), peers),
+            IpAddr::V6(addr) => self.announce_in::<V6>(request, addr.octets(), peers),
+        })
+    }
+
+    fn scrape(&self, info_hash: &InfoHash, source: &SocketAddr) -> Result<SwarmStats, Refusal> {
+        Ok(match source {
+            SocketAddr::V4(_) => self.0.scrape::<V4>(info_hash, now_ns()),
+            SocketAddr::V6(_) => self.0.scrape::<V6>(info_hash, now_ns()),
+        }
+        .into())
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Config(abi::Config);
+
+// SAFETY: integers and arrays of them, without padding.
+unsafe impl Pod for Config {}
+
+/// One table with its pipeline: the daemon's path.
+struct Daemon {
+    storage: Arc<TableStorage>,
+    pipeline: Pipeline,
+    frontend: UdpFrontend,
+    scratch: Scratch,
+}
+
+impl Daemon {
+    fn new(memory: MappedMemory, size: &TableSize, ids: ConnectionIds) -> Self {
+        let key = TableKey([
+            0x0123_4567_89ab_cdef,
+            0xfedc_ba98_7654_3210,
+            0x5151_c0de_9797_aaaa,
+            0x1357_9bdf_0246_8ace,
+        ]);
+        let table =
+            Table::new(memory, size.shape(key), lifetime_from_secs(1800), size.torrents_max, false);
+        let storage = Arc::new(TableStorage(table));
+        let hooks: Vec<Box<dyn PreHook>> = vec![Box::new(approval()), Box::new(variation())];
+        let pipeline = Pipeline::new(storage.clone(), hooks, vec![], 1800, 900);
+        let addrs = vec![SocketAddr::from((TRACKER_V4, PORT))];
+        let frontend = UdpFrontend::new(UdpOptions::new(addrs, ids));
+        Self { storage, pipeline, frontend, scratch: Scratch::default() }
+    }
+
+    fn answer(&mut self, bytes: &[u8], source: SocketAddr) -> Vec<u8> {
+        let mut reply = Vec::new();
+        let datagram = Datagram { bytes, source, monotonic_ns: now_ns() };
+        self.frontend.answer(&self.pipeline, &datagram, &mut self.scratch, &mut reply);
+        reply
+    }
+}
+
+fn approval() -> TorrentApproval {
+    TorrentApproval::new(TorrentApprovalOptions { whitelist: vec![], blacklist: vec![REFUSED] })
+        .expect("one list only")
+}
+
+fn variation() -> IntervalVariation {
+    IntervalVariation::new(&IntervalVariationOptions {
+        modify_response_probability: 0.5,
+        max_increase_delta_s: 600,
+        modify_min_interval: false,
+    })
+    .expect("within bounds")
+}
+
+/// The program with a table in its maps, and an equal table that only the daemon knows.
+struct Both {
+    ebpf: Ebpf,
+    shared: Daemon,
+    alone: Daemon,
+    ids: ConnectionIds,
+}
+
+impl Both {
+    fn new() -> Self {
+        let object = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../target/bpf/bpfel-unknown-none/release/tracker-ebpf"
+        );
+        let object = std::fs::read(object).expect("the XDP program: run `cargo xtask build`");
+        let size = TableSize::new([1000, 1000], 1 << 20);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("AYA_LOG_LEVEL", &0_u8, false)
+            .map_max_entries(name::TORRENTS_V4, size.buckets_v4)
+            .map_max_entries(name::TORRENTS_V6, size.buckets_v6)
+            .map_max_entries(name::BLOCKS, size.chunks)
+            .load(&object)
+            .expect("maps; is this root?");
+        let program: &mut Xdp = ebpf.program_mut(name::PROGRAM).unwrap().try_into().unwrap();
+        program.load().expect("the verifier accepts the program");
+
+        let ids = ConnectionIds::new(SipKey { k0: 3, k1: 4 }, 120);
+        let fd = |name| match ebpf.map(name) {
+            Some(Map::Array(map)) => map.fd().as_fd(),
+            _ => panic!("no array {name}"),
+        };
+        let maps = (fd(name::TORRENTS_V4), fd(name::TORRENTS_V6), fd(name::BLOCKS));
+        let memory = MappedMemory::of_maps(&size, maps.0, maps.1, maps.2).unwrap();
+        let shared = Daemon::new(memory, &size, ids);
+        let alone = Daemon::new(MappedMemory::anonymous(&size).unwrap(), &size, ids);
+        assert!(shared.storage.0.list::<V4>(&REFUSED, Gate::Refuse));
+        assert!(shared.storage.0.list::<V6>(&REFUSED, Gate::Refuse));
+
+        let mut both = Self { ebpf, shared, alone, ids };
+        both.configure();
+        both
+    }
+
+    fn configure(&mut self) {
+        let Offload::IntervalVariation(variation) = variation().offload() else { unreachable!() };
+        let variation: Variation = variation;
+        let mut config = abi::Config {
+            shape: *self.shared.storage.0.shape(),
+            connection_ids: self.ids,
+            lifetime: lifetime_from_secs(1800),
+            interval_s: 1800,
+            numwant_default: 50,
+            numwant_max: 100,
+            scrape_max: 50,
+            variation,
+            endpoints_v4_len: 1,
+            endpoints_v6_len: 1,
+            ..Default::default()
+        };
+        let port = PORT.to_be_bytes();
+        config.endpoints_v4[0] = EndpointV4 { addr: TRACKER_V4.octets(), port, _pad: [0; 2] };
+        config.endpoints_v6[0] = EndpointV6 { addr: TRACKER_V6.octets(), port, _pad: [0; 6] };
+        let map = self.ebpf.map_mut(name::CONFIG).unwrap();
+        let mut map: Array<&mut MapData, Config> = map.try_into().unwrap();
+        map.set(0, Config(config), 0).unwrap();
+    }
+
+    /// Runs the program on a frame: its action, and the frame as it left it.
+    fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
+        let program: &Xdp = self.ebpf.program(name::PROGRAM).unwrap().try_into().unwrap();
+        let mut out = vec![0; 4096];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::new()
+        };
+        let result = program.test_run(options).expect("BPF_PROG_TEST_RUN");
+        let len = result.data_size_out as usize;
+        out.truncate(len);
+        (result.return_value, out)
+    }
+
+    /// Sends one request both ways. Returns the program's action.
+    fn compare(&mut self, payload: &[u8], source: SocketAddr, vlans: usize) -> u32 {
+        let tracker: IpAddr = if source.is_ipv4() { TRACKER_V4.into() } else { TRACKER_V6.into() };
+        let frame = Frame::new(source, SocketAddr::new(tracker, PORT), vlans, payload);
+        let (action, out) = self.run(&frame.bytes);
+        let expected = self.alone.answer(payload, source);
+        match action {
+            XDP_TX => {
+                let reply = frame.reply(&out);
+                if reply.get(..4) == Some(&wire::action::CONNECT) {
+                    self.assert_valid_id(reply, source);
+                    assert_eq!(reply[..8], expected[..8], "connect {payload:02x?}");
+                } else {
+                    assert_eq!(reply, expected, "from {source} with {payload:02x?}");
+                }
+            }
+            XDP_DROP => assert!(expected.is_empty(), "dropped {payload:02x?}"),
+            XDP_PASS => {
+                assert_eq!(out, frame.bytes, "a passed frame is unchanged");
+                let reply = self.shared.answer(payload, source);
+                if reply.get(..4) != Some(&wire::action::CONNECT) {
+                    assert_eq!(reply, expected, "passed, from {source} with {payload:02x?}");
+                }
+            }
+            other => panic!("XDP action {other} for {payload:02x?}"),
+        }
+        action
+    }
+
+    fn assert_valid_id(&self, reply: &[u8], source: SocketAddr) {
+        let id = reply[8..16].try_into().unwrap();
+        let valid = match source.ip() {
+            IpAddr::V4(addr) => self.ids.is_valid::<V4>(id, &addr.octets(), now_ns()),
+            IpAddr::V6(addr) => self.ids.is_valid::<V6>(id, &addr.octets(), now_ns()),
+        };
+        assert!(valid, "the daemon accepts the kernel's connection id");
+    }
+
+    fn id(&self, source: SocketAddr) -> [u8; 8] {
+        match source.ip() {
+            IpAddr::V4(addr) => self.ids.issue::<V4>(&addr.octets(), now_ns()),
+            IpAddr::V6(addr) => self.ids.issue::<V6>(&addr.octets(), now_ns()),
+        }
+    }
+}
+
+fn cases(default: usize) -> usize {
+    std::env::var("XDP_TRACKER_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// A client of a small world, in which swarms meet, grow and shrink.
+fn client(rng: &mut Rng) -> SocketAddr {
+    let n = rng.u8(1..60);
+    let ip: IpAddr = if rng.bool() {
+        Ipv4Addr::new(198, 51, 100, n).into()
+    } else {
+        Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, n.into()).into()
+    };
+    SocketAddr::new(ip, rng.u16(1024..))
+}
+
+/// Torrents whose last byte is high are announced by few, so that they stay in one line.
+fn info_hash(rng: &mut Rng, source: SocketAddr) -> [u8; 20] {
+    let kind = rng.u8(..);
+    let last = match source.ip() {
+        IpAddr::V4(addr) => addr.octets()[3],
+        IpAddr::V6(addr) => addr.octets()[15],
+    };
+    match kind {
+        0..8 => REFUSED.0,
+        8..90 => [1 + kind % 4; 20],
+        _ => [100 + last / 4; 20],
+    }
+}
+
+fn request(rng: &mut Rng, both: &Both, source: SocketAddr) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(128);
+    let transaction = rng.u32(..).to_be_bytes();
+    match rng.u8(..20) {
+        0 => {
+            let id = if rng.u8(..8) == 0 { rng.u64(..).to_be_bytes() } else { wire::PROTOCOL_ID };
+            packet.extend([&id[..], &wire::action::CONNECT, &transaction].concat());
+        }
+        1 | 2 => {
+            packet.extend([&both.id(source)[..], &wire::action::SCRAPE, &transaction].concat());
+            for _ in 0..rng.u8(..if rng.bool() { 80 } else { 3 }) {
+                packet.extend(info_hash(rng, source));
+            }
+        }
+        3 => {
+            let action = rng.u32(..6).to_be_bytes();
+            packet.extend([&both.id(source)[..], &action, &transaction].concat());
+            packet.extend((0..rng.usize(..120)).map(|_| rng.u8(..)));
+        }
+        _ => announce(rng, both, source, transaction, &mut packet),
+    }
+    match rng.u8(..40) {
+        0 => packet.truncate(rng.usize(..=packet.len())),
+        1 if !packet.is_empty() => {
+            let at = rng.usize(..packet.len());
+            packet[at] ^= 1 << rng.u8(..8);
+        }
+        2 => packet.extend((0..rng.usize(..8)).map(|_| rng.u8(..4))),
+        _ => {}
+    }
+    packet
+}
+
+fn announce(
+    rng: &mut Rng,
+    both: &Both,
+    source: SocketAddr,
+    transaction: [u8; 4],
+    packet: &mut Vec<u8>,
+) {
+    let id = if rng.u8(..30) == 0 { rng.u64(..).to_be_bytes() } else { both.id(source) };
+    packet.extend([&id[..], &wire::action::ANNOUNCE, &transaction].concat());
+    packet.extend(info_hash(rng, source));
+    packet.extend([rng.u8(..4); 20]);
+    packet.extend([0; 8]);
+    packet.extend(u64::from(rng.bool()).to_be_bytes());
+    packet.extend(rng.u64(..1000).to_be_bytes());
+    packet.extend(u32::from(rng.u8(..5)).to_be_bytes());
+    packet.extend([0; 8]);
+    let numwant = [-1, 0, 1, 3, 50, 100, 1000, i32::MIN][rng.usize(..8)];
+    packet.extend(numwant.to_be_bytes());
+    let port = if rng.u8(..30) == 0 { 0 } else { 6881 + u16::from(rng.bool()) };
+    packet.extend(port.to_be_bytes());
+    match rng.u8(..8) {
+        0 => packet.extend(b"\x02\x09/announce"),
+        1 => packet.extend(b"\x01\x01\x02\x04/a?x\x00"),
+        2 => packet.extend([rng.u8(..4), rng.u8(..20), rng.u8(..)]),
+        _ => {}
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn kernel_and_daemon_give_the_same_replies() {
+    let mut both = Both::new();
+    let mut rng = Rng::with_seed(20_261_123);
+    let mut answered = 0;
+    let total = cases(100_000);
+    for _ in 0..total {
+        let source = client(&mut rng);
+        let payload = request(&mut rng, &both, source);
+        answered += usize::from(both.compare(&payload, source, rng.usize(..3)) == XDP_TX);
+    }
+    println!("{total} requests compared, {answered} of them answered by the kernel");
+    assert!(answered * 3 > total, "the kernel answered only {answered} of {total}");
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn any_packet_is_answered_well_formed_or_passed_unchanged() {
+    let both = Both::new();
+    let mut rng = Rng::with_seed(7);
+    for _ in 0..cases(200_000) {
+        let source = client(&mut rng);
+        let payload = request(&mut rng, &both, source);
+        let tracker: IpAddr = if source.is_ipv4() { TRACKER_V4.into() } else { TRACKER_V6.into() };
+        let to = SocketAddr::new(tracker, PORT);
+        let mut frame = Frame::new(source, to, rng.usize(..3), &payload);
+        for _ in 0..rng.u8(..4) {
+            let at = rng.usize(..frame.bytes.len());
+            frame.bytes[at] = rng.u8(..);
+        }
+        if rng.u8(..4) == 0 {
+            frame.bytes.truncate(rng.usize(14..=frame.bytes.len()));
+        }
+        let (action, out) = both.run(&frame.bytes);
+        match action {
+            XDP_TX => {
+                frame.reply(&out);
+            }
+            XDP_PASS => assert_eq!(out, frame.bytes),
+            XDP_DROP => {}
+            other => panic!("XDP action {other} for {:02x?}", frame.bytes),
+        }
+    }
+}
