@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Config, ROOT, XdpConfig,
+    interfaces::AUTO,
     schema::{kinds, properties, schema, words},
 };
 
@@ -23,7 +24,7 @@ const HEADER: &str = "\
 pub fn shipped() -> Config {
     let mut config = Config {
         metrics_addr: "127.0.0.1:6880".parse().ok(),
-        xdp: XdpConfig { interfaces: vec!["auto".to_owned()], ..XdpConfig::default() },
+        xdp: XdpConfig { interfaces: vec![AUTO.to_owned()], ..XdpConfig::default() },
         ..Config::default()
     };
     config.http.addr = "[::]:6969".parse().ok();

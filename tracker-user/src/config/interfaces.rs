@@ -2,11 +2,36 @@
 
 use std::{collections::BTreeSet, fs, io};
 
+use super::{AttachMode, XdpConfig};
+
+/// The name that stands for the interfaces with a default route.
+pub(super) const AUTO: &str = "auto";
+
+impl XdpConfig {
+    /// The interfaces to attach to, `auto` resolved; none when the mode is `off`.
+    ///
+    /// # Errors
+    /// When `auto` is among them and the kernel's routing tables cannot be read.
+    pub fn interface_names(&self) -> io::Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        if self.mode == AttachMode::Off {
+            return Ok(names);
+        }
+        for name in &self.interfaces {
+            match name.as_str() {
+                AUTO => names.extend(default_route_interfaces()?),
+                name => _ = names.insert(name.to_owned()),
+            }
+        }
+        Ok(names)
+    }
+}
+
 /// The names of the interfaces that have a default route, IPv4 or IPv6, in alphabetical order.
 ///
 /// # Errors
 /// When the kernel's routing tables cannot be read.
-pub fn default_route_interfaces() -> io::Result<BTreeSet<String>> {
+fn default_route_interfaces() -> io::Result<BTreeSet<String>> {
     let ipv4 = fs::read_to_string("/proc/net/route")?;
     // Absent where IPv6 is off.
     let ipv6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
@@ -46,6 +71,17 @@ fn is_usable(flags: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_are_attached_to_once_and_only_if_wanted() {
+        let mut xdp = XdpConfig {
+            interfaces: ["eth1", "eth0", "eth1"].map(str::to_owned).to_vec(),
+            ..XdpConfig::default()
+        };
+        assert!(xdp.interface_names().unwrap().iter().eq(["eth0", "eth1"]));
+        xdp.mode = AttachMode::Off;
+        assert!(xdp.interface_names().unwrap().is_empty());
+    }
 
     #[test]
     fn ipv4_default_routes_are_those_without_mask() {

@@ -27,7 +27,6 @@ pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
 pub use hooks::{HookConfig, IntervalVariationConfig, TorrentApprovalConfig};
 pub use http::HttpConfig;
-pub use interfaces::default_route_interfaces;
 pub use load::{ConfigError, Finding, Loaded, UnknownKeys, load, parse};
 pub use schema::schema;
 pub use storage::{MemoryConfig, RedisConfig, StorageConfig};

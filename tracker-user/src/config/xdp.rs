@@ -108,10 +108,10 @@ pub enum LogLevel {
 #[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TableConfig {
-    /// Torrents with IPv4 peers. 128 bytes each.
+    /// Torrents with IPv4 peers, of at least 64 bytes each.
     #[default(500_000)]
     pub torrents_ipv4: u32,
-    /// Torrents with IPv6 peers. 256 bytes each.
+    /// Torrents with IPv6 peers, of at least 128 bytes each.
     #[default(125_000)]
     pub torrents_ipv6: u32,
     /// Memory for the peers of torrents that have more than a handful. Written like 64MiB.
