@@ -3,5 +3,9 @@
 //! Data flows one way: a frontend (`udp`, `http`) parses a request, [`pipeline`] runs the hooks
 //! around [`storage`], and the frontend writes the reply.
 
+pub mod cli;
+pub mod config;
+pub mod logging;
+pub mod metrics;
 pub mod pipeline;
 pub mod storage;
