@@ -3,5 +3,6 @@
 //! Data flows one way: a frontend (`udp`, `http`) parses a request, [`pipeline`] runs the hooks
 //! around [`storage`], and the frontend writes the reply.
 
+pub mod http;
 pub mod pipeline;
 pub mod storage;
