@@ -140,12 +140,7 @@ fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verd
 
 /// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.
 #[inline(always)]
-fn emit<F: Ip>(
-    datagram: &Datagram<F>,
-    request: &AnnounceRequest,
-    event: Event,
-    counts: &Counts,
-) {
+fn emit<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, event: Event, counts: &Counts) {
     let Some(mut entry) = EVENTS.reserve::<AnnounceEvent>(0) else {
         return count_lost_event();
     };

@@ -3,9 +3,7 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::bpf_fib_lookup as FibLookup,
-    helpers::generated::{
-        bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_store_bytes,
-    },
+    helpers::generated::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_store_bytes},
 };
 use tracker_common::{
     abi::{Verdict, flag},
@@ -60,9 +58,8 @@ pub fn send<F: Ip, H>(
     }
     if reply_len != len {
         // SAFETY: the context is this program's.
-        let failed = unsafe {
-            bpf_xdp_adjust_tail(ctx.as_ptr().cast(), reply_len as i32 - len as i32)
-        };
+        let failed =
+            unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), reply_len as i32 - len as i32) };
         if failed != 0 {
             return Err(Verdict::NoReply);
         }
@@ -181,12 +178,7 @@ impl NextHop {
         }
         // SAFETY: the context is this program's, the structure as long as is said.
         let found = unsafe {
-            bpf_fib_lookup(
-                datagram.ctx.as_ptr(),
-                &raw mut lookup,
-                size_of::<FibLookup>() as i32,
-                0,
-            )
+            bpf_fib_lookup(datagram.ctx.as_ptr(), &raw mut lookup, size_of::<FibLookup>() as i32, 0)
         };
         if found != 0 {
             return Err(Verdict::NoReply);

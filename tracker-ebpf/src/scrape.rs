@@ -56,7 +56,6 @@ pub fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
             leechers: counts.leechers.to_be_bytes(),
         });
     }
-    let reply =
-        ReplyHead { action: action::SCRAPE, transaction_id: request.transaction_id };
+    let reply = ReplyHead { action: action::SCRAPE, transaction_id: request.transaction_id };
     reply::send(datagram, env, &reply, Some(entries)).map(|way| (Verdict::Scraped, way))
 }

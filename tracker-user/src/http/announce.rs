@@ -90,6 +90,7 @@ pub(super) fn parse(
         downloaded,
         uploaded,
         numwant,
+        seed: fastrand::u32(..),
         params,
     };
     let compact = query.get("compact").is_some_and(is_set);

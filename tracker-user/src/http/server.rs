@@ -108,7 +108,6 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// What ends a connection early is the client's affair: nothing is reported.
 async fn serve_connection<T: Transport>(
     tcp: TcpStream,
     remote: SocketAddr,
@@ -119,11 +118,23 @@ async fn serve_connection<T: Transport>(
     // A reply is one write: there is nothing to gather.
     let _ = tcp.set_nodelay(true);
     let options = frontend.options();
-    let Ok(Ok(stream)) = timeout(options.read_timeout, transport.open(tcp)).await else { return };
+    if let Ok(Ok(stream)) = timeout(options.read_timeout, transport.open(tcp)).await {
+        serve_stream(stream, remote, frontend, watcher, &options).await;
+    }
+}
+
+/// What ends a connection early is the client's affair: nothing is reported.
+pub(super) async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    remote: SocketAddr,
+    frontend: Arc<HttpFrontend>,
+    watcher: Watcher,
+    options: &HttpOptions,
+) {
     let outbox = Arc::new(Outbox::default());
-    let stream = Connection::new(stream, Arc::clone(&outbox), &options);
+    let stream = Connection::new(stream, Arc::clone(&outbox), options);
     let exchange = Exchange { frontend, remote, outbox, scratch: RefCell::default() };
-    let connection = http(&options).serve_connection(TokioIo::new(stream), exchange);
+    let connection = http(options).serve_connection(TokioIo::new(stream), exchange);
     let _ = watcher.watch(connection).await;
 }
 
