@@ -2,10 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +16,7 @@ use hyper::{
 
 use super::{
     Action, HttpOptions, Observe, OptionsError, announce,
+    log_limit::LogLimit,
     options::Settings,
     query::{Query, QueryError},
     reply,
@@ -101,13 +99,8 @@ impl HttpFrontend {
     }
 
     /// The options in force.
-    pub(super) fn options(&self) -> HttpOptions {
-        self.settings.load().options.clone()
-    }
-
-    /// How many connections a listener may have.
-    pub(super) fn connections_max(&self) -> usize {
-        self.settings.load().options.connections_max.max(1)
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// Answers one request. Post-hooks are for the caller to run, if there is something for them.
@@ -135,7 +128,9 @@ impl HttpFrontend {
             Ok(()) => "",
             Err(Refusal::Client(reason)) => reason,
             Err(Refusal::Internal(cause)) => {
-                self.internal_errors.log(cause);
+                if let Some(requests) = self.internal_errors.admit() {
+                    tracing::error!(requests, cause, "HTTP requests failed");
+                }
                 "internal error"
             }
         };
@@ -195,26 +190,4 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
     reply.headers_mut().insert(CONTENT_TYPE, content_type);
     reply
-}
-
-/// Lets one line in ten seconds into the log: a storage that is down fails every request.
-#[derive(Default)]
-struct LogLimit {
-    /// The count of errors since the last line and before the first.
-    silent: AtomicU64,
-    last: std::sync::Mutex<Option<Instant>>,
-}
-
-impl LogLimit {
-    const PERIOD: Duration = Duration::from_secs(10);
-
-    fn log(&self, cause: &str) {
-        self.silent.fetch_add(1, Ordering::Relaxed);
-        let Ok(mut last) = self.last.try_lock() else { return };
-        if last.is_none_or(|last| last.elapsed() >= Self::PERIOD) {
-            *last = Some(Instant::now());
-            let requests = self.silent.swap(0, Ordering::Relaxed);
-            tracing::error!(requests, cause, "HTTP requests failed");
-        }
-    }
 }

@@ -27,6 +27,7 @@ use super::{
     HttpFrontend, HttpOptions,
     connection::{Connection, Outbox},
     frontend::{Head, Reply, Scratch},
+    log_limit::LogLimit,
 };
 
 /// The smallest buffer that hyper takes.
@@ -34,6 +35,8 @@ const HEAD_BYTES_MIN: usize = 8192;
 
 /// How long to wait after a failed accept, most likely for a file descriptor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+const LIKELY_CAUSE: &str = "is the limit of open files (LimitNOFILE, ulimit -n) too low?";
 
 /// What lies between TCP and HTTP: nothing, or TLS.
 pub trait Transport: Clone + Send + 'static {
@@ -71,13 +74,14 @@ pub async fn serve<T: Transport>(
 ) {
     let mut connections = JoinSet::new();
     let graceful = GracefulShutdown::new();
+    let failures = LogLimit::default();
     let mut shutdown = pin!(shutdown);
     loop {
-        let connections_max = frontend.connections_max();
+        let connections_max = frontend.settings().options.connections_max.max(1);
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            (tcp, remote) = accept(&listener), if connections.len() < connections_max => {
+            (tcp, remote) = accept(&listener, &failures), if connections.len() < connections_max => {
                 let frontend = Arc::clone(&frontend);
                 let transport = transport.clone();
                 let watcher = graceful.watcher();
@@ -89,19 +93,21 @@ pub async fn serve<T: Transport>(
         }
     }
     drop(listener);
-    let options = frontend.options();
-    let _ = timeout(options.read_timeout + options.write_timeout, graceful.shutdown()).await;
+    let HttpOptions { read_timeout, write_timeout, .. } = frontend.settings().options;
+    let _ = timeout(read_timeout + write_timeout, graceful.shutdown()).await;
     connections.shutdown().await;
 }
 
 /// The next connection. Failures are waited out: they concern one client, or a limit of the system.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener, failures: &LogLimit) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept HTTP connections; is the limit of open files too low?");
+                if let Some(times) = failures.admit() {
+                    tracing::warn!(%error, times, "cannot accept HTTP connections: {LIKELY_CAUSE}");
+                }
                 sleep(ACCEPT_RETRY).await;
             }
         }
@@ -117,9 +123,10 @@ async fn serve_connection<T: Transport>(
 ) {
     // A reply is one write: there is nothing to gather.
     let _ = tcp.set_nodelay(true);
-    let options = frontend.options();
+    let settings = frontend.settings();
+    let options = &settings.options;
     if let Ok(Ok(stream)) = timeout(options.read_timeout, transport.open(tcp)).await {
-        serve_stream(stream, remote, frontend, watcher, &options).await;
+        serve_stream(stream, remote, frontend, watcher, options).await;
     }
 }
 
@@ -138,11 +145,13 @@ pub(super) async fn serve_stream(
     let _ = watcher.watch(connection).await;
 }
 
-/// hyper's own timeout is off: [`Connection`] has better ones.
+/// hyper's own timeout is off: [`Connection`] has better ones. With vectored writes hyper makes no
+/// second reply before the first has left, so a client that does not read costs one reply's memory.
 fn http(options: &HttpOptions) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .keep_alive(options.keepalive)
+        .writev(true)
         .max_buf_size(options.head_bytes_max.max(HEAD_BYTES_MIN))
         .header_read_timeout(None);
     builder

@@ -192,7 +192,7 @@ fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
     let (client, stream) = duplex(capacity);
     let frontend = Arc::clone(&tracker.frontend);
     let task = tokio::spawn(async move {
-        let options = frontend.options();
+        let options = frontend.settings().options.clone();
         let remote = SocketAddr::from(([192, 0, 2, 1], 40000));
         let graceful = GracefulShutdown::new();
         serve_stream(stream, remote, frontend, graceful.watcher(), &options).await;
@@ -277,4 +277,25 @@ async fn post_hooks_run_even_where_the_client_has_gone() {
     drop(client);
     server.await.unwrap();
     assert_eq!(tracker.announced(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_not_answered_on_and_on() {
+    let tracker = Tracker::new(hasty());
+    let (mut client, server) = pipe(&tracker, 64);
+    let requests = get(&announce(1, "")).repeat(1000);
+    assert!(client.write_all(&requests).await.is_err());
+    server.await.unwrap();
+    let answered = tracker.journal.responses.lock().unwrap().len();
+    assert!(answered < 4, "{answered} replies were made and kept");
+}
+
+#[tokio::test]
+async fn a_body_is_not_waited_for() {
+    let server = Server::start(patient()).await;
+    let mut stream = server.connect().await;
+    let head = format!("GET {} HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n", announce(1, ""));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_to_end(&mut stream).await.contains("5:peers6:"));
+    server.stop().await;
 }
