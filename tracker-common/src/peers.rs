@@ -81,6 +81,22 @@ impl PeerBuf {
         self.len = (offset + size_of::<ScrapeEntry>()) as u32;
     }
 
+    /// Appends a peer in wire format, for stores other than the table. A full list stays as it is;
+    /// all peers of a list are of one family.
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn push_bytes(&mut self, peer: &[u8]) {
+        let start = self.len as usize;
+        let end = start + peer.len();
+        if end > PEERS_BYTES_MAX {
+            return;
+        }
+        self.bytes[start..end].copy_from_slice(peer);
+        let words = peer.chunks_exact(2).map(|word| u16::from_ne_bytes([word[0], word[1]]));
+        self.sum += words.map(u64::from).sum::<u64>();
+        self.len = end as u32;
+        self.count += 1;
+    }
+
     /// How many peers there are.
     #[inline(always)]
     #[must_use]

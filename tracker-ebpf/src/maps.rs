@@ -6,13 +6,14 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, RingBuf},
 };
 use tracker_common::{
-    abi::{Config, Control, Counters, Verdict},
+    abi::{Config, Control, Counters, VERDICTS, Verdict},
     family::Family,
     peers::PeerBuf,
     table::{
         layout::{BucketV4, BucketV6, Chunk, Memory},
         swarm::Counts,
     },
+    verifier::bounded,
 };
 
 #[map]
@@ -102,7 +103,10 @@ impl Env {
 pub fn count<F: Family>(verdict: Verdict) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: per-CPU; a verdict is an index of the array.
-        unsafe { (*counters).verdicts[F::IS_V6 as usize][verdict as usize & 15] += 1 };
+        unsafe {
+            let family = &mut (*counters).verdicts[F::IS_V6 as usize];
+            *family.get_unchecked_mut(bounded::<{ VERDICTS as u32 - 1 }>(verdict as u32)) += 1;
+        }
     }
 }
 
