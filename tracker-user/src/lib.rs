@@ -3,5 +3,7 @@
 //! Data flows one way: a frontend (`udp`, `http`) parses a request, [`pipeline`] runs the hooks
 //! around [`storage`], and the frontend writes the reply.
 
+pub mod middleware;
 pub mod pipeline;
 pub mod storage;
+pub mod udp;
