@@ -1,5 +1,5 @@
-//! The hook `interval variation`: lengthens the interval of some clients, so that those that arrived
-//! together spread out.
+//! The hook `interval variation`: lengthens the interval of some clients, so that those that
+//! arrived together spread out.
 
 use tracker_common::policy;
 
@@ -23,7 +23,7 @@ pub enum IntervalVariationError {
     #[error("`modify_response_probability` is {0}: it must be above 0 and at most 1")]
     Probability(f32),
     /// Nothing, or more than an interval can hold.
-    #[error("`max_increase_delta` is {0}: it must be from 1 to {max} seconds", max = INCREASE_MAX_S)]
+    #[error("`max_increase_delta` is {0}: it must be from 1 to {INCREASE_MAX_S} seconds")]
     Increase(i64),
 }
 
@@ -60,8 +60,8 @@ impl IntervalVariation {
     }
 }
 
-/// Chihaya compares a 24-bit draw over 2^24 with the probability. Scaling by a power of two is exact,
-/// so comparing the draw with this instead chooses the same clients.
+/// Chihaya compares a 24-bit draw over 2^24 with the probability. Scaling by a power of two is
+/// exact, so comparing the draw with this instead chooses the same clients.
 fn threshold(probability: f32) -> u32 {
     (probability * (1 << 24) as f32).ceil() as u32
 }

@@ -1,7 +1,7 @@
 //! The hooks that come with the tracker.
 
-pub mod interval_variation;
-pub mod torrent_approval;
+mod interval_variation;
+mod torrent_approval;
 
 pub use interval_variation::{IntervalVariation, IntervalVariationError, IntervalVariationOptions};
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};

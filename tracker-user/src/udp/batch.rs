@@ -190,29 +190,36 @@ fn send_all(socket: &Socket, mut headers: &mut [libc::mmsghdr]) -> usize {
     lost
 }
 
-/// Keeps from the control message of a request the address that the reply shall come from, but not the
-/// interface: the way back is for the routing table to say. (A link-local client's interface is in
-/// its address.)
+/// Keeps from the control message of a request the address that the reply shall come from, but not
+/// the interface, so that the way back is for the routing table to say. A link-local address means
+/// nothing without its interface.
 fn leave_route_open(header: &mut libc::msghdr) {
     // SAFETY: the control buffer is the header's, aligned and of the length that the system gave.
-    let Some(control) = (unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }) else { return };
-    // SAFETY: within the buffer, as the message is complete.
-    let data = unsafe { libc::CMSG_DATA(control) };
-    match (control.cmsg_level, control.cmsg_type) {
+    let control = unsafe { libc::CMSG_FIRSTHDR(header) };
+    if control.is_null() {
+        return;
+    }
+    // SAFETY: the buffer holds this message, header and data.
+    let (data, level, kind) =
+        unsafe { (libc::CMSG_DATA(control), (*control).cmsg_level, (*control).cmsg_type) };
+    match (level, kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             // SAFETY: the type says what the data is, and the buffer is aligned.
             unsafe { (*data.cast::<libc::in_pktinfo>()).ipi_ifindex = 0 };
         }
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
             // SAFETY: as above.
-            unsafe { (*data.cast::<libc::in6_pktinfo>()).ipi6_ifindex = 0 };
+            let info = unsafe { &mut *data.cast::<libc::in6_pktinfo>() };
+            if !Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() {
+                info.ipi6_ifindex = 0;
+            }
         }
         _ => {}
     }
 }
 
-/// Asks the system to tell the address that each request came to. A dual-stack socket tells those of
-/// IPv4 mapped.
+/// Asks the system to tell the address that each request came to. A dual-stack socket tells those
+/// of IPv4 mapped.
 pub(super) fn enable_packet_info(socket: &Socket, is_ipv6: bool) -> io::Result<()> {
     let (level, option) = if is_ipv6 {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
@@ -266,12 +273,4 @@ impl Poll {
     pub(super) fn is_ready(&self, index: usize) -> bool {
         self.0[index].revents != 0
     }
-}
-
-/// `CLOCK_MONOTONIC_COARSE`: a read of memory, precise to a few milliseconds.
-pub(super) fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the structure is valid; the call cannot fail for a clock that every kernel has.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -7,7 +7,8 @@ use tracker_common::wire::{
 /// A message, or part of one.
 ///
 /// # Safety
-/// `repr(C)`, of byte arrays only: any bytes are a valid value, there is no padding and no alignment.
+/// `repr(C)`, of byte arrays only: any bytes are a valid value, there is no padding and no
+/// alignment.
 pub(super) unsafe trait Layout: Copy {}
 
 // SAFETY: so they are defined; `tracker_common::wire` asserts it.

@@ -1,26 +1,29 @@
 //! The UDP frontend in userspace (BEP 15 and BEP 41): whatever the kernel passed on, or everything
 //! where there is no XDP.
 //!
-//! * [`answer`]: one datagram in, one reply out; no I/O. `announce`, `options` and `layout` read it;
-//! * [`server`]: workers with a socket each; `listen` and `batch` talk to the kernel.
+//! * [`UdpFrontend`]: one datagram in, one reply out; no I/O. `announce`, `url_data` and `layout`
+//!   read it;
+//! * [`UdpServer`]: workers with a socket each for each address; `listen` and `batch` talk to the
+//!   kernel.
 //!
-//! Replies are byte for byte those of the XDP program, up to the choice of peers. Where this differs
-//! from Chihaya it does so on purpose:
+//! Replies are byte for byte those of the XDP program, up to the choice of peers. Where this
+//! differs from Chihaya it does so on purpose:
 //!
-//! * an unverified source is never sent more bytes than it sent, so a bad connection id in a request
-//!   shorter than its error message (26 bytes) is met with silence;
-//! * URL data whose query cannot be read counts as no parameters, not as an error: the kernel does not
-//!   look at it either;
+//! * an unverified source is never sent more bytes than it sent, so a bad connection id in a
+//!   request shorter than its error message (26 bytes) is met with silence;
+//! * URL data whose query cannot be read counts as no parameters, not as an error: the kernel does
+//!   not look at it either;
 //! * a negative `numwant` is the default (BEP 15), not the maximum;
 //! * a claimed address counts only where it is not zero and is of the family of the source address.
 
 mod announce;
-pub mod answer;
+mod answer;
 mod batch;
+mod clock;
 mod layout;
 mod listen;
 mod options;
-pub mod server;
+mod server;
 #[cfg(test)]
 mod tests;
 mod url_data;

@@ -7,8 +7,8 @@ use tracker_common::connection::ConnectionIds;
 /// The UDP frontend's settings.
 #[derive(Clone)]
 pub struct UdpOptions {
-    /// Where to listen. An IPv6 wildcard serves IPv4 too, unless an IPv4 address of the same port is
-    /// listed.
+    /// Where to listen. An IPv6 wildcard serves IPv4 too, unless an IPv4 address of the same port
+    /// is listed.
     pub addrs: Vec<SocketAddr>,
     /// Threads; each has a socket for each address.
     pub workers: NonZeroUsize,
@@ -24,8 +24,8 @@ pub struct UdpOptions {
     pub bad_connection_id: BadConnectionId,
     /// Issues and checks connection ids: the same as in the kernel.
     pub connection_ids: ConnectionIds,
-    /// Bytes of each socket's receive and send buffer; `None` leaves the system's default. The system
-    /// caps it (`net.core.rmem_max` and `wmem_max`).
+    /// Bytes of each socket's receive and send buffer; `None` leaves the system's default. The
+    /// system caps it (`net.core.rmem_max` and `wmem_max`).
     pub socket_buffer_bytes: Option<usize>,
     /// Whether to measure how long requests take.
     pub request_timing: bool,

@@ -15,7 +15,8 @@ use socket2::Socket;
 use super::{
     Observe,
     answer::{Datagram, Outcome, Scratch, UdpFrontend},
-    batch::{BATCH, Batch, Poll, monotonic_ns},
+    batch::{BATCH, Batch, Poll},
+    clock::monotonic_ns,
     listen::listen,
     options::UdpOptions,
 };
@@ -109,8 +110,8 @@ impl UdpServer {
         &self.addrs
     }
 
-    /// Stops the workers and waits for them: each answers the batch in its hands. Then the sockets are
-    /// closed.
+    /// Stops the workers and waits for them: each answers the batch in its hands. Then the sockets
+    /// are closed.
     pub fn stop(self) {
         drop(self.stop);
         for worker in self.workers {
