@@ -8,5 +8,7 @@ pub mod config;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod middleware;
 pub mod pipeline;
 pub mod storage;
+pub mod udp;
