@@ -63,6 +63,8 @@ impl Lan {
         ip(&["addr", "add", &format!("{ipv4}/24"), "dev", INTERFACE])?;
         ip(&["addr", "add", &format!("{ipv6}/64"), "dev", INTERFACE, "nodad"])?;
         ip(&["link", "set", INTERFACE, "up"])?;
+        // transmission speaks IPv6 only where it sees a way to the Internet.
+        ip(&["-6", "route", "add", "default", "dev", INTERFACE])?;
         Ok(host)
     }
 
@@ -109,7 +111,7 @@ fn hosts_file() -> String {
 fn address(number: u8, family: Family) -> IpAddr {
     match family {
         Family::Ipv4 => Ipv4Addr::new(10, 77, 0, number).into(),
-        Family::Ipv6 => Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, number.into()).into(),
+        Family::Ipv6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()).into(),
     }
 }
 

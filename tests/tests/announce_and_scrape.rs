@@ -64,7 +64,8 @@ fn transmission_announces_and_scrapes() -> Result<()> {
         let client = Transmission::seed(stage.host, &stage.torrent, stage.folder)?;
         eventually(|| {
             let report = Transmission::tracker_report(stage.host)?;
-            ensure!(report.contains("Got a list of 1 peers"), "no peer:\n{report}");
+            // Not how many: transmission 3.00 takes an IPv6 peer of 18 bytes for three of IPv4.
+            ensure!(report.contains("Got a list of "), "no peers:\n{report}");
             ensure!(report.contains("Tracker had 1 seeders and 1 leechers"), "scrape:\n{report}");
             Ok(())
         })?;

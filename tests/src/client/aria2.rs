@@ -25,7 +25,7 @@ impl Aria2 {
             .args(["--no-conf", "--enable-dht=true", "--enable-dht6=false"])
             .arg(format!("--dht-file-path={}", folder.join("dht.dat").display()))
             .args(["--bt-enable-lpd=false", "--enable-peer-exchange=false", "--seed-time=0"])
-            .args(["--summary-interval=0", "--console-log-level=notice"])
+            .args(["--summary-interval=0", "--console-log-level=notice", "--async-dns=false"])
             .arg(format!("--listen-port={}", Self::PORT))
             .arg(format!("--dir={}", folder.display()))
             .arg(&torrent.metainfo);
