@@ -1,6 +1,9 @@
 //! `cargo xtask build`: the XDP program, then the daemon with it inside.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 
@@ -10,7 +13,7 @@ use crate::{
 };
 
 /// The variable that tells the daemon's build script which object to embed: an absolute path.
-pub const OBJECT_VARIABLE: &str = "XDP_TRACKER_BPF_OBJECT";
+const OBJECT_VARIABLE: &str = "XDP_TRACKER_BPF_OBJECT";
 
 /// What `cargo xtask build` accepts.
 #[derive(clap::Args)]
@@ -26,7 +29,7 @@ pub struct Args {
 /// Either half does not compile.
 pub fn run(args: &Args) -> Result<()> {
     let object = xdp_program()?;
-    let daemon = daemon(args.debug, object.as_ref())?;
+    let daemon = daemon(args.debug, object.as_deref())?;
     let kind = if object.is_some() { "with the XDP program" } else { "userspace-only" };
     println!("xtask: built {} ({kind})", daemon.display());
     Ok(())
@@ -57,18 +60,25 @@ pub fn xdp_program() -> Result<Option<PathBuf>> {
 ///
 /// # Errors
 /// It does not compile.
-pub fn daemon(debug: bool, object: Option<&PathBuf>) -> Result<PathBuf> {
-    let mut cargo = process::cargo();
+pub fn daemon(debug: bool, object: Option<&Path>) -> Result<PathBuf> {
+    let mut cargo = cargo(object);
     cargo.args(["build", "--package", "tracker-user"]);
     if !debug {
         cargo.arg("--release");
     }
-    if let Some(object) = object {
-        cargo.env(OBJECT_VARIABLE, object);
-    }
     process::run(&mut cargo)?;
     let profile = if debug { "debug" } else { "release" };
     Ok(process::root().join("target").join(profile).join("xdp-tracker"))
+}
+
+/// A cargo that embeds the object in whatever daemon it compiles. All of xtask builds with it, since a
+/// changed variable would compile the daemon anew.
+pub fn cargo(object: Option<&Path>) -> Command {
+    let mut cargo = process::cargo();
+    if let Some(object) = object {
+        cargo.env(OBJECT_VARIABLE, object);
+    }
+    cargo
 }
 
 /// The flags of the XDP program, in cargo's encoding: separated by the unit separator.

@@ -2,8 +2,12 @@
 
 mod apt;
 mod build;
+mod cargo_test;
+mod demo;
 mod process;
+mod run;
 mod setup;
+mod test;
 mod toolchain;
 
 use anyhow::Result;
@@ -17,11 +21,20 @@ enum Verb {
     Setup,
     /// Compile the XDP program, then the daemon with it inside: target/release/xdp-tracker
     Build(build::Args),
+    /// Build, and run with config.yaml or with the arguments after `--`
+    Run(run::Args),
+    /// Run the tests; installs what they need where root may
+    Test(test::Args),
+    /// Show a file going between three clients, and how much of it the kernel answered
+    Demo,
 }
 
 fn main() -> Result<()> {
     match Verb::parse() {
         Verb::Setup => setup::run(),
         Verb::Build(args) => build::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Demo => demo::run(),
     }
 }
