@@ -31,7 +31,8 @@ impl Metrics {
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let matching =
             self.samples.iter().filter(|sample| sample.name == name && sample.has(labels));
-        matching.map(|sample| sample.value).sum()
+        // Not `sum`, which makes nothing -0.
+        matching.fold(0.0, |sum, sample| sum + sample.value)
     }
 }
 
