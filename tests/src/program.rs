@@ -87,12 +87,6 @@ impl Program {
         ensure!(status.is_none(), "it ended: {status:?}\n{}", self.output());
         Ok(())
     }
-
-    /// Its process id.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 impl Drop for Program {
