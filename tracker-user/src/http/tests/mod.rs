@@ -82,10 +82,10 @@ impl Storage for Swarms {
         }
         peers.clear();
         for (peer, _) in swarm.peers.iter().take(request.numwant.into()) {
-            peers.push_bytes(&wire(*peer));
+            peers.push(*peer);
         }
         if peers.is_empty() {
-            peers.push_bytes(&wire(request.peer));
+            peers.push(request.peer);
         }
         if request.event != Event::Stopped {
             swarm.peers.push((request.peer, request.left == 0));
