@@ -4,7 +4,10 @@
 //! around [`storage`], and the frontend writes the reply.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod dataplane;
 pub mod http;
 pub mod logging;
 pub mod metrics;

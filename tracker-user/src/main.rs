@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tracker_user::{
     cli::{self, Cli, Command},
-    logging,
+    daemon, logging,
 };
 
 fn main() -> ExitCode {
@@ -22,9 +22,6 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     match cli.command {
         Some(Command::Check) => cli.check(),
         Some(Command::ConfigExample) => Ok(cli::print_config_example()?),
-        None => {
-            cli.load_config()?;
-            anyhow::bail!("this build has no frontends: only `check` and `config-example` work")
-        }
+        None => daemon::run(&cli.load_config()?),
     }
 }

@@ -19,7 +19,6 @@
 mod announce;
 mod answer;
 mod batch;
-mod clock;
 mod layout;
 mod listen;
 mod options;

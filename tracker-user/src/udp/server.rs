@@ -16,11 +16,13 @@ use super::{
     Observe,
     answer::{Datagram, Outcome, Scratch, UdpFrontend},
     batch::{BATCH, Batch, Poll},
-    clock::monotonic_ns,
     listen::listen,
     options::UdpOptions,
 };
-use crate::pipeline::{Pipeline, Refusal};
+use crate::{
+    clock::monotonic_ns,
+    pipeline::{Pipeline, Refusal},
+};
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]

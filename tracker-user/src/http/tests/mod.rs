@@ -99,15 +99,6 @@ impl Storage for Swarms {
     }
 }
 
-fn wire(peer: SocketAddr) -> Vec<u8> {
-    let mut bytes = match peer.ip() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    };
-    bytes.extend(peer.port().to_be_bytes());
-    bytes
-}
-
 /// A storage that is down.
 struct Broken;
 
