@@ -76,13 +76,15 @@ pub enum Outcome {
     Refused,
     /// We are at fault.
     Failed,
+    /// It was met with silence, before the daemon saw it.
+    Dropped,
     /// The kernel left it to the daemon, which counts it again.
     Passed,
 }
 
 impl Outcome {
     /// How many there are.
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 5;
 
     /// The label.
     #[must_use]
@@ -91,6 +93,7 @@ impl Outcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Dropped => "dropped",
             Self::Passed => "passed",
         }
     }
