@@ -76,9 +76,8 @@ impl Attacher {
     fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
         let Interface { name, index, link } = &mut self.interfaces[i];
         let program = self.kernel.program()?;
-        let mut attach = |mode| {
-            program.attach_to_if_index(*index, mode).map_err(|error| explain(name, error))
-        };
+        let mut attach =
+            |mode| program.attach_to_if_index(*index, mode).map_err(|error| explain(name, error));
         let attached = match self.mode {
             AttachMode::Native => attach(XdpMode::Driver).map(|link| (link, "native")),
             AttachMode::Generic => attach(XdpMode::Skb).map(|link| (link, "generic")),
@@ -103,6 +102,9 @@ impl Attacher {
         };
         match mode {
             "native" => tracing::info!("{name}: answering in the driver (native XDP)"),
+            "generic" if self.mode == AttachMode::Generic => {
+                tracing::info!("{name}: answering in the network stack (generic XDP)");
+            }
             "generic" => tracing::warn!(
                 "{name}: answering in the network stack (generic XDP), which is slower: the \
                  driver has no XDP, or refuses it (is the MTU above a page?)"

@@ -53,7 +53,8 @@ const EVENTS_INTERVAL: Duration = Duration::from_millis(50);
 /// # Errors
 /// When an interface does not exist, or the configuration insists on a mode that cannot be had.
 pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>> {
-    let names = config.xdp.interface_names().context("xdp.interfaces: `auto` cannot be resolved")?;
+    let names =
+        config.xdp.interface_names().context("xdp.interfaces: `auto` cannot be resolved")?;
     if config.xdp.mode == AttachMode::Off || config.udp.addr.is_empty() {
         tracing::info!("serving from userspace only: xdp.mode is off, or there is no udp.addr");
         return Ok(None);
@@ -72,9 +73,7 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
             tracing::warn!("serving from userspace only: {error:#}");
             Ok(None)
         }
-        Err(error) => {
-            Err(error.context("xdp.mode insists on the kernel; `auto` would do without"))
-        }
+        Err(error) => Err(error.context("xdp.mode insists on the kernel; `auto` would do without")),
     }
 }
 

@@ -13,7 +13,7 @@ use tracker_common::{
 
 use crate::{
     config::{BadConnectionId, Config, ReplyRoute, StorageConfig},
-    pipeline::{Interest, ListKind, Offload, Pipeline, TorrentList},
+    pipeline::{Interest, ListKind, Offload, Pipeline, PostHook, TorrentList},
     storage::memory::MemoryStorage,
 };
 
@@ -30,7 +30,7 @@ pub(super) fn compile(
     if list_torrents(&hooks.torrents, storage) {
         flags |= flag::REFUSE_UNKNOWN;
     }
-    let post_hooks = pipeline.post_hooks().map(|hook| hook.interest());
+    let post_hooks = pipeline.post_hooks().map(PostHook::interest);
     let interest = post_hooks.max().map(|interest| interest.max(config.xdp.events.into()));
     let udp = &config.udp;
     abi::Config {

@@ -48,11 +48,8 @@ fn effective_capabilities(status: &str) -> Option<u64> {
 
 fn missing_capabilities(effective: u64) -> Vec<&'static str> {
     let has = |bit: u32| effective >> bit & 1 == 1;
-    CAPABILITIES
-        .iter()
-        .filter(|(bit, _)| !has(*bit) && !(*bit > SYS_ADMIN && has(SYS_ADMIN)))
-        .map(|(_, name)| *name)
-        .collect()
+    let may = |bit: u32| has(bit) || bit > SYS_ADMIN && has(SYS_ADMIN);
+    CAPABILITIES.iter().filter(|(bit, _)| !may(*bit)).map(|(_, name)| *name).collect()
 }
 
 /// Waits until no XDP program that runs now still does.
@@ -61,8 +58,7 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
 /// RCU read-side sections. Hosts with `nohz_full` refuse it.
 pub(super) fn wait_for_kernel() {
     // SAFETY: the call takes no pointers.
-    let result =
-        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if result != 0 {
         thread::sleep(GRACE_FALLBACK);
     }

@@ -5,9 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use tracker_common::{
-    wire::{self, AnnounceHead, AnnounceTail, Failure, action, option},
-};
+use tracker_common::wire::{self, AnnounceHead, AnnounceTail, Failure, action, option};
 
 use super::{layout::split, options::UdpOptions, url_data};
 use crate::pipeline::{AnnounceRequest, Params, Refusal};

@@ -33,8 +33,7 @@ fn a_peer_finds_those_that_came_before_it_in_its_own_family() {
     let mut peers = PeerBuf::new();
     storage.announce(&request("192.0.2.1:1000", 0, Event::Started), &mut peers).unwrap();
     storage.announce(&request("[2001:db8::1]:1000", 0, Event::Started), &mut peers).unwrap();
-    let swarm =
-        storage.announce(&request("192.0.2.2:258", 9, Event::Started), &mut peers).unwrap();
+    let swarm = storage.announce(&request("192.0.2.2:258", 9, Event::Started), &mut peers).unwrap();
     assert_eq!(swarm, SwarmStats { seeders: 1, leechers: 1, completed: 0 });
     assert_eq!(peers.as_bytes(), [192, 0, 2, 1, 3, 232]);
     let source = "[2001:db8::9]:1".parse().unwrap();
