@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use crate::{
     family::Family,
-    verifier::{Veil, bounded},
+    verifier::{Veil, bounded, less},
     wire::ScrapeEntry,
 };
 
@@ -171,7 +171,7 @@ impl<F: Family> Cursor<'_, F> {
     #[inline(always)]
     pub(crate) fn is_full(&mut self) -> bool {
         self.offset = bounded::<OFFSET_MASK>(self.veil.hide(self.offset)) as u32;
-        self.offset >= self.end
+        !less(self.offset, self.end)
     }
 
     /// Room for one peer, which is not past the end even where the verifier lost track of why.

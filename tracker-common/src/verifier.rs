@@ -22,6 +22,16 @@ pub fn bounded<const MASK: u32>(value: u32) -> usize {
     }
 }
 
+/// `a < b`, from which the verifier learns nothing about either.
+///
+/// It would narrow down the bounds of both, and so see a search that ended at one index and a
+/// search that ended at another as two different states of all that comes after.
+#[inline(always)]
+#[must_use]
+pub fn less(a: u32, b: u32) -> bool {
+    bounded::<1>((u64::from(a).wrapping_sub(u64::from(b)) >> 63) as u32) != 0
+}
+
 /// A zero whose value the verifier does not know.
 ///
 /// The verifier follows every value that it knows exactly, and so walks a loop that counts

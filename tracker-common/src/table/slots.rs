@@ -14,7 +14,7 @@ use crate::{
     peers::Cursor,
     sync::Word64,
     time::Clock,
-    verifier::{Veil, bounded},
+    verifier::{Veil, bounded, less},
 };
 
 /// Access to a run of slots. Indices are below [`Slots::capacity`]; the kernel's verifier is
@@ -24,6 +24,9 @@ pub(crate) trait Slots<F: Family> {
     const CAPACITY_MAX: u32;
 
     fn capacity(&self) -> u32;
+
+    /// An index below twice the capacity, as one below the capacity.
+    fn wrap(&self, index: u32) -> u32;
 
     /// An index that was found, as one that might be any: for the verifier, every index at which a
     /// search can end would otherwise be another way through all that comes after.
@@ -71,6 +74,11 @@ impl<F: Family> Slots<F> for InlineSlots<F> {
     #[inline(always)]
     fn capacity(&self) -> u32 {
         F::INLINE_PEERS
+    }
+
+    #[inline(always)]
+    fn wrap(&self, index: u32) -> u32 {
+        if index >= F::INLINE_PEERS { index - F::INLINE_PEERS } else { index }
     }
 
     #[inline(always)]
@@ -132,6 +140,11 @@ impl<F: Family> Slots<F> for BlockSlots<F> {
     }
 
     #[inline(always)]
+    fn wrap(&self, index: u32) -> u32 {
+        if less(index, self.capacity) { index } else { index - self.capacity }
+    }
+
+    #[inline(always)]
     fn found(&self, index: u32) -> u32 {
         bounded::<127>(self.veil.hide(index)) as u32
     }
@@ -157,7 +170,7 @@ fn position<F: Family, S: Slots<F>>(
     addr: &F::Addr,
 ) -> Option<(u32, PeerWord)> {
     for index in 0..S::CAPACITY_MAX {
-        if index >= slots.capacity() {
+        if !less(index, slots.capacity()) {
             break;
         }
         let word = slots.peer(index);
@@ -185,7 +198,7 @@ pub(crate) fn upsert<F: Family, S: Slots<F>>(
         };
     }
     for index in 0..S::CAPACITY_MAX {
-        if index >= slots.capacity() {
+        if !less(index, slots.capacity()) {
             break;
         }
         let old = slots.peer(index);
@@ -244,7 +257,7 @@ pub(crate) fn remove<F: Family, S: Slots<F>>(
 pub(crate) fn count<F: Family, S: Slots<F>>(slots: &S, clock: &Clock) -> (u32, u32) {
     let (mut seeders, mut leechers) = (0, 0);
     for index in 0..S::CAPACITY_MAX {
-        if index >= slots.capacity() {
+        if !less(index, slots.capacity()) {
             break;
         }
         let word = slots.peer(index);
@@ -269,13 +282,10 @@ pub(crate) fn select<F: Family, S: Slots<F>>(
     let capacity = slots.capacity();
     let first = (seed as u32 * capacity) >> 16;
     for turn in 0..S::CAPACITY_MAX {
-        if turn >= capacity || out.is_full() {
+        if !less(turn, capacity) || out.is_full() {
             break;
         }
-        let mut here = first + turn;
-        if here >= capacity {
-            here -= capacity;
-        }
+        let here = slots.wrap(first + turn);
         let word = slots.peer(here);
         if word.is_seeder() != seeders || word.key() == announcer || !word.is_live(clock) {
             continue;
