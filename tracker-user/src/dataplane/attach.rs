@@ -9,7 +9,7 @@ use aya::programs::{
 };
 use nix::net::if_::if_nameindex;
 
-use super::Kernel;
+use super::{Kernel, occupant::occupant};
 use crate::{config::AttachMode, metrics::Metrics};
 
 /// Keeps the program attached to interfaces by name.
@@ -76,8 +76,9 @@ impl Attacher {
     fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
         let Interface { name, index, link } = &mut self.interfaces[i];
         let program = self.kernel.program()?;
-        let mut attach =
-            |mode| program.attach_to_if_index(*index, mode).map_err(|error| explain(name, error));
+        let mut attach = |mode| {
+            program.attach_to_if_index(*index, mode).map_err(|error| explain(name, *index, error))
+        };
         let attached = match self.mode {
             AttachMode::Native => attach(XdpMode::Driver).map(|link| (link, "native")),
             AttachMode::Generic => attach(XdpMode::Skb).map(|link| (link, "generic")),
@@ -147,15 +148,15 @@ fn index_of(name: &str) -> u32 {
 }
 
 /// What happened, and what to do about it.
-fn explain(interface: &str, error: ProgramError) -> anyhow::Error {
+fn explain(interface: &str, index: u32, error: ProgramError) -> anyhow::Error {
     let errno = match &error {
         ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
         _ => None,
     };
     match errno {
         Some(libc::EBUSY | libc::EEXIST) => anyhow!(
-            "{interface}: another XDP program is attached, and it is not ours to replace; \
-             `ip link show {interface}` and `bpftool net` name it"
+            "{interface}: another XDP program is attached ({}), and it is not ours to replace",
+            occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
         ),
         Some(libc::EOPNOTSUPP) => anyhow!("{interface}: the driver has no XDP"),
         _ => anyhow!(error).context(format!("{interface}: the XDP program cannot be attached")),

@@ -3,7 +3,9 @@
 //!
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
-//! * `attach`, `endpoints`: interfaces and addresses, followed as they change;
+//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `occupant` names the
+//!   program that was there first;
+//! * `publish`: switches the program to a new configuration;
 //! * `counters`, `events`: what the kernel has done.
 
 mod attach;
@@ -11,6 +13,7 @@ mod counters;
 mod endpoints;
 mod events;
 mod load;
+mod occupant;
 mod policy;
 mod probe;
 mod publish;
