@@ -36,6 +36,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         anyhow::bail!("storage.name: only `memory` is supported");
     };
 
+    let (pre_hooks, post_hooks) = (hooks::pre_hooks(config)?, hooks::post_hooks(config));
     let size = TableSize::of(&config.xdp.table);
     let kernel = dataplane::load(config, &size)?;
     let memory = match &kernel {
@@ -49,8 +50,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 
     let pipeline = Arc::new(ArcSwap::from_pointee(Pipeline::new(
         storage.clone(),
-        hooks::pre_hooks(config)?,
-        hooks::post_hooks(config),
+        pre_hooks,
+        post_hooks,
         frontends::seconds(&config.announce_interval),
         frontends::seconds(&config.min_announce_interval),
     )));

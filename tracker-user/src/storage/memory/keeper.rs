@@ -27,6 +27,9 @@ pub type Grace = Box<dyn FnMut() + Send>;
 /// does for all.
 const GROW_PAUSE: Duration = Duration::from_millis(2);
 
+/// How long to leave a table alone that has no room to grow into.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
 /// The handle of the running thread.
 pub(super) struct Keeper {
     thread: Thread,
@@ -71,6 +74,7 @@ impl Keeper {
     }
 }
 
+/// Peers are counted by a sweep, torrents as they come and go.
 struct Work {
     table: Arc<Table<MappedMemory>>,
     grace: Grace,
@@ -94,8 +98,8 @@ impl Work {
         let mut report_at = Instant::now();
         while !self.stopping.load(Ordering::Acquire) {
             if self.table.has_work() {
-                self.table.grow(monotonic_ns(), &mut self.grace);
-                thread::sleep(GROW_PAUSE);
+                let grown = self.table.grow(monotonic_ns(), &mut self.grace);
+                thread::sleep(if grown > 0 { GROW_PAUSE } else { FULL_PAUSE });
             }
             let now = Instant::now();
             if now >= sweep_at {
@@ -114,17 +118,17 @@ impl Work {
     }
 
     fn sweep(&mut self, started: Instant) {
-        let Totals { torrents, seeders, leechers } =
-            self.table.sweep(monotonic_ns(), &mut self.grace);
+        let Totals { seeders, leechers, .. } = self.table.sweep(monotonic_ns(), &mut self.grace);
         let storage = self.metrics.storage();
         storage.gc_duration_ms.observe(started.elapsed().as_secs_f64() * 1e3);
-        storage.infohashes.set(torrents.iter().map(|&count| i64::from(count)).sum());
         storage.seeders.set(gauge(seeders.iter().sum()));
         storage.leechers.set(gauge(leechers.iter().sum()));
     }
 
     fn report(&mut self) {
         let stats: Stats = self.table.stats();
+        let torrents = stats.torrents.map(i64::from);
+        self.metrics.storage().infohashes.set(torrents.iter().sum());
         let table = self.metrics.table();
         set(&table.torrents, stats.torrents);
         set(&table.torrents_max, stats.torrents_max);
