@@ -181,3 +181,47 @@ fn clamp_u16(number: u32) -> u16 {
 pub(super) fn seconds(duration: &Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracker_common::hash::SipKey;
+
+    use crate::storage::memory::{MappedMemory, MemoryStorage, TableSize};
+
+    fn config(yaml: &str) -> Config {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    fn start(config: &Config) -> anyhow::Result<(Frontends, watch::Sender<()>)> {
+        let metrics = Arc::new(Metrics::new()?);
+        let size = TableSize::of(&config.xdp.table);
+        let memory = MappedMemory::anonymous(&size)?;
+        let shape = size.shape(Default::default());
+        let storage = MemoryStorage::start(memory, shape, &Default::default(), None, &metrics)?;
+        let pipeline = Pipeline::new(storage, Vec::new(), Vec::new(), 1800, 900);
+        let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
+        let (stop, stopped) = watch::channel(());
+        let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120);
+        Ok((Frontends::start(config, ids, &metrics, &pipeline, &stopped)?, stop))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_frontends_stop_when_told_to() {
+        let config = config(
+            "{ metrics_addr: '127.0.0.1:0', http: { addr: '127.0.0.1:0' }, udp: { addr: ['127.0.0.1:0'] } }",
+        );
+        let (frontends, stop) = start(&config).unwrap();
+        drop(stop);
+        frontends.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_port_in_use_is_named_with_its_key() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = other.local_addr().unwrap();
+        let error = start(&config(&format!("{{ http: {{ addr: '{addr}' }} }}"))).err().unwrap();
+        let message = format!("{error:#}");
+        assert!(message.starts_with(&format!("http.addr: {addr}: cannot listen:")), "{message}");
+    }
+}
