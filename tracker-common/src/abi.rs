@@ -152,12 +152,14 @@ pub enum Verdict {
     Full = 13,
     /// Passed: another processor changed the same slot.
     Contended = 14,
+    /// Passed: the torrent's peers are in blocks, which only the daemon reads yet.
+    Outgrown = 15,
     /// Passed: no room for the reply, or no way back to the client.
-    NoReply = 15,
+    NoReply = 16,
 }
 
-/// Verdicts, and so counters of each address family.
-pub const VERDICTS: usize = 16;
+/// Counters of each address family: one for each verdict, rounded up to a power of two.
+pub const VERDICTS: usize = 32;
 
 /// What one processor has counted since the program was loaded.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use tracker_common::{
-    abi::{AnnounceEvent, Config, Verdict, flag},
+    abi::{AnnounceEvent, Verdict, flag},
     announce::Event,
     table::{
         Miss,
@@ -69,22 +69,21 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
     }
 
     if line.is_outgrown() {
-        match F::announce_outgrown(datagram, now_ns) {
-            0 => {}
-            miss => return Err(returned(miss)),
-        }
-    } else {
-        let clock = Clock::new(now_ns, config.lifetime);
-        let announce = read(datagram, request, config);
-        let scratch = env.scratch()?;
-        let (counts, change) =
-            swarm::announce_inline(&config.shape, &clock, line, &announce, &mut scratch.list)
-                .map_err(verdict)?;
-        scratch.counts = counts;
-        scratch.change = change as u32;
+        return Err(Verdict::Outgrown);
     }
+    let clock = Clock::new(now_ns, config.lifetime);
+    let announce = Announce {
+        addr: F::source(datagram.ip),
+        port: request.tail.port,
+        seeder: request.fixed.is_seeder(),
+        event,
+        numwant: numwant(request.tail.numwant, config.numwant_default, config.numwant_max),
+        seed: request.fixed.seed(),
+    };
     let scratch = env.scratch()?;
-    let counts = &scratch.counts;
+    let (counts, change) =
+        swarm::announce_inline(&config.shape, &clock, line, &announce, &mut scratch.list)
+            .map_err(verdict)?;
 
     let interval_s =
         config.interval_s + config.variation.increase_s(info_hash, &request.fixed.peer_id);
@@ -95,52 +94,10 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
         leechers: counts.leechers.to_be_bytes(),
         seeders: counts.seeders.to_be_bytes(),
     });
-    if config.events & 1 << (scratch.change & 3) != 0 {
-        emit(datagram, request, event, counts);
+    if config.events & 1 << change as u32 != 0 {
+        emit(datagram, request, event, &counts);
     }
     reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Announced)
-}
-
-/// Applies an announce to a torrent whose peers are in blocks, and leaves what came of it in the scratch space. Returns 0, or a verdict as a number.
-#[inline(always)]
-pub fn apply_outgrown<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> u32 {
-    match try_outgrown::<F>(ctx, l3, now_ns) {
-        Ok(()) => 0,
-        Err(verdict) => verdict as u32,
-    }
-}
-
-#[inline(always)]
-fn try_outgrown<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdict> {
-    let datagram = Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    let env = Env::get().ok_or(Verdict::Unusual)?;
-    let config = env.config;
-    let request: &AnnounceRequest = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
-    let line =
-        find(&Maps, &config.shape, &request.fixed.info_hash).ok_or(Verdict::UnknownTorrent)?;
-    let clock = Clock::new(now_ns, config.lifetime);
-    let announce = read(&datagram, request, config);
-    let scratch = env.scratch()?;
-    let list = &mut scratch.list;
-    let (counts, change) =
-        swarm::announce_outgrown(&Maps, &config.shape, &clock, line, &announce, list)
-            .map_err(verdict)?;
-    scratch.counts = counts;
-    scratch.change = change as u32;
-    Ok(())
-}
-
-/// The request as the table takes it. Its event has been checked.
-#[inline(always)]
-fn read<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, config: &Config) -> Announce<F> {
-    Announce {
-        addr: F::source(datagram.ip),
-        port: request.tail.port,
-        seeder: request.fixed.is_seeder(),
-        event: request.fixed.event().unwrap_or_default(),
-        numwant: numwant(request.tail.numwant, config.numwant_default, config.numwant_max),
-        seed: request.fixed.seed(),
-    }
 }
 
 #[inline(always)]
@@ -157,17 +114,6 @@ const fn verdict(miss: Miss) -> Verdict {
         Miss::Contended => Verdict::Contended,
         // The daemon finds out, and says so.
         Miss::Corrupt => Verdict::Unusual,
-    }
-}
-
-/// The verdict that a function returned as a number.
-const fn returned(number: u32) -> Verdict {
-    match number {
-        n if n == Verdict::UnknownTorrent as u32 => Verdict::UnknownTorrent,
-        n if n == Verdict::Frozen as u32 => Verdict::Frozen,
-        n if n == Verdict::Full as u32 => Verdict::Full,
-        n if n == Verdict::Contended as u32 => Verdict::Contended,
-        _ => Verdict::Unusual,
     }
 }
 

@@ -16,12 +16,6 @@ pub trait Functions: Sized + tracker_common::family::Family {
     where
         Self: crate::packet::Ip;
 
-    /// Applies an announce to a torrent whose peers are in blocks, and leaves what came of it in
-    /// the scratch space. Returns 0, or a verdict.
-    fn announce_outgrown(datagram: &Datagram<Self>, now_ns: u64) -> u32
-    where
-        Self: crate::packet::Ip;
-
     /// Serves a scrape to its end: returns an XDP action.
     fn scrape(datagram: &Datagram<Self>, now_ns: u64) -> u32
     where
@@ -35,17 +29,11 @@ pub trait Functions: Sized + tracker_common::family::Family {
 }
 
 macro_rules! functions {
-    ($family:ident, $announce:ident, $outgrown:ident, $scrape:ident, $entry:ident) => {
+    ($family:ident, $announce:ident, $scrape:ident, $entry:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
             announce::run::<$family>(&XdpContext::new(ctx), l3, now_ns)
-        }
-
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn $outgrown(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
-            announce::apply_outgrown::<$family>(&XdpContext::new(ctx), l3, now_ns)
         }
 
         #[unsafe(no_mangle)]
@@ -67,11 +55,6 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn announce_outgrown(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
-                $outgrown(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
-            }
-
-            #[inline(always)]
             fn scrape(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
                 $scrape(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
             }
@@ -84,5 +67,5 @@ macro_rules! functions {
     };
 }
 
-functions!(V4, announce_v4, announce_outgrown_v4, scrape_v4, scrape_entry_v4);
-functions!(V6, announce_v6, announce_outgrown_v6, scrape_v6, scrape_entry_v6);
+functions!(V4, announce_v4, scrape_v4, scrape_entry_v4);
+functions!(V6, announce_v6, scrape_v6, scrape_entry_v6);

@@ -9,10 +9,7 @@ use tracker_common::{
     abi::{Config, Control, Counters, VERDICTS, Verdict},
     family::Family,
     peers::PeerBuf,
-    table::{
-        layout::{BucketV4, BucketV6, Chunk, Memory},
-        swarm::Counts,
-    },
+    table::layout::{BucketV4, BucketV6, Chunk, Memory},
     verifier::bounded,
 };
 
@@ -61,15 +58,11 @@ impl Memory for Maps {
     }
 }
 
-/// Where a reply is put together, and what functions leave for each other.
+/// Where a reply is put together.
 #[repr(C)]
 pub struct Scratch {
     /// The variable part of a reply.
     pub list: PeerBuf,
-    /// The swarm after an announce.
-    pub counts: Counts,
-    /// What the announce changed: [`Change`](tracker_common::table::swarm::Change) as a number.
-    pub change: u32,
     /// The XDP action that sends the reply, where it is not always the same.
     pub action: u32,
     /// The question to the routing table, and its answer.

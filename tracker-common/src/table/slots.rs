@@ -190,24 +190,31 @@ pub(crate) fn upsert<F: Family, S: Slots<F>>(
     new: PeerWord,
     clock: &Clock,
 ) -> Result<PeerWord, Miss> {
-    if let Some((index, old)) = position(slots, new.key(), addr) {
-        return if slots.word(index).replace(old.0, new.0) {
-            Ok(old)
-        } else {
-            Err(Miss::Contended)
-        };
-    }
+    // One search for both, and not one after the other: the verifier would take each index at which
+    // the first can end as another beginning of the second.
+    const NONE: u32 = u32::MAX;
+    let mut free = NONE;
     for index in 0..S::CAPACITY_MAX {
         if !less(index, slots.capacity()) {
             break;
         }
         let old = slots.peer(index);
-        if !old.is_free(clock) {
-            continue;
+        if old.key() == new.key() && slots.has_addr(index, addr) {
+            let slot = slots.word(slots.found(index));
+            return if slot.replace(old.0, new.0) { Ok(old) } else { Err(Miss::Contended) };
         }
-        return insert(slots, slots.found(index), addr, old, new, clock);
+        if free == NONE && old.is_free(clock) {
+            free = slots.found(index);
+        }
     }
-    Err(Miss::Full)
+    if free == NONE {
+        return Err(Miss::Full);
+    }
+    let old = slots.peer(free);
+    if !old.is_free(clock) {
+        return Err(Miss::Contended);
+    }
+    insert(slots, free, addr, old, new, clock)
 }
 
 #[inline(always)]
