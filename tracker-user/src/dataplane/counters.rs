@@ -24,8 +24,8 @@ enum Label {
     Passed(&'static str),
 }
 
-/// All verdicts that are counted.
-const LABELS: [(Verdict, Label); VERDICTS - 1] = [
+/// All verdicts but `NotOurs`, which is not counted.
+const LABELS: [(Verdict, Label); 16] = [
     (Verdict::Connected, Label::Served(Action::Connect, Outcome::Answered)),
     (Verdict::Announced, Label::Served(Action::Announce, Outcome::Answered)),
     (Verdict::Scraped, Label::Served(Action::Scrape, Outcome::Answered)),
@@ -40,6 +40,7 @@ const LABELS: [(Verdict, Label); VERDICTS - 1] = [
     (Verdict::Frozen, Label::Passed("growing torrent")),
     (Verdict::Full, Label::Passed("full torrent")),
     (Verdict::Contended, Label::Passed("contended")),
+    (Verdict::Outgrown, Label::Passed("outgrown torrent")),
     (Verdict::NoReply, Label::Passed("no reply possible")),
 ];
 
@@ -139,6 +140,6 @@ mod tests {
         let mut seen = LABELS.map(|(verdict, _)| verdict as usize).to_vec();
         seen.push(Verdict::NotOurs as usize);
         seen.sort_unstable();
-        assert!(seen.into_iter().eq(0..VERDICTS));
+        assert!(seen.into_iter().eq(0..=Verdict::NoReply as usize));
     }
 }
