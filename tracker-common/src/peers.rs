@@ -81,6 +81,33 @@ impl PeerBuf {
         self.len = (offset + size_of::<ScrapeEntry>()) as u32;
     }
 
+    /// Appends one peer, for stores other than the table; `false` when there is no room. All peers
+    /// of a list are of one family.
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn push(&mut self, peer: core::net::SocketAddr) -> bool {
+        let port = peer.port().to_be_bytes();
+        match peer.ip() {
+            core::net::IpAddr::V4(addr) => self.append(&addr.octets(), port, PEERS_V4_MAX),
+            core::net::IpAddr::V6(addr) => self.append(&addr.octets(), port, PEERS_V6_MAX),
+        }
+    }
+
+    #[cfg(not(target_arch = "bpf"))]
+    fn append(&mut self, addr: &[u8], port: [u8; 2], max: u16) -> bool {
+        if self.count >= max.into() {
+            return false;
+        }
+        for part in [addr, &port] {
+            let start = self.len as usize;
+            self.bytes[start..start + part.len()].copy_from_slice(part);
+            self.len += part.len() as u32;
+            let (words, _) = part.as_chunks();
+            self.sum += words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>();
+        }
+        self.count += 1;
+        true
+    }
+
     /// How many peers there are.
     #[inline(always)]
     #[must_use]
@@ -210,5 +237,45 @@ impl<F: Family> Cursor<'_, F> {
 impl core::fmt::Debug for PeerBuf {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "PeerBuf({} peers)", self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushed_peers_are_in_wire_format() {
+        let mut peers = PeerBuf::new();
+        assert!(peers.push("192.0.2.1:258".parse().unwrap()));
+        assert!(peers.push("192.0.2.2:6881".parse().unwrap()));
+        assert_eq!(peers.as_bytes(), [192, 0, 2, 1, 1, 2, 192, 0, 2, 2, 26, 225]);
+        assert_eq!(peers.count(), 2);
+        peers.clear();
+        assert!(peers.push("[2001:db8::1]:258".parse().unwrap()));
+        assert_eq!(peers.as_bytes()[..4], [0x20, 1, 0xd, 0xb8]);
+        assert_eq!(peers.as_bytes()[15..], [1, 1, 2]);
+    }
+
+    #[test]
+    fn the_sum_is_that_of_the_pushed_bytes() {
+        let fold = |sum: u64| (0..4).fold(sum, |sum, _| (sum & 0xffff) + (sum >> 16));
+        let mut pushed = PeerBuf::new();
+        for port in [1, 0xff00, 0xffff] {
+            pushed.push(([192, 0, 2, port as u8], port).into());
+        }
+        let words = pushed.as_bytes().chunks(2).map(|word| u16::from_ne_bytes([word[0], word[1]]));
+        assert_eq!(fold(pushed.sum()), fold(words.map(u64::from).sum()));
+    }
+
+    #[test]
+    fn a_full_list_takes_no_more_peers() {
+        let fill = |peer: &str| {
+            let mut peers = PeerBuf::new();
+            while peers.push(peer.parse().unwrap()) {}
+            peers.count()
+        };
+        assert_eq!(fill("192.0.2.1:1"), PEERS_V4_MAX.into());
+        assert_eq!(fill("[2001:db8::1]:1"), PEERS_V6_MAX.into());
     }
 }

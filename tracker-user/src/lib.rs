@@ -1,7 +1,18 @@
 //! The daemon of xdp-tracker, as a library.
 //!
 //! Data flows one way: a frontend (`udp`, `http`) parses a request, [`pipeline`] runs the hooks
-//! around [`storage`], and the frontend writes the reply.
+//! around [`storage`], and the frontend writes the reply. Where it can, [`dataplane`] lets the kernel
+//! do all of that on the same swarms. [`daemon`] puts the parts together.
 
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod dataplane;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod middleware;
 pub mod pipeline;
 pub mod storage;
+pub mod udp;

@@ -1,2 +1,40 @@
 //! Builds, runs and tests xdp-tracker.
-fn main() {}
+
+mod apt;
+mod build;
+mod cargo_test;
+mod demo;
+mod process;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Builds, runs and tests xdp-tracker.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Verb {
+    /// Find or install what compiles the XDP program: a rustc for the BPF target, and bpf-linker
+    Setup,
+    /// Compile the XDP program, then the daemon with it inside: target/release/xdp-tracker
+    Build(build::Args),
+    /// Build, and run with config.yaml or with the arguments after `--`
+    Run(run::Args),
+    /// Run the tests; installs what they need where root may
+    Test(test::Args),
+    /// Show a file going between three clients, and how much of it the kernel answered
+    Demo,
+}
+
+fn main() -> Result<()> {
+    match Verb::parse() {
+        Verb::Setup => setup::run(),
+        Verb::Build(args) => build::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Demo => demo::run(),
+    }
+}

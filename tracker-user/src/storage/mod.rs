@@ -1,5 +1,7 @@
 //! Where swarms are kept.
 
+pub mod memory;
+
 use std::net::SocketAddr;
 
 use tracker_common::{id::InfoHash, peers::PeerBuf};

@@ -1,0 +1,58 @@
+//! transmission-daemon: announces and scrapes by itself.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use crate::{Host, Program, Torrent, eventually};
+
+const RPC: &str = "127.0.0.1:9091";
+
+const SETTINGS: &str = r#"{
+    "dht-enabled": false,
+    "lpd-enabled": false,
+    "pex-enabled": false,
+    "port-forwarding-enabled": false,
+    "peer-port": 51413,
+    "rpc-bind-address": "127.0.0.1",
+    "rpc-port": 9091
+}"#;
+
+/// A transmission-daemon with one torrent.
+pub struct Transmission;
+
+impl Transmission {
+    /// Where it accepts peers.
+    pub const PORT: u16 = 51413;
+
+    /// Seeds the torrent, whose file it is given.
+    ///
+    /// # Errors
+    /// The daemon is missing or does not come up.
+    pub fn seed(host: &Host, torrent: &Torrent, folder: &Path) -> Result<Program> {
+        let config = folder.join(format!("transmission-{}", torrent.info_hash));
+        fs::create_dir_all(&config)?;
+        fs::write(config.join("settings.json"), SETTINGS)?;
+        let mut command = host.namespace.command("transmission-daemon");
+        command.arg("--foreground").arg("--config-dir").arg(&config);
+        let program = Program::start(&mut command, &config.join("transmission.log"))?;
+
+        let metainfo = torrent.metainfo.to_str().context("path is not UTF-8")?;
+        let payload =
+            torrent.payload.parent().and_then(Path::to_str).context("path is not UTF-8")?;
+        eventually(|| remote(host, &["--add", metainfo, "--download-dir", payload]))?;
+        Ok(program)
+    }
+
+    /// What the one on `host` knows of its tracker: the results of announce and scrape, in words.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn tracker_report(host: &Host) -> Result<String> {
+        remote(host, &["--torrent", "1", "--info-trackers"])
+    }
+}
+
+fn remote(host: &Host, args: &[&str]) -> Result<String> {
+    host.namespace.run("transmission-remote", &[&[RPC], args].concat())
+}

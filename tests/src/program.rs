@@ -1,0 +1,98 @@
+//! Programs that run beside a test, and waiting for what they do.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// How long [`eventually`] goes on trying: far beyond what a loaded machine with two cores needs.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Calls `attempt` until it succeeds.
+///
+/// # Errors
+/// That of the last attempt, once patience is over.
+pub fn eventually<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) if Instant::now() > end => {
+                return Err(error.context(format!("gave up after {} s", PATIENCE.as_secs())));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// Runs `command` to its end and returns what it printed.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}: {}", output.status, error.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A running program, killed when dropped.
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts `command` with its output in the file `log`.
+    ///
+    /// # Errors
+    /// The command cannot be started.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// What it has printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it has printed `text`.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub fn wait_for_output(&self, text: &str) -> Result<()> {
+        let name = self.log.file_stem().unwrap_or_default().display();
+        eventually(|| {
+            ensure!(self.output().contains(text), "{name} has not said '{text}'");
+            Ok(())
+        })
+    }
+
+    /// Fails if the program has ended.
+    ///
+    /// # Errors
+    /// It has; the message holds its output.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        let status = self.child.try_wait()?;
+        ensure!(status.is_none(), "it ended: {status:?}\n{}", self.output());
+        Ok(())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Neither can be helped: it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

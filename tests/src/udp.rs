@@ -1,0 +1,192 @@
+//! A client of the UDP tracker protocol (BEP 15), written from the BEP and sharing nothing with the
+//! tracker.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{Host, InfoHash};
+
+const PROTOCOL_MAGIC: u64 = 0x0417_2710_1980;
+const CONNECT: u32 = 0;
+const ANNOUNCE: u32 = 1;
+const SCRAPE: u32 = 2;
+const ERROR: u32 = 3;
+
+/// How often a request is sent before it is given up, a second each.
+const ATTEMPTS: usize = 5;
+
+/// A socket with a connection id.
+pub struct UdpClient {
+    socket: UdpSocket,
+    connection_id: u64,
+    transaction_id: u32,
+}
+
+/// What an announce says.
+#[derive(Clone, Copy)]
+pub struct Announce {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// The client's name for itself.
+    pub peer_id: [u8; 20],
+    /// Bytes still to fetch.
+    pub left: u64,
+    /// 0 none, 1 completed, 2 started, 3 stopped.
+    pub event: u32,
+    /// Where the peer accepts connections.
+    pub port: u16,
+}
+
+impl Announce {
+    /// A peer that has nothing yet, tells its port and has no event to report.
+    #[must_use]
+    pub fn leecher(info_hash: InfoHash, port: u16) -> Self {
+        let mut peer_id = *b"-XT0000-000000000000";
+        peer_id[18..].copy_from_slice(&port.to_be_bytes());
+        Self { info_hash, peer_id, left: 1, event: 0, port }
+    }
+}
+
+/// The answer to an announce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnounceReply {
+    /// Seconds until the next announce.
+    pub interval_s: u32,
+    /// Peers that lack something.
+    pub leechers: u32,
+    /// Peers that lack nothing.
+    pub seeders: u32,
+    /// Where they accept connections.
+    pub peers: Vec<SocketAddr>,
+}
+
+/// The figures of one torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScrapeReply {
+    /// Peers that lack nothing.
+    pub seeders: u32,
+    /// Downloads that were completed.
+    pub completed: u32,
+    /// Peers that lack something.
+    pub leechers: u32,
+}
+
+impl UdpClient {
+    /// Opens a socket on `host` and gets a connection id from `tracker`.
+    ///
+    /// # Errors
+    /// The tracker does not answer, or not as it should; as with every method here.
+    pub fn connect(host: &Host, tracker: SocketAddr) -> Result<Self> {
+        let any: IpAddr = if tracker.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let socket = host.namespace.enter(|| {
+            let socket = UdpSocket::bind((any, 0))?;
+            socket.connect(tracker)?;
+            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            anyhow::Ok(socket)
+        })?;
+        let mut client = Self { socket, connection_id: PROTOCOL_MAGIC, transaction_id: 0 };
+        client.reconnect()?;
+        Ok(client)
+    }
+
+    /// Gets another connection id.
+    ///
+    /// # Errors
+    /// As [`UdpClient::connect`].
+    pub fn reconnect(&mut self) -> Result<()> {
+        self.connection_id = PROTOCOL_MAGIC;
+        let reply = self.exchange(CONNECT, &[])?;
+        let id = reply.as_slice().try_into().context("a connect reply has 16 bytes")?;
+        self.connection_id = u64::from_be_bytes(id);
+        Ok(())
+    }
+
+    /// Announces.
+    ///
+    /// # Errors
+    /// As [`UdpClient::connect`].
+    pub fn announce(&mut self, announce: &Announce) -> Result<AnnounceReply> {
+        let mut body = Vec::with_capacity(82);
+        body.extend(announce.info_hash.0);
+        body.extend(announce.peer_id);
+        body.extend(0u64.to_be_bytes());
+        body.extend(announce.left.to_be_bytes());
+        body.extend(0u64.to_be_bytes());
+        body.extend(announce.event.to_be_bytes());
+        body.extend([0; 8]);
+        body.extend((-1i32).to_be_bytes());
+        body.extend(announce.port.to_be_bytes());
+        let reply = self.exchange(ANNOUNCE, &body)?;
+        let ([interval_s, leechers, seeders], peers) = words(&reply)?;
+        let peers = if self.socket.peer_addr()?.is_ipv4() {
+            peers.chunks(6).map(address::<4>).collect()
+        } else {
+            peers.chunks(18).map(address::<16>).collect::<Result<_>>()
+        };
+        Ok(AnnounceReply { interval_s, leechers, seeders, peers: peers? })
+    }
+
+    /// Scrapes; the answers are in the order of the question.
+    ///
+    /// # Errors
+    /// As [`UdpClient::connect`].
+    pub fn scrape(&mut self, info_hashes: &[InfoHash]) -> Result<Vec<ScrapeReply>> {
+        let body: Vec<u8> = info_hashes.iter().flat_map(|info_hash| info_hash.0).collect();
+        let reply = self.exchange(SCRAPE, &body)?;
+        ensure!(reply.len() == 12 * info_hashes.len(), "{} bytes of scrape", reply.len());
+        let figures = reply.chunks(12).map(|entry| {
+            let ([seeders, completed, leechers], _) = words(entry)?;
+            Ok(ScrapeReply { seeders, completed, leechers })
+        });
+        figures.collect()
+    }
+
+    /// Sends a request until it is answered, and returns what follows the reply's two fixed words.
+    fn exchange(&mut self, action: u32, body: &[u8]) -> Result<Vec<u8>> {
+        self.transaction_id += 1;
+        let mut request = self.connection_id.to_be_bytes().to_vec();
+        request.extend(action.to_be_bytes());
+        request.extend(self.transaction_id.to_be_bytes());
+        request.extend(body);
+        let mut reply = [0; 2048];
+        for _ in 0..ATTEMPTS {
+            self.socket.send(&request)?;
+            // An error is a time-out, or the tracker's port still closed: either passes.
+            while let Ok(length) = self.socket.recv(&mut reply) {
+                let ([replied, transaction_id], rest) = words(&reply[..length])?;
+                if transaction_id != self.transaction_id {
+                    continue;
+                }
+                ensure!(replied != ERROR, "tracker error: {}", String::from_utf8_lossy(rest));
+                ensure!(replied == action, "action {replied} in the reply to action {action}");
+                return Ok(rest.to_vec());
+            }
+        }
+        bail!("no reply to action {action} from {}", self.socket.peer_addr()?)
+    }
+}
+
+/// The first `N` big-endian words, and what follows them.
+fn words<const N: usize>(bytes: &[u8]) -> Result<([u32; N], &[u8])> {
+    let (words, rest) = bytes.split_at_checked(4 * N).context("a reply that is too short")?;
+    let mut words = words.as_chunks::<4>().0.iter();
+    Ok((std::array::from_fn(|_| words.next().map_or(0, |word| u32::from_be_bytes(*word))), rest))
+}
+
+/// An address of `N` bytes and a port.
+fn address<const N: usize>(bytes: &[u8]) -> Result<SocketAddr>
+where
+    IpAddr: From<[u8; N]>,
+{
+    let (ip, port) = bytes.split_first_chunk::<N>().context("half a peer at the end of a reply")?;
+    let port = port.try_into().context("half a peer at the end of a reply")?;
+    Ok(SocketAddr::new(IpAddr::from(*ip), u16::from_be_bytes(port)))
+}

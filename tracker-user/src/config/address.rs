@@ -1,0 +1,162 @@
+//! Addresses to listen on, and networks to trust.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where to listen: `address:port`, `[address]:port`, or `:port`.
+///
+/// As in Go, an unspecified address, be it `0.0.0.0`, `[::]` or none, means all addresses of
+/// *both* families: a configuration that served IPv6 under Chihaya goes on serving it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct ListenAddr(SocketAddr);
+
+impl ListenAddr {
+    /// The address to bind. An unspecified one is `[::]`, and the socket is then to be dual-stack
+    /// (`IPV6_V6ONLY` off); a host without IPv6 needs `0.0.0.0` in its place.
+    #[must_use]
+    pub fn to_bind(self) -> SocketAddr {
+        if self.0.ip().is_unspecified() {
+            SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), self.0.port())
+        } else {
+            self.0
+        }
+    }
+}
+
+/// The text names no address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}`: an address to listen on is written 192.0.2.1:6969, [2001:db8::1]:6969 or :6969")]
+pub struct ParseListenAddrError(String);
+
+impl FromStr for ListenAddr {
+    type Err = ParseListenAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ParseListenAddrError(text.to_owned());
+        let address = match text.rsplit_once(':').ok_or_else(error)? {
+            ("", port) => {
+                SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port.parse().map_err(|_| error())?)
+            }
+            ("localhost", port) => SocketAddr::new(
+                std::net::Ipv4Addr::LOCALHOST.into(),
+                port.parse().map_err(|_| error())?,
+            ),
+            _ => text.parse().map_err(|_| error())?,
+        };
+        Ok(Self(address))
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<String> for ListenAddr {
+    type Error = ParseListenAddrError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ListenAddr> for String {
+    fn from(address: ListenAddr) -> Self {
+        address.to_string()
+    }
+}
+
+/// A network in CIDR notation, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether the address lies in the network. An IPv4-mapped IPv6 address counts as IPv4,
+    /// which is how a dual-stack socket shows it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl From<Network> for IpNet {
+    fn from(network: Network) -> Self {
+        network.0
+    }
+}
+
+/// The text is no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}`: a network is written 192.0.2.0/24, 2001:db8::/32, or as one address")]
+pub struct ParseNetworkError(String);
+
+impl TryFrom<String> for Network {
+    type Error = ParseNetworkError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .map(Self)
+            .map_err(|_| ParseNetworkError(text))
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(text: &str) -> String {
+        text.parse::<ListenAddr>().unwrap().to_bind().to_string()
+    }
+
+    #[test]
+    fn an_unspecified_address_means_both_families() {
+        for text in [":6969", "0.0.0.0:6969", "[::]:6969"] {
+            assert_eq!(bind(text), "[::]:6969");
+        }
+    }
+
+    #[test]
+    fn other_addresses_stay_as_they_are() {
+        for text in ["127.0.0.1:6880", "[2001:db8::1]:6969"] {
+            assert_eq!(bind(text), text);
+        }
+        assert_eq!(bind("localhost:6880"), "127.0.0.1:6880");
+    }
+
+    #[test]
+    fn what_is_no_address_is_quoted_in_the_error() {
+        for text in ["", "6969", "127.0.0.1", "127.0.0.1:", ":70000", "tracker.example:6969"] {
+            let error = text.parse::<ListenAddr>().unwrap_err();
+            assert!(error.to_string().starts_with(&format!("`{text}`")));
+        }
+    }
+
+    #[test]
+    fn a_network_may_be_one_address() {
+        let network = |text: &str| Network::try_from(text.to_owned()).unwrap();
+        assert!(network("192.0.2.0/24").contains("192.0.2.77".parse().unwrap()));
+        assert!(network("192.0.2.0/24").contains("::ffff:192.0.2.77".parse().unwrap()));
+        assert!(!network("192.0.2.1").contains("192.0.2.2".parse().unwrap()));
+        assert!(network("2001:db8::/32").contains("2001:db8::5".parse().unwrap()));
+        assert!(Network::try_from("192.0.2.0/33".to_owned()).is_err());
+    }
+}

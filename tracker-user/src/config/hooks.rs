@@ -1,0 +1,99 @@
+//! The hooks' keys: one variant a hook, so that an unknown name is an error that lists the known.
+
+use std::{fmt::Display, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use tracker_common::id::InfoHash;
+
+/// A hook and its options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "name", content = "options")]
+pub enum HookConfig {
+    /// Admits or refuses by info-hash.
+    #[serde(rename = "torrent approval")]
+    TorrentApproval(TorrentApprovalConfig),
+    /// Spreads clients that arrived together.
+    #[serde(rename = "interval variation")]
+    IntervalVariation(IntervalVariationConfig),
+}
+
+impl HookConfig {
+    /// The hook's name in the configuration.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TorrentApproval(_) => "torrent approval",
+            Self::IntervalVariation(_) => "interval variation",
+        }
+    }
+}
+
+/// Options of `torrent approval`: one of the two lists, not both.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct TorrentApprovalConfig {
+    /// The only torrents that are served: 40 hexadecimal digits each.
+    #[serde(with = "text_list")]
+    #[schemars(with = "Vec<String>")]
+    pub whitelist: Vec<InfoHash>,
+    /// Torrents that are refused.
+    #[serde(with = "text_list")]
+    #[schemars(with = "Vec<String>")]
+    pub blacklist: Vec<InfoHash>,
+}
+
+/// Lists whose elements are written as text; an error names the element.
+mod text_list {
+    use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
+
+    pub fn serialize<T: Display, S: Serializer>(list: &[T], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(list.iter().map(T::to_string))
+    }
+
+    pub fn deserialize<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        Ok(Vec::<Text<T>>::deserialize(from)?.into_iter().map(|Text(value)| value).collect())
+    }
+
+    struct Text<T>(T);
+
+    impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(from)?;
+            text.parse()
+                .map(Self)
+                .map_err(|error| D::Error::custom(format_args!("`{text}`: {error}")))
+        }
+    }
+}
+
+/// Options of `interval variation`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IntervalVariationConfig {
+    /// The share of clients whose interval is lengthened: above 0, at most 1.
+    pub modify_response_probability: f32,
+    /// The longest addition, in seconds: above 0.
+    pub max_increase_delta: i64,
+    /// Whether the minimum interval is lengthened too.
+    #[serde(default)]
+    pub modify_min_interval: bool,
+}
+
+/// One of each, for the shipped file.
+pub(super) fn examples() -> [HookConfig; 2] {
+    [
+        HookConfig::TorrentApproval(TorrentApprovalConfig {
+            whitelist: vec![InfoHash(*b"an example infohash!")],
+            blacklist: Vec::new(),
+        }),
+        HookConfig::IntervalVariation(IntervalVariationConfig {
+            modify_response_probability: 0.25,
+            max_increase_delta: 60,
+            modify_min_interval: true,
+        }),
+    ]
+}

@@ -1,0 +1,65 @@
+//! The HTTP frontend's keys.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smart_default::SmartDefault;
+
+use super::{GoDuration, ListenAddr, Network};
+
+/// HTTP and HTTPS (BEP 3). Listens only where an address is given.
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HttpConfig {
+    /// Where to serve HTTP. Unset: no HTTP.
+    /// An unspecified address (`[::]`, `0.0.0.0` or none) serves IPv4 and IPv6.
+    #[schemars(example = "[::]:6969")]
+    pub addr: Option<ListenAddr>,
+    /// Where to serve HTTPS (TLS 1.2 or newer). Unset: no HTTPS. Needs a certificate and its key.
+    #[schemars(example = "[::]:6970")]
+    pub https_addr: Option<ListenAddr>,
+    /// The PEM file of the certificate chain.
+    #[schemars(example = "/etc/xdp-tracker/fullchain.pem")]
+    pub tls_cert_path: Option<PathBuf>,
+    /// The PEM file of the private key.
+    #[schemars(example = "/etc/xdp-tracker/privkey.pem")]
+    pub tls_key_path: Option<PathBuf>,
+    /// How long a request may take to arrive.
+    #[default(GoDuration::from_secs(2))]
+    pub read_timeout: GoDuration,
+    /// How long the reply may take to leave.
+    #[default(GoDuration::from_secs(2))]
+    pub write_timeout: GoDuration,
+    /// How long a kept connection may wait for its next request.
+    #[default(GoDuration::from_secs(30))]
+    pub idle_timeout: GoDuration,
+    /// Whether connections stay open after a reply. Clients announce rarely, so it seldom pays.
+    pub enable_keepalive: bool,
+    /// Whether to measure the time of each reply. Off, replies are counted as taking no time.
+    pub enable_request_timing: bool,
+    /// Paths that take announces. `:name` stands for one segment, `*name` for the rest of the
+    /// path; hooks read both by their names.
+    #[default(vec!["/announce".to_owned()])]
+    pub announce_routes: Vec<String>,
+    /// Paths that take scrapes (BEP 48), written like the above.
+    #[default(vec!["/scrape".to_owned()])]
+    pub scrape_routes: Vec<String>,
+    /// Whether a client may name its address in the parameters `ip`, `ipv4` and `ipv6`.
+    pub allow_ip_spoofing: bool,
+    /// The header in which a proxy names the client's address.
+    #[schemars(example = "X-Real-IP")]
+    pub real_ip_header: Option<String>,
+    /// The proxies whose header is believed: addresses or networks. Empty: all, as Chihaya does.
+    #[schemars(example = ["192.0.2.1", "2001:db8::/32"])]
+    pub trusted_proxies: Vec<Network>,
+    /// The most peers a reply carries, whatever the client asks for.
+    #[default(100)]
+    pub max_numwant: u32,
+    /// The peers a reply carries when the client does not say.
+    #[default(50)]
+    pub default_numwant: u32,
+    /// The most torrents one scrape may ask for; the rest is left out.
+    #[default(50)]
+    pub max_scrape_infohashes: u32,
+}

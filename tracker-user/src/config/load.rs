@@ -1,0 +1,197 @@
+//! From a file to a [`Config`], with every complaint tied to its line.
+
+use std::{fmt, fs};
+
+use serde_json::json;
+use serde_yaml::Value;
+
+use super::{
+    Config, ROOT,
+    path::{Path, locate},
+    schema::schema,
+    tidy::{ALIASES, tidy},
+    validate::validate,
+};
+
+/// What to do about keys that have no meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownKeys {
+    /// The file is not accepted.
+    Refuse,
+    /// Warn and go on, for files that Chihaya had accepted.
+    Ignore,
+}
+
+/// A configuration that can be used.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What the operator should know about the file.
+    pub warnings: Vec<Finding>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `--config` names a variable that is not set.
+    #[error("the path of the configuration, `{path}`, cannot be expanded")]
+    Path {
+        /// The path as given.
+        path: String,
+        /// The variable.
+        source: shellexpand::LookupError<std::env::VarError>,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the configuration {file}")]
+    Read {
+        /// The path after expansion.
+        file: String,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The file is wrong: one line for each error.
+    #[error("the configuration cannot be used:\n{}", Lines(.0))]
+    Invalid(Vec<Finding>),
+}
+
+/// Something about the file that its writer should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file.
+    pub file: String,
+    /// The line, counted from 1, where it is known.
+    pub line: Option<usize>,
+    /// The key, as `chihaya.http.addr`; empty when the whole file is meant.
+    pub key: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+struct Lines<'a>(&'a [Finding]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, finding) in self.0.iter().enumerate() {
+            write!(f, "{}  {finding}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the file at `path`, in which `$VAR` and `${VAR}` are expanded from the environment.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn load(path: &str, unknown_keys: UnknownKeys) -> Result<Loaded, ConfigError> {
+    let file = shellexpand::env(path)
+        .map_err(|source| ConfigError::Path { path: path.to_owned(), source })?;
+    let text = fs::read_to_string(&*file)
+        .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
+    parse(&file, &text, unknown_keys)
+}
+
+/// Reads the configuration from `text`; `file` is its name in messages.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with all that is wrong, as far as it can be told at once.
+pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded, ConfigError> {
+    let mut document = read_yaml(text).map_err(|error| syntax_error(file, &error))?;
+    let mut findings = Findings::default();
+    let whole = json!({ "properties": { ROOT: schema() } });
+    let root = Path::default().key(ROOT);
+    if !document.get(ROOT).is_some_and(Value::is_mapping) {
+        findings.error(&Path::default(), format!("needs the key `{ROOT}` with settings below it"));
+    }
+    tidy(&mut document, &whole, &Path::default(), unknown_keys, &mut findings);
+
+    let mut config = None;
+    if findings.errors.is_empty() {
+        let settings = document.get(ROOT).cloned().unwrap_or_default();
+        match serde_path_to_error::deserialize::<_, Config>(settings) {
+            Ok(read) => {
+                validate(&read, &root, &mut findings);
+                config = Some(read);
+            }
+            Err(error) => {
+                let path = root.join(&Path::from(error.path()));
+                findings.error(&path, error.into_inner().to_string());
+            }
+        }
+    }
+    let locate_all = |findings: Vec<(Path, String)>| in_order_of_lines(file, text, findings);
+    match config {
+        Some(config) if findings.errors.is_empty() => {
+            Ok(Loaded { config, warnings: locate_all(findings.warnings) })
+        }
+        _ => Err(ConfigError::Invalid(locate_all(findings.errors))),
+    }
+}
+
+fn read_yaml(text: &str) -> Result<Value, serde_yaml::Error> {
+    let mut document: Value = serde_yaml::from_str(text)?;
+    document.apply_merge()?;
+    Ok(document)
+}
+
+fn syntax_error(file: &str, error: &serde_yaml::Error) -> ConfigError {
+    ConfigError::Invalid(vec![Finding {
+        file: file.to_owned(),
+        line: error.location().map(|location| location.line()),
+        key: String::new(),
+        message: error.to_string(),
+    }])
+}
+
+/// Complaints as they come up, before their lines are looked for.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    errors: Vec<(Path, String)>,
+    warnings: Vec<(Path, String)>,
+}
+
+/// Complaints of one kind beyond this many are only counted: each costs a pass over the file.
+const FINDINGS_MAX: usize = 50;
+
+impl Findings {
+    pub(super) fn error(&mut self, path: &Path, message: impl Into<String>) {
+        self.errors.push((path.clone(), message.into()));
+    }
+
+    pub(super) fn warning(&mut self, path: &Path, message: impl Into<String>) {
+        self.warnings.push((path.clone(), message.into()));
+    }
+}
+
+fn in_order_of_lines(file: &str, text: &str, findings: Vec<(Path, String)>) -> Vec<Finding> {
+    let excess = findings.len().saturating_sub(FINDINGS_MAX);
+    let locate_one = |(path, message): (Path, String)| Finding {
+        file: file.to_owned(),
+        line: locate(text, &path, &ALIASES),
+        key: path.to_string(),
+        message,
+    };
+    let mut located: Vec<_> = findings.into_iter().take(FINDINGS_MAX).map(locate_one).collect();
+    located.sort_by_key(|finding| finding.line);
+    if excess > 0 {
+        let message = format!("{excess} more of the kind");
+        located.push(Finding { file: file.to_owned(), line: None, key: String::new(), message });
+    }
+    located
+}
+
+#[cfg(test)]
+mod tests;

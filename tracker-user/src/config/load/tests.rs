@@ -1,0 +1,373 @@
+use super::*;
+use crate::config::{GoDuration, HookConfig, StorageConfig, UdpConfig};
+
+/// Everything that a file of Chihaya's may say, in its spelling.
+const FULL: &str = r#"
+chihaya:
+  announce_interval: "30m"
+  min_announce_interval: "15m"
+  metrics_addr: "0.0.0.0:6880"
+  http:
+    addr: "0.0.0.0:6969"
+    https_addr: ""
+    tls_cert_path: ""
+    tls_key_path: ""
+    read_timeout: "5s"
+    write_timeout: "5s"
+    enable_keepalive: true
+    idle_timeout: "1m"
+    enable_request_timing: true
+    announce_routes:
+      - "/announce"
+      - "/announce/:passkey"
+    scrape_routes:
+      - "/scrape"
+    allow_ip_spoofing: true
+    real_ip_header: "x-real-ip"
+    max_numwant: 200
+    default_numwant: 60
+    max_scrape_infohashes: 40
+  udp:
+    addr: "0.0.0.0:6969"
+    max_clock_skew: "10s"
+    private_key: "some secret"
+    enable_request_timing: true
+    allow_ip_spoofing: true
+    max_numwant: 200
+    default_numwant: 60
+    max_scrape_infohashes: 40
+  storage:
+    name: memory
+    config:
+      gc_interval: 2m
+      peer_lifetime: 32m
+      shard_count: 512
+      prometheus_reporting_interval: 2s
+  posthooks: []
+  prehooks:
+  - name: torrent approval
+    options:
+      whitelist:
+      - "0123456789abcdef0123456789abcdef01234567"
+  - name: interval variation
+    options:
+      modify_response_probability: 0.2
+      max_increase_delta: 60
+      modify_min_interval: true
+"#;
+
+fn strict(text: &str) -> Result<Loaded, ConfigError> {
+    parse("t.yaml", text, UnknownKeys::Refuse)
+}
+
+/// A configuration that listens, with `lines` below `chihaya:`, from line 3 on.
+fn with(lines: &str) -> String {
+    let indented: String = lines.lines().map(|line| format!("  {line}\n")).collect();
+    format!("chihaya:\n  metrics_addr: :6880\n{indented}")
+}
+
+fn listening(lines: &str) -> String {
+    with(&format!("{lines}\nudp: {{ addr: ':6969' }}"))
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let Err(ConfigError::Invalid(findings)) = strict(text) else {
+        panic!("was accepted: {text}");
+    };
+    findings.iter().map(ToString::to_string).collect()
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    strict(text).unwrap().warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_full_file_of_chihayas_is_read_in_full() {
+    let Loaded { config, warnings } = strict(FULL).unwrap();
+    assert_eq!(*config.announce_interval, *GoDuration::from_mins(30));
+    assert_eq!(config.metrics_addr.unwrap().to_bind().to_string(), "[::]:6880");
+    assert_eq!(config.http.https_addr, None);
+    assert_eq!(config.http.idle_timeout, GoDuration::from_mins(1));
+    assert!(config.http.enable_keepalive && config.http.enable_request_timing);
+    assert_eq!(config.http.announce_routes, ["/announce", "/announce/:passkey"]);
+    assert_eq!(config.http.real_ip_header.as_deref(), Some("x-real-ip"));
+    assert_eq!(config.udp.addr.len(), 1);
+    assert_eq!(config.udp.max_clock_skew, GoDuration::from_secs(10));
+    assert_eq!(config.udp.private_key.as_ref().unwrap().reveal(), "some secret");
+    assert_eq!(
+        (config.udp.max_numwant, config.udp.default_numwant, config.udp.max_scrape_infohashes),
+        (200, 60, 40)
+    );
+    let StorageConfig::Memory(memory) = &config.storage else { panic!("{:?}", config.storage) };
+    assert_eq!(memory.peer_lifetime.to_string(), "32m");
+    assert_eq!(config.prehooks.len(), 2);
+    assert_eq!(config.xdp.interfaces, [""; 0]);
+
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["t.yaml:40: chihaya.storage.config.shard_count: has no effect: the table needs no shards"]
+    );
+}
+
+#[test]
+fn a_file_in_the_spelling_of_older_documents_is_read() {
+    let text = "
+chihaya:
+  prometheus_addr: localhost:6880
+  udp: { addr: ['192.0.2.1:6969', '[2001:db8::1]:6969'] }
+  storage: { name: memory }
+  prehooks:
+    - config: { blacklist: [ 0123456789abcdef0123456789abcdef01234567 ] }
+      name: torrent approval
+";
+    let Loaded { config, warnings } = strict(text).unwrap();
+    assert_eq!(config.metrics_addr.unwrap().to_string(), "127.0.0.1:6880");
+    assert_eq!(config.udp.addr.len(), 2);
+    let [HookConfig::TorrentApproval(approval)] = &config.prehooks[..] else { panic!() };
+    assert_eq!(approval.blacklist.len(), 1);
+    assert_eq!(
+        warnings[0].to_string(),
+        "t.yaml:3: chihaya.metrics_addr: `prometheus_addr` is now called `metrics_addr`"
+    );
+}
+
+#[test]
+fn redis_is_understood_and_refused() {
+    let text = listening("storage: { name: redis, config: { redis_broker: 'redis://p@h:1/0' } }");
+    assert_eq!(
+        errors(&text),
+        ["t.yaml:3: chihaya.storage.name: `redis` is not supported yet; use `memory`"]
+    );
+}
+
+#[test]
+fn keys_left_out_have_their_defaults() {
+    let config = strict("chihaya: { udp: { addr: ':6969' } }").unwrap().config;
+    let udp = UdpConfig { addr: vec![":6969".parse().unwrap()], ..UdpConfig::default() };
+    assert_eq!(config, Config { udp, ..Config::default() });
+}
+
+#[test]
+fn keys_with_nothing_after_them_count_as_left_out() {
+    let text = listening("http:\nannounce_interval:\nprehooks:\nstorage:");
+    assert_eq!(warnings(&text), [""; 0]);
+}
+
+#[test]
+fn what_is_not_above_zero_gives_way_to_the_default() {
+    let text = listening("announce_interval: 0\nhttp: { max_numwant: -3, read_timeout: -1s }");
+    assert_eq!(
+        warnings(&text),
+        [
+            "t.yaml:3: chihaya.announce_interval: is not above zero; the default, 30m, is used",
+            "t.yaml:4: chihaya.http.read_timeout: is not above zero; the default, 2s, is used",
+            "t.yaml:4: chihaya.http.max_numwant: is not above zero; the default, 100, is used",
+        ]
+    );
+    assert_eq!(strict(&text).unwrap().config.http.max_numwant, 100);
+    assert_eq!(warnings(&with("udp: { addr: ':1', max_clock_skew: 0, workers: 0 }")), [""; 0]);
+}
+
+#[test]
+fn a_bare_number_as_a_duration_is_remarked_upon() {
+    let text = listening("announce_interval: 1800000000000");
+    assert_eq!(*strict(&text).unwrap().config.announce_interval, *GoDuration::from_mins(30));
+    assert!(warnings(&text)[0].starts_with("t.yaml:3: chihaya.announce_interval: a bare number"));
+    let seconds = listening("announce_interval: 1800");
+    assert!(errors(&seconds)[0].contains("1800ns is not from 1s"), "{:?}", errors(&seconds));
+}
+
+#[test]
+fn every_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+    let text =
+        listening("anounce_interval: 30m\nhttp:\n  frobnicate: 1\nxdp:\n  table: {block: 1}");
+    let expected = [
+        "t.yaml:3: chihaya.anounce_interval: unknown key; did you mean `announce_interval`?",
+        "t.yaml:5: chihaya.http.frobnicate: unknown key",
+        "t.yaml:7: chihaya.xdp.table.block: unknown key; did you mean `blocks`?",
+    ];
+    assert_eq!(errors(&text), expected);
+    let lenient = parse("t.yaml", &text, UnknownKeys::Ignore).unwrap();
+    let warnings: Vec<_> = lenient.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, expected);
+}
+
+#[test]
+fn unknown_keys_in_hook_options_are_found_whatever_the_order() {
+    let text = listening("prehooks:\n- options: {\n    blacklists: [] }\n  name: torrent approval");
+    assert_eq!(
+        errors(&text),
+        [
+            "t.yaml:5: chihaya.prehooks[0].options.blacklists: unknown key; did you mean `blacklist`?"
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_hook_is_an_error_that_lists_the_known() {
+    let text = listening("prehooks:\n- name: torrent aproval\n- options: {}");
+    assert_eq!(
+        errors(&text),
+        [
+            "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
+             known are `torrent approval`, `interval variation`",
+            "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
+             one of `torrent approval`, `interval variation`",
+        ]
+    );
+}
+
+#[test]
+fn hook_options_are_checked() {
+    let hash = "0123456789abcdef0123456789abcdef01234567";
+    let both = format!(
+        "prehooks:\n- name: torrent approval\n  options:\n    whitelist: {hash}\n    blacklist: {hash}"
+    );
+    assert_eq!(
+        errors(&listening(&both)),
+        ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
+    );
+    let short = "prehooks:\n- name: torrent approval\n  options:\n    whitelist:\n    - 'abc'";
+    assert_eq!(
+        errors(&listening(short)),
+        ["t.yaml:7: chihaya.prehooks[0].options.whitelist[0]: \
+          `abc`: an info-hash is 40 hexadecimal digits"]
+    );
+    let variation = |options: &str| {
+        errors(&listening(&format!("prehooks:\n- name: interval variation\n  options: {options}")))
+    };
+    let out_of_range = variation("{ modify_response_probability: 1.5, max_increase_delta: 0 }");
+    assert_eq!(
+        out_of_range,
+        [
+            "t.yaml:5: chihaya.prehooks[0].options.modify_response_probability: \
+             1.5 is not above 0 and at most 1",
+            "t.yaml:5: chihaya.prehooks[0].options.max_increase_delta: \
+             0 is not from 1 to 2147483647 seconds",
+        ]
+    );
+    assert_eq!(
+        variation(""),
+        ["t.yaml:5: chihaya.prehooks[0].options: missing field `modify_response_probability`"]
+    );
+}
+
+#[test]
+fn a_pre_hook_is_no_post_hook() {
+    let text = listening("posthooks: [ { name: torrent approval } ]");
+    assert!(
+        errors(&text)[0].starts_with("t.yaml:3: chihaya.posthooks[0].name: `torrent approval`")
+    );
+}
+
+#[test]
+fn wrong_types_are_named_with_key_and_line() {
+    for (lines, error) in [
+        ("udp: { workers: many }", "udp.workers: invalid type: string \"many\", expected u16"),
+        ("udp: { addr: 'nowhere' }", "udp.addr[0]: `nowhere`: an address to listen on is written"),
+        ("announce_interval: soon", "announce_interval: `soon`: a duration is written like 30m"),
+        ("xdp: { mode: fast }", "xdp.mode: unknown variant `fast`, expected one of `auto`,"),
+        ("http: 3", "http: invalid type: integer `3`"),
+    ] {
+        let [found] = &errors(&with(lines))[..] else { panic!("{lines}") };
+        assert!(found.starts_with(&format!("t.yaml:3: chihaya.{error}")), "{found}");
+    }
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused() {
+    for (lines, error) in [
+        ("http: { tls_cert_path: /a }", "tls_cert_path: needs tls_key_path"),
+        ("http: { https_addr: ':1' }", "https_addr: needs tls_cert_path and"),
+        ("http: { scrape_routes: [x] }", "scrape_routes[0]: `x` does not begin with"),
+        ("xdp: { interfaces: a/b }", "interfaces[0]: `a/b` cannot be the name"),
+    ] {
+        let found = errors(&listening(lines)).join("\n");
+        assert!(found.contains(error), "{found}");
+    }
+}
+
+#[test]
+fn a_tracker_that_would_listen_nowhere_is_refused() {
+    assert!(errors(&with(""))[0].starts_with("t.yaml:1: chihaya: nothing to listen on"));
+}
+
+#[test]
+fn odd_but_usable_settings_are_remarked_upon() {
+    for (lines, warning) in [
+        ("min_announce_interval: 2h", "longer than announce_interval"),
+        ("announce_interval: 1h", "peers drop out between announces"),
+        ("http: { trusted_proxies: 192.0.2.1 }", "no effect without real_ip_header"),
+        ("http: { max_numwant: 7 }", "50 is more than max_numwant, 7"),
+    ] {
+        let found = warnings(&listening(lines)).join("\n");
+        assert!(found.contains(warning), "{found}");
+    }
+}
+
+#[test]
+fn broken_yaml_is_named_by_line() {
+    for text in ["chihaya:\n  http: [", "chihaya:\n  a: 1\n  a: 2\n", "chihaya:\n\thttp: 1\n"] {
+        let found = errors(text).join("\n");
+        assert!(found.starts_with("t.yaml:"), "{found}");
+    }
+    for text in ["", "[]", "chihaya: 3", "tracker: {}"] {
+        assert!(errors(text).join("\n").contains("needs the key `chihaya`"), "{text}");
+    }
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let text = "
+chihaya:
+  http: &limits { addr: ':6969', max_numwant: 30, default_numwant: 20 }
+  udp: { <<: *limits, default_numwant: 10 }
+";
+    let config = strict(text).unwrap().config;
+    assert_eq!((config.udp.max_numwant, config.udp.default_numwant), (30, 10));
+}
+
+#[test]
+fn the_number_of_complaints_is_bounded() {
+    let many: String = (0..80).map(|i| format!("unheard_of_{i}: 1\n")).collect();
+    let found = errors(&listening(&many));
+    assert_eq!(found.len(), FINDINGS_MAX + 1);
+    assert_eq!(found[FINDINGS_MAX], "t.yaml: 30 more of the kind");
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = strict(FULL).unwrap().config;
+    assert!(!format!("{config:?}").contains("some secret"));
+    let shown = crate::config::to_yaml(&config).unwrap();
+    assert!(!shown.contains("some secret") && shown.contains("(hidden)"));
+}
+
+#[test]
+fn what_check_prints_can_be_read_again() {
+    let config = strict(FULL).unwrap().config;
+    let again = strict(&crate::config::to_yaml(&config).unwrap()).unwrap().config;
+    assert_eq!(again.prehooks, config.prehooks);
+    assert_eq!(again.storage, config.storage);
+    assert_eq!(again.http, config.http);
+}
+
+#[test]
+fn the_path_is_expanded_from_the_environment() {
+    let Err(ConfigError::Read { file, .. }) = load("${HOME}/no/such/file", UnknownKeys::Refuse)
+    else {
+        panic!("there is no such file");
+    };
+    assert_eq!(file, format!("{}/no/such/file", std::env::var("HOME").unwrap()));
+    let unset = load("$XDP_TRACKER_UNSET/x", UnknownKeys::Refuse).unwrap_err();
+    let unset = format!("{:#}", anyhow::Error::from(unset));
+    assert!(unset.contains("XDP_TRACKER_UNSET"), "{unset}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "(chihaya:\n)?([ a-z:\\[\\]{}'\"&*<!|>#-]|\n|http|udp|addr|name|options){0,80}") {
+        let _ = parse("t.yaml", &text, UnknownKeys::Ignore);
+    }
+}

@@ -1,0 +1,67 @@
+//! The configuration file: Chihaya's, and one block `xdp` beside it.
+//!
+//! The types are the one source: their doc comments and defaults make the shipped `config.yaml`
+//! ([`example`]) and the [`schema`] by which unknown keys are found.
+
+mod address;
+mod duration;
+mod example;
+mod hooks;
+mod http;
+mod interfaces;
+mod load;
+mod path;
+mod schema;
+mod storage;
+mod tidy;
+mod udp;
+mod validate;
+mod xdp;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smart_default::SmartDefault;
+
+pub use address::{ListenAddr, Network};
+pub use duration::GoDuration;
+pub use example::{example, shipped, to_yaml};
+pub use hooks::{HookConfig, IntervalVariationConfig, TorrentApprovalConfig};
+pub use http::HttpConfig;
+pub use load::{ConfigError, Finding, Loaded, UnknownKeys, load, parse};
+pub use schema::schema;
+pub use storage::{MemoryConfig, RedisConfig, StorageConfig};
+pub use udp::{Secret, UdpConfig};
+pub use xdp::{
+    AttachMode, BadConnectionId, EventLevel, LogLevel, ReplyRoute, TableConfig, XdpConfig,
+};
+
+/// The key that everything is below.
+const ROOT: &str = "chihaya";
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Config {
+    /// How long clients wait between announces.
+    #[default(GoDuration::from_mins(30))]
+    pub announce_interval: GoDuration,
+    /// How long clients wait at least, even if their user asks for more peers. HTTP only.
+    #[default(GoDuration::from_mins(15))]
+    pub min_announce_interval: GoDuration,
+    /// Where Prometheus finds `/metrics`. Unset: nowhere.
+    #[schemars(example = "127.0.0.1:6880")]
+    pub metrics_addr: Option<ListenAddr>,
+    /// HTTP and HTTPS (BEP 3). Listens only where an address is given.
+    pub http: HttpConfig,
+    /// UDP (BEP 15). Listens only where an address is given.
+    pub udp: UdpConfig,
+    /// Where swarms are kept.
+    pub storage: StorageConfig,
+    /// Hooks that run before a reply is made, in this order; the first that refuses ends it.
+    #[schemars(example = hooks::examples())]
+    pub prehooks: Vec<HookConfig>,
+    /// Hooks that run after a reply has been made. There are none yet.
+    pub posthooks: Vec<HookConfig>,
+    /// Answering in the kernel (XDP).
+    pub xdp: XdpConfig,
+}

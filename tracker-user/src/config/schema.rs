@@ -1,0 +1,42 @@
+//! The JSON schema of the configuration, and how to walk it.
+
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+use super::Config;
+
+/// The schema of what stands below `chihaya:`. The types' doc comments are its descriptions.
+#[must_use]
+pub fn schema() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);
+        settings.into_generator().into_root_schema_for::<Config>().to_value()
+    });
+    &SCHEMA
+}
+
+/// The keys of a section, in the order of their declaration; `None` if it is no section.
+pub(super) fn properties(schema: &Value) -> Option<&Map<String, Value>> {
+    schema.get("properties")?.as_object()
+}
+
+/// The alternatives of a section that comes in several kinds, each with the `name` it goes by.
+pub(super) fn kinds(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    alternatives(schema)
+        .filter_map(|kind| Some((kind.pointer("/properties/name/const")?.as_str()?, kind)))
+}
+
+/// The words that a key takes and what each means; the meaning may be empty.
+pub(super) fn words(schema: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let plain = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    let described = alternatives(schema).filter_map(|word| {
+        Some((word.get("const")?.as_str()?, word.get("description")?.as_str()?))
+    });
+    plain.filter_map(|word| Some((word.as_str()?, ""))).chain(described)
+}
+
+fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
+    schema.get("oneOf").and_then(Value::as_array).into_iter().flatten()
+}

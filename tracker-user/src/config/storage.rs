@@ -1,0 +1,62 @@
+//! The storage's keys.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smart_default::SmartDefault;
+
+use super::{GoDuration, Secret};
+
+/// Where swarms are kept.
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "name", content = "config")]
+pub enum StorageConfig {
+    /// In this machine's memory, in the table that the kernel shares.
+    #[default]
+    #[serde(rename = "memory")]
+    Memory(MemoryConfig),
+    /// In a Redis server.
+    #[serde(rename = "redis")]
+    Redis(RedisConfig),
+}
+
+/// Options of the storage `memory`.
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MemoryConfig {
+    /// How often peers that have gone silent are swept out.
+    #[default(GoDuration::from_mins(3))]
+    pub gc_interval: GoDuration,
+    /// How long a peer counts after its last announce. Longer than `announce_interval`, or peers
+    /// drop out between announces.
+    #[default(GoDuration::from_mins(31))]
+    pub peer_lifetime: GoDuration,
+    /// How often the counts of torrents, seeders and leechers are brought up to date in the metrics.
+    #[default(GoDuration::from_secs(1))]
+    pub prometheus_reporting_interval: GoDuration,
+}
+
+/// Options of the storage `redis`.
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RedisConfig {
+    /// How often peers that have gone silent are swept out.
+    #[default(GoDuration::from_mins(3))]
+    pub gc_interval: GoDuration,
+    /// How long a peer counts after its last announce.
+    #[default(GoDuration::from_mins(31))]
+    pub peer_lifetime: GoDuration,
+    /// How often the counts of torrents, seeders and leechers are brought up to date in the metrics.
+    #[default(GoDuration::from_secs(1))]
+    pub prometheus_reporting_interval: GoDuration,
+    /// The server: `redis://password@host:port/database`.
+    pub redis_broker: Option<Secret>,
+    /// How long the server may take to answer.
+    #[default(GoDuration::from_secs(15))]
+    pub redis_read_timeout: GoDuration,
+    /// How long a command may take to leave.
+    #[default(GoDuration::from_secs(15))]
+    pub redis_write_timeout: GoDuration,
+    /// How long the server may take to accept a connection.
+    #[default(GoDuration::from_secs(15))]
+    pub redis_connect_timeout: GoDuration,
+}

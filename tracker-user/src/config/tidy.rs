@@ -1,0 +1,174 @@
+//! What happens to a file before it is read into types: it is brought into the shape that the
+//! schema asks for, and whatever had to be changed is reported.
+
+use serde_json::Value as Schema;
+use serde_yaml::{Mapping, Value};
+
+use super::{
+    duration,
+    load::{Findings, UnknownKeys},
+    path::Path,
+    schema::{kinds, properties},
+};
+
+/// Other spellings of a key, and ours.
+pub(super) const ALIASES: [(&str, &str); 2] =
+    [("prometheus_addr", "metrics_addr"), ("config", "options")];
+
+/// Keys that Chihaya knows and that have no meaning here.
+const IGNORED: [(&str, &str); 1] = [("shard_count", "has no effect: the table needs no shards")];
+
+/// Makes `value` fit `schema`:
+///
+/// * a key with nothing or `""` after it counts as left out;
+/// * a number or duration of zero or less gives way to the default, if that is greater;
+/// * a single value stands for a list of one;
+/// * aliases get their proper names, and keys the order of the schema (so that a hook's name
+///   comes before its options);
+/// * unknown keys are dropped.
+pub(super) fn tidy(
+    value: &mut Value,
+    schema: &Schema,
+    path: &Path,
+    unknown_keys: UnknownKeys,
+    findings: &mut Findings,
+) {
+    match value {
+        Value::Mapping(mapping) => {
+            if let Some(schema) = kind_of(mapping, schema, path, findings) {
+                tidy_section(mapping, schema, path, unknown_keys, findings);
+            }
+        }
+        Value::Sequence(elements) => {
+            let Some(schema) = schema.get("items") else { return };
+            for (i, element) in elements.iter_mut().enumerate() {
+                tidy(element, schema, &path.index(i), unknown_keys, findings);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The schema that goes with the section's `name`, or `schema` itself when it has but one kind.
+fn kind_of<'s>(
+    section: &Mapping,
+    schema: &'s Schema,
+    path: &Path,
+    findings: &mut Findings,
+) -> Option<&'s Schema> {
+    let known: Vec<_> = kinds(schema).collect();
+    if known.is_empty() {
+        return Some(schema);
+    }
+    let names = known.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let Some(name) = section.get("name").and_then(Value::as_str) else {
+        findings.error(path, format!("needs a `name`, one of {names}"));
+        return None;
+    };
+    let kind = known.iter().find_map(|(known, kind)| (*known == name).then_some(*kind));
+    if kind.is_none() {
+        findings.error(&path.key("name"), format!("`{name}` is not known; known are {names}"));
+    }
+    kind
+}
+
+fn tidy_section(
+    section: &mut Mapping,
+    schema: &Schema,
+    path: &Path,
+    unknown_keys: UnknownKeys,
+    findings: &mut Findings,
+) {
+    let Some(known) = properties(schema) else { return };
+    let mut written = std::mem::take(section);
+    for (key, schema) in known {
+        let path = path.key(key);
+        let written = take(&mut written, key, &path, findings).filter(|value| !is_unset(value));
+        let mut value = match written {
+            Some(value) if gives_way(&value, schema, &path, findings) => continue,
+            Some(value) if schema["type"] == "array" && !value.is_sequence() => vec![value].into(),
+            Some(value) => value,
+            // A section that is left out has all its defaults.
+            None if properties(schema).is_some() => Mapping::new().into(),
+            None => continue,
+        };
+        tidy(&mut value, schema, &path, unknown_keys, findings);
+        section.insert(key.as_str().into(), value);
+    }
+    for key in written.keys() {
+        report_unknown(key, known, path, unknown_keys, findings);
+    }
+}
+
+/// Takes what is written under `key` or an alias of it.
+fn take(written: &mut Mapping, key: &str, path: &Path, findings: &mut Findings) -> Option<Value> {
+    let value = written.remove(key);
+    for (alias, _) in ALIASES.iter().filter(|(_, name)| *name == key) {
+        let Some(aliased) = written.remove(alias) else { continue };
+        if value.is_some() {
+            findings.error(path, format!("given twice, the second time as `{alias}`"));
+        } else if key == "metrics_addr" {
+            findings.warning(path, format!("`{alias}` is now called `{key}`"));
+        }
+        return value.or(Some(aliased));
+    }
+    value
+}
+
+fn is_unset(value: &Value) -> bool {
+    value.is_null() || value.as_str() == Some("")
+}
+
+/// Whether the value is too small to be used instead of the default.
+fn gives_way(value: &Value, schema: &Schema, path: &Path, findings: &mut Findings) -> bool {
+    let is_duration = schema["format"] == duration::FORMAT;
+    let amount = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) if is_duration => {
+            duration::parse_nanoseconds(text).ok().map(|nanoseconds| nanoseconds as f64)
+        }
+        _ => None,
+    };
+    let (Some(amount), Some(default)) = (amount, schema.get("default")) else { return false };
+    let default_is_zero = default == "0s" || default.as_f64() == Some(0.0);
+    if amount < 0.0 || amount == 0.0 && !default_is_zero {
+        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        findings.warning(path, format!("is not above zero; the default, {default}, is used"));
+        return true;
+    }
+    if is_duration && value.is_number() && amount > 0.0 {
+        findings.warning(path, "a bare number counts nanoseconds; 30 minutes are written 30m");
+    }
+    false
+}
+
+fn report_unknown(
+    key: &Value,
+    known: &serde_json::Map<String, Schema>,
+    path: &Path,
+    unknown_keys: UnknownKeys,
+    findings: &mut Findings,
+) {
+    let key = match key {
+        Value::String(key) => key.clone(),
+        other => serde_yaml::to_string(other).unwrap_or_default().trim_end().to_owned(),
+    };
+    let path = path.key(&key);
+    if let Some((_, why)) = IGNORED.iter().find(|(ignored, _)| *ignored == key) {
+        findings.warning(&path, *why);
+        return;
+    }
+    let nearest = known
+        .keys()
+        .map(|known| (strsim::jaro_winkler(&key, known), known))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let message = match nearest {
+        Some((_, nearest)) => format!("unknown key; did you mean `{nearest}`?"),
+        None => "unknown key".to_owned(),
+    };
+    match unknown_keys {
+        UnknownKeys::Refuse => findings.error(&path, message),
+        UnknownKeys::Ignore => findings.warning(&path, message),
+    }
+}

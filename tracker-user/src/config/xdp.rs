@@ -1,0 +1,121 @@
+//! What runs in the kernel: the one block that Chihaya's files do not have.
+
+use bytesize::ByteSize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smart_default::SmartDefault;
+
+use crate::pipeline::Interest;
+
+/// Answering in the kernel (XDP).
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct XdpConfig {
+    /// Network interfaces to answer on. `auto` stands for those with a default route.
+    /// Empty (or left out): nothing runs in the kernel.
+    #[schemars(example = ["eth0", "eth1"])]
+    pub interfaces: Vec<String>,
+    /// How to attach.
+    pub mode: AttachMode,
+    /// How a reply finds its way.
+    pub reply: ReplyRoute,
+    /// What a request with a bad or outdated connection id gets.
+    pub bad_connection_id: BadConnectionId,
+    /// Which of the announces that the kernel answers are reported to the post-hooks, at least.
+    pub events: EventLevel,
+    /// Room for torrents and peers, set aside at the start.
+    pub table: TableConfig,
+    /// What the kernel program logs. Anything but `off` slows it down.
+    pub log_level: LogLevel,
+}
+
+/// How the XDP program is attached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachMode {
+    /// In the driver where it can, else in the stack, else not at all.
+    #[default]
+    Auto,
+    /// In the driver, or fail.
+    Native,
+    /// In the stack: works on every interface, but slower.
+    Generic,
+    /// Not at all.
+    Off,
+}
+
+/// How a reply made in the kernel is routed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplyRoute {
+    /// Back to whence the request came.
+    #[default]
+    Swap,
+    /// By the routing table, for hosts whose replies leave by another way.
+    Fib,
+}
+
+/// What a request with a bad connection id gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BadConnectionId {
+    /// The protocol's error.
+    #[default]
+    Reply,
+    /// Silence.
+    Drop,
+}
+
+/// Which announces answered in the kernel are reported to the daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EventLevel {
+    /// What the post-hooks ask for, and no more.
+    #[default]
+    None,
+    /// A peer is new, has completed or has stopped.
+    Transitions,
+    /// Every announce.
+    Every,
+}
+
+impl From<EventLevel> for Interest {
+    fn from(level: EventLevel) -> Self {
+        match level {
+            EventLevel::None => Self::Nothing,
+            EventLevel::Transitions => Self::Transitions,
+            EventLevel::Every => Self::Every,
+        }
+    }
+}
+
+/// What the kernel program logs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(extend("enum" = ["off", "error", "warn", "info", "debug", "trace"]))]
+#[expect(missing_docs, reason = "the levels are named after themselves")]
+pub enum LogLevel {
+    #[default]
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The size of the table. It never grows past this; torrents beyond are refused and counted.
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct TableConfig {
+    /// Torrents with IPv4 peers, of at least 64 bytes each.
+    #[default(500_000)]
+    pub torrents_ipv4: u32,
+    /// Torrents with IPv6 peers, of at least 128 bytes each.
+    #[default(125_000)]
+    pub torrents_ipv6: u32,
+    /// Memory for the peers of torrents that have more than a handful. Written like 64MiB.
+    #[default(ByteSize::mib(64))]
+    #[schemars(with = "String")]
+    pub blocks: ByteSize,
+}

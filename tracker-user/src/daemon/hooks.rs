@@ -1,0 +1,45 @@
+//! From the names of hooks to hooks.
+
+use anyhow::Context as _;
+
+use crate::{
+    config::{Config, HookConfig},
+    middleware::{
+        IntervalVariation, IntervalVariationOptions, TorrentApproval, TorrentApprovalOptions,
+    },
+    pipeline::{PostHook, PreHook},
+};
+
+/// The pre-hooks, in the order of the configuration.
+///
+/// # Errors
+/// What is wrong with the options of one of them.
+pub(super) fn pre_hooks(config: &Config) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
+    let hooks = config.prehooks.iter().enumerate().map(|(index, hook)| {
+        pre_hook(hook).with_context(|| format!("prehooks[{index}] ({})", hook.name()))
+    });
+    hooks.collect()
+}
+
+fn pre_hook(config: &HookConfig) -> anyhow::Result<Box<dyn PreHook>> {
+    Ok(match config {
+        HookConfig::TorrentApproval(options) => {
+            Box::new(TorrentApproval::new(TorrentApprovalOptions {
+                whitelist: options.whitelist.clone(),
+                blacklist: options.blacklist.clone(),
+            })?)
+        }
+        HookConfig::IntervalVariation(options) => {
+            Box::new(IntervalVariation::new(&IntervalVariationOptions {
+                modify_response_probability: options.modify_response_probability,
+                max_increase_delta_s: options.max_increase_delta,
+                modify_min_interval: options.modify_min_interval,
+            })?)
+        }
+    })
+}
+
+/// The post-hooks: there are none yet, and the configuration is refused if it names one.
+pub(super) fn post_hooks(_config: &Config) -> Vec<Box<dyn PostHook>> {
+    Vec::new()
+}

@@ -1,0 +1,164 @@
+//! Attaches the program to interfaces, and again when they come back.
+
+use std::sync::Arc;
+
+use anyhow::{anyhow, bail};
+use aya::programs::{
+    ProgramError,
+    xdp::{XdpLinkId, XdpMode},
+};
+use nix::net::if_::if_nameindex;
+
+use super::{Kernel, occupant::occupant};
+use crate::{config::AttachMode, metrics::Metrics};
+
+/// Keeps the program attached to interfaces by name.
+pub(super) struct Attacher {
+    kernel: Kernel,
+    mode: AttachMode,
+    interfaces: Vec<Interface>,
+    metrics: Arc<Metrics>,
+}
+
+struct Interface {
+    name: String,
+    /// The index by which the system knew the interface when it was last attached to, in vain or
+    /// not: only another one is worth a new attempt. 0 when there is none.
+    index: u32,
+    link: Option<XdpLinkId>,
+}
+
+impl Attacher {
+    /// Attaches to nothing yet.
+    pub(super) fn new(
+        kernel: Kernel,
+        names: Vec<String>,
+        mode: AttachMode,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let interface = |name| Interface { name, index: 0, link: None };
+        Self { kernel, mode, interfaces: names.into_iter().map(interface).collect(), metrics }
+    }
+
+    /// Attaches to interfaces that are new or have come back, and says so. Where the program
+    /// cannot be attached the daemon serves the interface.
+    ///
+    /// # Errors
+    /// The first failure, unless the mode is `auto`.
+    pub(super) fn follow(&mut self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        for i in 0..self.interfaces.len() {
+            let interface = &mut self.interfaces[i];
+            let index = index_of(&interface.name);
+            if index == interface.index {
+                continue;
+            }
+            interface.index = index;
+            self.detach_from(i);
+            if index == 0 {
+                tracing::warn!("{}: the interface is gone", self.interfaces[i].name);
+            } else if let Err(error) = self.attach_to(i)
+                && result.is_ok()
+            {
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    /// Detaches from all interfaces.
+    pub(super) fn detach(&mut self) {
+        for i in 0..self.interfaces.len() {
+            self.detach_from(i);
+        }
+    }
+
+    fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
+        let Interface { name, index, link } = &mut self.interfaces[i];
+        let program = self.kernel.program()?;
+        let mut attach = |mode| {
+            program.attach_to_if_index(*index, mode).map_err(|error| explain(name, *index, error))
+        };
+        let attached = match self.mode {
+            AttachMode::Native => attach(XdpMode::Driver).map(|link| (link, "native")),
+            AttachMode::Generic => attach(XdpMode::Skb).map(|link| (link, "generic")),
+            AttachMode::Auto | AttachMode::Off => match attach(XdpMode::Driver) {
+                Ok(link) => Ok((link, "native")),
+                Err(native) => {
+                    tracing::debug!("{name}: {native:#}");
+                    attach(XdpMode::Skb).map(|link| (link, "generic"))
+                }
+            },
+        };
+        let (mode, result) = match attached {
+            Ok((new, mode)) => {
+                *link = Some(new);
+                (mode, Ok(()))
+            }
+            Err(error) if self.mode == AttachMode::Auto => {
+                tracing::warn!("{error:#}");
+                ("userspace", Ok(()))
+            }
+            Err(error) => ("userspace", Err(error)),
+        };
+        match mode {
+            "native" => tracing::info!("{name}: answering in the driver (native XDP)"),
+            "generic" if self.mode == AttachMode::Generic => {
+                tracing::info!("{name}: answering in the network stack (generic XDP)");
+            }
+            "generic" => tracing::warn!(
+                "{name}: answering in the network stack (generic XDP), which is slower: the \
+                 driver has no XDP, or refuses it (is the MTU above a page?)"
+            ),
+            _ => tracing::warn!("{name}: answering in userspace"),
+        }
+        self.metrics.attach().set(name, Some(mode));
+        result
+    }
+
+    fn detach_from(&mut self, i: usize) {
+        let Interface { name, link, .. } = &mut self.interfaces[i];
+        self.metrics.attach().set(name, None);
+        let Some(link) = link.take() else { return };
+        // It fails for an interface that is gone, and then there is nothing to detach from.
+        if let Ok(program) = self.kernel.program()
+            && let Err(error) = program.detach(link)
+        {
+            tracing::debug!("{name}: {error}");
+        }
+    }
+}
+
+/// Whether the system has the interface now.
+///
+/// # Errors
+/// Names those that it has.
+pub(super) fn check_exists(name: &str) -> anyhow::Result<()> {
+    if index_of(name) != 0 {
+        return Ok(());
+    }
+    let all = if_nameindex()?;
+    let all: Vec<_> = all.iter().map(|interface| interface.name().to_string_lossy()).collect();
+    bail!("xdp.interfaces: there is no interface `{name}`; there are {}", all.join(", "))
+}
+
+/// 0 if there is no such interface.
+fn index_of(name: &str) -> u32 {
+    nix::net::if_::if_nametoindex(name).unwrap_or(0)
+}
+
+/// What happened, and what to do about it.
+fn explain(interface: &str, index: u32, error: ProgramError) -> anyhow::Error {
+    let errno = match &error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
+    };
+    match errno {
+        Some(libc::EBUSY | libc::EEXIST) => anyhow!(
+            "{interface}: another XDP program is attached ({}), and it is not ours to replace",
+            occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
+        ),
+        Some(libc::EOPNOTSUPP) => anyhow!("{interface}: the driver has no XDP"),
+        _ => anyhow!(error).context(format!("{interface}: the XDP program cannot be attached")),
+    }
+}

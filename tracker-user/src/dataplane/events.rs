@@ -1,0 +1,124 @@
+//! Announces that the kernel answered, told to the post-hooks; and what the program logs.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    ptr,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use aya::maps::{MapData, RingBuf};
+use aya_log::EbpfLogger;
+use tracker_common::{
+    abi::{self, AnnounceEvent, name},
+    announce::Event,
+    id::{InfoHash, PeerId},
+    peers::PeerBuf,
+};
+
+use super::Kernel;
+use crate::{
+    config::{Config, LogLevel},
+    pipeline::{AnnounceRequest, AnnounceResponse, Params, Pipeline, SwarmStats},
+};
+
+/// Events told at a time, so that a flood of them delays nothing else for long.
+const BATCH: usize = 16 << 10;
+
+/// Both ring buffers, as far as somebody wants to know.
+pub(super) struct Events {
+    announces: Option<RingBuf<MapData>>,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    pipeline: Arc<ArcSwap<Pipeline>>,
+    interval_s: u32,
+}
+
+impl Events {
+    /// Opens what is wanted: nothing, most often.
+    ///
+    /// # Errors
+    /// When the program's maps are not what they should be.
+    pub(super) fn new(
+        kernel: &mut Kernel,
+        config: &Config,
+        policy: &abi::Config,
+        pipeline: Arc<ArcSwap<Pipeline>>,
+    ) -> anyhow::Result<Self> {
+        let announces = (policy.events != 0).then(|| kernel.take(name::EVENTS)).transpose()?;
+        let logger = (config.xdp.log_level != LogLevel::Off)
+            .then(|| EbpfLogger::init(kernel.ebpf()).context("xdp.log_level: no log to read"))
+            .transpose()?;
+        Ok(Self { announces, logger, pipeline, interval_s: policy.interval_s })
+    }
+
+    /// Whether [`Events::drain`] has anything to do at all.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.announces.is_some() || self.logger.is_some()
+    }
+
+    /// Tells what has come in.
+    pub(super) fn drain(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        let Some(announces) = &mut self.announces else { return };
+        let pipeline = self.pipeline.load();
+        for _ in 0..BATCH {
+            let Some(item) = announces.next() else { return };
+            if let Some((request, response)) = read(&item, self.interval_s) {
+                pipeline.announced(&request, &response);
+            }
+        }
+    }
+}
+
+/// The request as the daemon would have seen it, as far as an event tells.
+fn read(bytes: &[u8], interval_s: u32) -> Option<(AnnounceRequest, AnnounceResponse)> {
+    if bytes.len() < size_of::<AnnounceEvent>() {
+        return None;
+    }
+    // SAFETY: long enough, and integers may have any value.
+    let event = unsafe { ptr::read_unaligned(bytes.as_ptr().cast::<AnnounceEvent>()) };
+    let ip = Ipv6Addr::from(event.addr).to_canonical();
+    let request = AnnounceRequest {
+        info_hash: InfoHash(event.info_hash),
+        peer_id: PeerId(event.peer_id),
+        peer: SocketAddr::new(ip, u16::from_be_bytes(event.port)),
+        event: Event::from_wire(event.event)?,
+        left: u64::from_be_bytes(event.left),
+        downloaded: u64::from_be_bytes(event.downloaded),
+        uploaded: u64::from_be_bytes(event.uploaded),
+        numwant: 0,
+        seed: 0,
+        params: Params::default(),
+    };
+    let response = AnnounceResponse {
+        interval_s,
+        min_interval_s: interval_s,
+        swarm: SwarmStats { seeders: event.seeders, leechers: event.leechers, completed: 0 },
+        peers: PeerBuf::new(),
+    };
+    Some((request, response))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_becomes_the_request_that_it_tells_of() {
+        let mut bytes = [0; size_of::<AnnounceEvent>()];
+        bytes[10..16].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
+        bytes[31] = 5;
+        bytes[40..60].fill(7);
+        bytes[80..83].copy_from_slice(&[0x1a, 0xe1, 2]);
+        bytes[84..88].copy_from_slice(&3u32.to_ne_bytes());
+        let (request, response) = read(&bytes, 1800).unwrap();
+        assert_eq!(request.peer, "192.0.2.1:6881".parse().unwrap());
+        assert_eq!((request.left, request.event), (5, Event::Started));
+        assert_eq!(request.info_hash, InfoHash([7; 20]));
+        assert_eq!(response.swarm.seeders, 3);
+        assert!(read(&bytes[1..], 1800).is_none());
+    }
+}

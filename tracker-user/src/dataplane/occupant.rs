@@ -1,0 +1,88 @@
+//! Which XDP program an interface has already: asked of rtnetlink, since no file tells.
+
+use std::io;
+
+use aya::programs::loaded_programs;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Attributes of a link (`linux/if_link.h`).
+const IFLA_XDP: u16 = 43;
+/// Within `IFLA_XDP`: the program's id.
+const IFLA_XDP_PROG_ID: u16 = 4;
+
+/// The kind of an attribute, without its flags.
+const KIND_MASK: u16 = 0x3fff;
+
+/// Bytes of the headers before the attributes of an answer: `nlmsghdr` and `ifinfomsg`.
+const HEADERS_BYTES: usize = 16 + 16;
+
+/// The name and id of the XDP program attached to the interface of this index, as far as the
+/// system tells.
+pub(super) fn occupant(interface_index: u32) -> Option<String> {
+    let answer = ask(interface_index).ok()?;
+    let attributes = answer.get(HEADERS_BYTES..)?;
+    let id = attribute(attribute(attributes, IFLA_XDP)?, IFLA_XDP_PROG_ID)?;
+    let id = u32::from_ne_bytes(id.try_into().ok()?);
+    let programs = loaded_programs().filter_map(Result::ok);
+    let program = programs.into_iter().find(|program| program.id() == id);
+    let name = program.as_ref().and_then(|program| program.name_as_str()).unwrap_or("unnamed");
+    Some(format!("`{name}`, id {id}"))
+}
+
+/// The answer to `RTM_GETLINK`.
+fn ask(interface_index: u32) -> io::Result<Vec<u8>> {
+    let route = Protocol::from(libc::NETLINK_ROUTE);
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(route))?;
+    let mut request = [0; HEADERS_BYTES];
+    request[0..4].copy_from_slice(&(HEADERS_BYTES as u32).to_ne_bytes());
+    request[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
+    request[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    request[20..24].copy_from_slice(&interface_index.to_ne_bytes());
+    // Not connected, a netlink socket talks to the kernel.
+    socket.send(&request)?;
+    let mut answer = Vec::with_capacity(32 << 10);
+    let len = socket.recv(answer.spare_capacity_mut())?;
+    // SAFETY: that many bytes were received into the spare capacity.
+    unsafe { answer.set_len(len) };
+    Ok(answer)
+}
+
+/// The value of the first attribute of this kind: each is a length, a kind and a value, padded to
+/// four bytes.
+fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let (head, _) = attributes.split_first_chunk::<4>()?;
+        let len = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        if u16::from_ne_bytes([head[2], head[3]]) & KIND_MASK == kind {
+            return attributes.get(4..len);
+        }
+        attributes = attributes.get(len.max(4).next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_found_behind_a_padded_one() {
+        let bytes: Vec<_> = [(5u16, 1u16), (0, 0), (6, 43), (0x0201, 0)]
+            .iter()
+            .flat_map(|(a, b)| [a.to_ne_bytes(), b.to_ne_bytes()].concat())
+            .collect();
+        assert_eq!(attribute(&bytes, 43), Some(&0x0201u16.to_ne_bytes()[..]));
+        assert_eq!(attribute(&bytes, 44), None);
+    }
+
+    #[test]
+    fn nonsense_ends_the_search() {
+        for bytes in [&[][..], &[1], &[0; 8], &[0xff; 8], &[2, 0, 43, 0]] {
+            assert_eq!(attribute(bytes, 43), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_loopback_interface_can_be_asked_about() {
+        assert!(ask(1).unwrap().len() > HEADERS_BYTES);
+    }
+}

@@ -1,0 +1,72 @@
+//! Tells the program what is in force.
+
+use anyhow::Context as _;
+use aya::{
+    Pod,
+    maps::{Array, MapData},
+};
+use tracker_common::abi::{self, EndpointV4, EndpointV6, name};
+
+use super::Kernel;
+
+/// Writes the configuration that is not in force, then switches to it: the program never reads one
+/// that is half written.
+pub(super) struct Publisher {
+    control: Array<MapData, Control>,
+    configs: Array<MapData, Config>,
+    config: abi::Config,
+    active: u32,
+}
+
+impl Publisher {
+    /// Publishes nothing yet: until then the program passes everything.
+    ///
+    /// # Errors
+    /// When the program's maps are not what they should be.
+    pub(super) fn new(kernel: &mut Kernel, config: abi::Config) -> anyhow::Result<Self> {
+        let control = kernel.take(name::CONTROL)?;
+        Ok(Self { control, configs: kernel.take(name::CONFIG)?, config, active: 0 })
+    }
+
+    /// Publishes the configuration with these endpoints, at most [`abi::ENDPOINTS_MAX`] each.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the old configuration stays in force.
+    pub(super) fn set_endpoints(
+        &mut self,
+        v4: &[EndpointV4],
+        v6: &[EndpointV6],
+    ) -> anyhow::Result<()> {
+        self.config.endpoints_v4_len = fill(&mut self.config.endpoints_v4, v4);
+        self.config.endpoints_v6_len = fill(&mut self.config.endpoints_v6, v6);
+        let next = 1 - self.active;
+        self.configs.set(next, Config(self.config), 0).context("map CONFIG")?;
+        let control = abi::Control { active: next, ..abi::Control::default() };
+        self.control.set(0, Control(control), 0).context("map CONTROL")?;
+        self.active = next;
+        Ok(())
+    }
+}
+
+/// Copies as many as there is room for, and returns their number.
+fn fill<T: Copy + Default>(slots: &mut [T; abi::ENDPOINTS_MAX], endpoints: &[T]) -> u32 {
+    *slots = [T::default(); abi::ENDPOINTS_MAX];
+    for (slot, endpoint) in slots.iter_mut().zip(endpoints) {
+        *slot = *endpoint;
+    }
+    endpoints.len().min(slots.len()) as u32
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Control(abi::Control);
+
+// SAFETY: two integers, no padding.
+unsafe impl Pod for Control {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Config(abi::Config);
+
+// SAFETY: integers and arrays of them; the ABI asserts its size, which leaves no padding.
+unsafe impl Pod for Config {}

@@ -1,0 +1,302 @@
+//! Reads an announce (BEP 3) from its query.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use tracker_common::{announce::Event, id::PeerId};
+
+use super::{
+    options::{HttpOptions, parse_address},
+    query::Query,
+};
+use crate::pipeline::{AnnounceRequest, Params, Refusal};
+
+/// An announce and how its reply shall look.
+#[derive(Debug)]
+pub(super) struct Announce {
+    pub(super) request: AnnounceRequest,
+    /// Where it came from; `None` where the peer's word was taken and the proxy's was unreadable.
+    pub(super) client: Option<IpAddr>,
+    /// Peers as a string (BEP 23) instead of dictionaries.
+    pub(super) compact: bool,
+    /// Peer ids are not wanted in those dictionaries.
+    pub(super) no_peer_id: bool,
+}
+
+/// The parameters that an [`Announce`] holds; hooks are given the others.
+const PARSED: [&str; 9] = [
+    "compact",
+    "downloaded",
+    "event",
+    "left",
+    "no_peer_id",
+    "numwant",
+    "peer_id",
+    "port",
+    "uploaded",
+];
+
+/// Checks come in Chihaya's order, so that a request with several faults gets the same answer.
+///
+/// # Errors
+/// A [`Refusal::Client`] for the first fault.
+pub(super) fn parse(
+    query: &Query,
+    route_params: Vec<(&str, String)>,
+    client: Option<IpAddr>,
+    options: &HttpOptions,
+) -> Result<Announce, Refusal> {
+    let event = match query.get("event") {
+        None => Event::None,
+        Some(name) => parse_event(name).ok_or(refusal("failed to provide valid client event"))?,
+    };
+    let info_hash = match query.info_hashes() {
+        [] => return Err(NO_INFO_HASH),
+        [info_hash] => *info_hash,
+        _ => return Err(refusal("multiple info_hash parameters supplied")),
+    };
+    let peer_id = query.get("peer_id").ok_or_else(|| unparsed("peer_id"))?;
+    let peer_id = peer_id.try_into().map_err(|_| refusal("failed to provide valid peer_id"))?;
+    let left = number(query, "left")?;
+    let downloaded = number(query, "downloaded")?;
+    let uploaded = number(query, "uploaded")?;
+    let numwant = match query.get("numwant") {
+        None => options.default_numwant,
+        Some(_) => number::<u32>(query, "numwant")?.min(options.max_numwant.into()) as u16,
+    };
+    let port = number(query, "port")?;
+    let claimed = ["ip", "ipv4", "ipv6"].into_iter().find_map(|key| query.get(key));
+    let address = match claimed.filter(|_| options.allow_ip_spoofing) {
+        Some(text) => parse_address(text),
+        None => client,
+    };
+    let address = address.ok_or(NO_ADDRESS)?;
+    if port == 0 {
+        return Err(refusal("invalid port"));
+    }
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(refusal("invalid IP"));
+    }
+    let params = params(query, &PARSED, route_params);
+    let peer = SocketAddr::new(address, port);
+    let request = AnnounceRequest {
+        info_hash,
+        peer_id: PeerId(peer_id),
+        peer,
+        event,
+        left,
+        downloaded,
+        uploaded,
+        numwant,
+        seed: fastrand::u32(..),
+        params,
+    };
+    let compact = query.get("compact").is_some_and(is_set);
+    let no_peer_id = query.get("no_peer_id").is_some_and(is_set);
+    Ok(Announce { request, client, compact, no_peer_id })
+}
+
+pub(super) const NO_INFO_HASH: Refusal = refusal("no info_hash parameter supplied");
+pub(super) const NO_ADDRESS: Refusal = refusal("failed to parse peer IP address");
+
+pub(super) const fn refusal(reason: &'static str) -> Refusal {
+    Refusal::Client(std::borrow::Cow::Borrowed(reason))
+}
+
+/// What a query leaves for the hooks, and after it, so that they win, the route's parameters.
+pub(super) fn params(query: &Query, parsed: &[&str], route_params: Vec<(&str, String)>) -> Params {
+    let mut params = Params::default();
+    for (key, value) in query.iter() {
+        if !parsed.iter().any(|name| name.as_bytes() == key) {
+            params.push(String::from_utf8_lossy(key), String::from_utf8_lossy(value));
+        }
+    }
+    for (name, value) in route_params {
+        params.push(name, value);
+    }
+    params
+}
+
+fn parse_event(name: &[u8]) -> Option<Event> {
+    let events: [(&[u8], Event); 6] = [
+        (b"", Event::None),
+        (b"none", Event::None),
+        (b"started", Event::Started),
+        (b"stopped", Event::Stopped),
+        (b"completed", Event::Completed),
+        (b"paused", Event::Paused),
+    ];
+    events.into_iter().find(|(text, _)| name.eq_ignore_ascii_case(text)).map(|(_, event)| event)
+}
+
+/// An unsigned decimal number. Rust would take a leading plus sign, Go does not.
+fn number<T: FromStr>(query: &Query, key: &str) -> Result<T, Refusal> {
+    query
+        .get(key)
+        .filter(|digits| !digits.starts_with(b"+"))
+        .and_then(|digits| str::from_utf8(digits).ok()?.parse().ok())
+        .ok_or_else(|| unparsed(key))
+}
+
+fn unparsed(key: &str) -> Refusal {
+    Refusal::Client(format!("failed to parse parameter: {key}").into())
+}
+
+fn is_set(flag: &[u8]) -> bool {
+    !matches!(flag, b"" | b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-TR4050-bbbbbbbbbbbb\
+                        &left=1&downloaded=2&uploaded=3&port=6881";
+
+    /// Parses an announce from 192.0.2.1, or from a proxy that says nothing readable.
+    fn parse_from(
+        text: &str,
+        client: Option<&str>,
+        options: &HttpOptions,
+    ) -> Result<Announce, String> {
+        let mut query = Query::default();
+        query.parse(text).map_err(|error| error.to_string())?;
+        let client = client.map(|address| address.parse().unwrap());
+        parse(&query, vec![("passkey", "k3y".to_owned())], client, options).map_err(|refusal| {
+            match refusal {
+                Refusal::Client(reason) => reason.into_owned(),
+                Refusal::Internal(cause) => panic!("{cause}"),
+            }
+        })
+    }
+
+    fn parse_text(text: &str) -> Result<Announce, String> {
+        parse_from(text, Some("192.0.2.1"), &HttpOptions::default())
+    }
+
+    /// The failure reason of the good announce with `from` replaced by `to`.
+    fn reason(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from));
+        parse_text(&GOOD.replace(from, to)).unwrap_err()
+    }
+
+    #[test]
+    fn a_good_announce_is_read_in_full() {
+        let announce = parse_text(&format!("{GOOD}&event=STARTED&key=x&jwt=y")).unwrap();
+        let request = announce.request;
+        assert_eq!(request.info_hash.0, [b'a'; 20]);
+        assert_eq!(&request.peer_id.0, b"-TR4050-bbbbbbbbbbbb");
+        assert_eq!(request.peer, "192.0.2.1:6881".parse().unwrap());
+        assert_eq!(request.event, Event::Started);
+        assert_eq!((request.left, request.downloaded, request.uploaded), (1, 2, 3));
+        assert_eq!(request.params.get("key"), Some("x"));
+        assert_eq!(request.params.get("jwt"), Some("y"));
+        assert_eq!(request.params.get("port"), None);
+        assert!(!announce.compact && !announce.no_peer_id);
+    }
+
+    #[test]
+    fn a_route_s_parameter_wins_over_the_query_s() {
+        let announce = parse_text(&format!("{GOOD}&passkey=forged")).unwrap();
+        assert_eq!(announce.request.params.get("passkey"), Some("k3y"));
+    }
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        let number = |key| format!("failed to parse parameter: {key}");
+        assert_eq!(reason("&left", "&event=x&left"), "failed to provide valid client event");
+        assert_eq!(reason("info_hash", "x"), "no info_hash parameter supplied");
+        assert_eq!(reason("aaaaaaaaaaaaaaaaaaaa", "a"), "provided invalid infohash");
+        assert_eq!(
+            reason("&left", "&info_hash=aaaaaaaaaaaaaaaaaaaa&left"),
+            "multiple info_hash parameters supplied"
+        );
+        assert_eq!(reason("peer_id", "x"), number("peer_id"));
+        assert_eq!(reason("-TR4050-bbbbbbbbbbbb", "-TR"), "failed to provide valid peer_id");
+        assert_eq!(reason("left=1", "left=-1"), number("left"));
+        assert_eq!(reason("left=1", "left=%2B1"), number("left"));
+        assert_eq!(reason("left=1", "left=18446744073709551616"), number("left"));
+        assert_eq!(reason("downloaded=2", "downloaded="), number("downloaded"));
+        assert_eq!(reason("&uploaded=3", ""), number("uploaded"));
+        assert_eq!(reason("&port", "&numwant=-1&port"), number("numwant"));
+        assert_eq!(reason("&port", "&numwant=4294967296&port"), number("numwant"));
+        assert_eq!(reason("6881", "65536"), number("port"));
+        assert_eq!(reason("6881", "0"), "invalid port");
+        assert_eq!(reason("6881", "%zz"), "invalid query escape");
+    }
+
+    #[test]
+    fn of_several_faults_the_first_in_chihaya_s_order_is_told() {
+        let mut text = "port=0;ip=x;event=x;numwant=x".to_owned();
+        let mut proxied = |repair: &str, expected: &str| {
+            let options = HttpOptions::default();
+            assert_eq!(parse_from(&text, None, &options).unwrap_err(), expected);
+            text.push_str(repair);
+        };
+        let number = |key| format!("failed to parse parameter: {key}");
+        proxied(";event=", "failed to provide valid client event");
+        proxied(";info_hash=aaaaaaaaaaaaaaaaaaaa", "no info_hash parameter supplied");
+        proxied(";peer_id=x", &number("peer_id"));
+        proxied(";peer_id=bbbbbbbbbbbbbbbbbbbb", "failed to provide valid peer_id");
+        proxied(";left=0", &number("left"));
+        proxied(";downloaded=0", &number("downloaded"));
+        proxied(";uploaded=0", &number("uploaded"));
+        proxied(";numwant=1;port=x", &number("numwant"));
+        proxied(";port=0", &number("port"));
+        proxied("", "failed to parse peer IP address");
+        assert_eq!(parse_text(&text).unwrap_err(), "invalid port");
+    }
+
+    #[test]
+    fn events_are_told_in_any_case() {
+        let event = |name: &str| parse_text(&format!("{GOOD}&event={name}")).unwrap().request.event;
+        assert_eq!(event(""), Event::None);
+        assert_eq!(event("None"), Event::None);
+        assert_eq!(event("sTopped"), Event::Stopped);
+        assert_eq!(event("completed"), Event::Completed);
+        assert_eq!(event("PAUSED"), Event::Paused);
+    }
+
+    #[test]
+    fn numwant_is_defaulted_and_clamped() {
+        let numwant = |extra: &str| parse_text(&format!("{GOOD}{extra}")).unwrap().request.numwant;
+        assert_eq!(numwant(""), 50);
+        assert_eq!(numwant("&numwant=0"), 0);
+        assert_eq!(numwant("&numwant=7"), 7);
+        assert_eq!(numwant("&numwant=4294967295"), 100);
+    }
+
+    #[test]
+    fn compact_and_no_peer_id_are_set_by_anything_but_0_and_nothing() {
+        for (value, set) in [("1", true), ("yes", true), ("0", false), ("", false)] {
+            let announce = parse_text(&format!("{GOOD}&compact={value}&no_peer_id={value}"));
+            let announce = announce.unwrap();
+            assert_eq!((announce.compact, announce.no_peer_id), (set, set), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_claimed_address_counts_only_where_spoofing_is_allowed() {
+        let spoofing = HttpOptions { allow_ip_spoofing: true, ..HttpOptions::default() };
+        let address = |extra: &str, options: &HttpOptions| {
+            parse_from(&format!("{GOOD}{extra}"), Some("192.0.2.1"), options)
+                .map(|announce| announce.request.peer.ip().to_string())
+        };
+        let claims = "&ipv6=2001:db8::1&ipv4=::ffff:198.51.100.4";
+        assert_eq!(address(claims, &HttpOptions::default()).unwrap(), "192.0.2.1");
+        assert_eq!(address("", &spoofing).unwrap(), "192.0.2.1");
+        assert_eq!(address(claims, &spoofing).unwrap(), "198.51.100.4");
+        assert_eq!(address("&ipv6=2001:db8::1", &spoofing).unwrap(), "2001:db8::1");
+        assert_eq!(address(&format!("{claims}&ip=203.0.113.9"), &spoofing).unwrap(), "203.0.113.9");
+        assert_eq!(
+            address(&format!("{claims}&ip=localhost"), &spoofing).unwrap_err(),
+            "failed to parse peer IP address"
+        );
+        for useless in ["0.0.0.0", "::", "::ffff:0.0.0.0", "224.0.0.1", "ff02::1"] {
+            let reason = address(&format!("&ip={useless}"), &spoofing).unwrap_err();
+            assert_eq!(reason, "invalid IP", "{useless}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The byte stream of one connection, with deadlines, and with post-hooks that wait for the reply.
+//!
+//! hyper knows no timeout for writing, and one only for a request's head and the time before it
+//! together; this stream sees every byte and so can tell them apart.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{HttpOptions, frontend::Answered};
+
+/// The announces whose replies hyper has not yet sent.
+///
+/// Post-hooks run on the connection's own task, so a client cannot announce faster than they do.
+#[derive(Default)]
+pub(super) struct Outbox(Mutex<Vec<Answered>>);
+
+impl Outbox {
+    pub(super) fn push(&self, answered: Answered) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(answered);
+    }
+
+    fn run_post_hooks(&self) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for answered in waiting.drain(..) {
+            answered.run_post_hooks();
+        }
+    }
+}
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Between two requests.
+    Idle,
+    /// A request has begun to arrive.
+    Reading,
+    /// A reply has begun to leave.
+    Writing,
+}
+
+/// A stream that fails with [`io::ErrorKind::TimedOut`] when a phase takes too long.
+pub(super) struct Connection<S> {
+    stream: S,
+    outbox: Arc<Outbox>,
+    read_timeout: Duration,
+    write_timeout: Duration,
+    idle_timeout: Duration,
+    phase: Phase,
+    deadline: Instant,
+    /// Set to `deadline` no sooner than there is something to wait for.
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<S> Connection<S> {
+    /// The first request has the read timeout to arrive.
+    pub(super) fn new(stream: S, outbox: Arc<Outbox>, options: &HttpOptions) -> Self {
+        let deadline = Instant::now() + options.read_timeout;
+        Self {
+            stream,
+            outbox,
+            read_timeout: options.read_timeout,
+            write_timeout: options.write_timeout,
+            idle_timeout: options.idle_timeout,
+            phase: Phase::Reading,
+            deadline,
+            timer: Box::pin(sleep_until(deadline)),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        let timeout = match phase {
+            Phase::Idle => self.idle_timeout,
+            Phase::Reading => self.read_timeout,
+            Phase::Writing => self.write_timeout,
+        };
+        self.phase = phase;
+        self.deadline = Instant::now() + timeout;
+    }
+
+    /// To be polled where the stream itself is pending.
+    fn poll_deadline<T>(&mut self, context: &mut Context) -> Poll<io::Result<T>> {
+        if self.timer.deadline() != self.deadline {
+            self.timer.as_mut().reset(self.deadline);
+        }
+        ready!(self.timer.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_write_with(
+        &mut self,
+        context: &mut Context,
+        write: impl FnOnce(&mut S, &mut Context) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.phase != Phase::Writing {
+            self.enter(Phase::Writing);
+        }
+        match write(&mut self.stream, context) {
+            Poll::Pending => self.poll_deadline(context),
+            ready => ready,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context,
+        buffer: &mut ReadBuf,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Pending => self.poll_deadline(context),
+            ready => {
+                if self.phase == Phase::Idle && buffer.filled().len() > before {
+                    self.enter(Phase::Reading);
+                }
+                ready
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(context, |stream, context| Pin::new(stream).poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context,
+        slices: &[io::IoSlice],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(context, |stream, context| {
+            Pin::new(stream).poll_write_vectored(context, slices)
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Pending => self.poll_deadline(context),
+            Poll::Ready(result) => {
+                if self.phase == Phase::Writing && result.is_ok() {
+                    self.outbox.run_post_hooks();
+                    self.enter(Phase::Idle);
+                }
+                Poll::Ready(result)
+            }
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_shutdown(context) {
+            Poll::Pending => self.poll_deadline(context),
+            ready => ready,
+        }
+    }
+}
+
+/// The swarm has changed even where a reply found nobody.
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.outbox.run_post_hooks();
+    }
+}

@@ -1,0 +1,193 @@
+//! From a request to its reply.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Method, Response, StatusCode, Uri,
+    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+};
+
+use super::{
+    Action, HttpOptions, Observe, OptionsError, announce,
+    log_limit::LogLimit,
+    options::Settings,
+    query::{Query, QueryError},
+    reply,
+    router::Match,
+    scrape,
+};
+use crate::pipeline::{AnnounceRequest, AnnounceResponse, Pipeline, Refusal, SwarmStats};
+
+/// A reply with its body in one piece.
+pub(super) type Reply = Response<Full<Bytes>>;
+
+/// Answers requests, whatever connection they come by.
+pub struct HttpFrontend {
+    pipeline: Arc<ArcSwap<Pipeline>>,
+    settings: ArcSwap<Settings>,
+    pub(super) observer: Arc<dyn Observe>,
+    internal_errors: LogLimit,
+}
+
+/// The buffers of a connection, used again for each of its requests.
+#[derive(Default)]
+pub(super) struct Scratch {
+    query: Query,
+    response: AnnounceResponse,
+    swarms: Vec<SwarmStats>,
+    out: BytesMut,
+}
+
+/// An announce whose reply is on its way: what the post-hooks are told.
+pub(super) struct Answered {
+    pipeline: Arc<Pipeline>,
+    request: AnnounceRequest,
+    response: AnnounceResponse,
+}
+
+impl Answered {
+    pub(super) fn run_post_hooks(&self) {
+        self.pipeline.announced(&self.request, &self.response);
+    }
+}
+
+/// The part of a request that matters here.
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    /// The other end of the connection.
+    pub(super) remote: SocketAddr,
+}
+
+/// What is known of a request when it has been dealt with.
+#[derive(Default)]
+struct Outcome {
+    client: Option<IpAddr>,
+    answered: Option<Answered>,
+}
+
+impl HttpFrontend {
+    /// A frontend to the pipeline that `pipeline` holds at the time of each request.
+    ///
+    /// # Errors
+    /// What is wrong with `options`.
+    pub fn new(
+        options: HttpOptions,
+        pipeline: Arc<ArcSwap<Pipeline>>,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Self, OptionsError> {
+        let settings = ArcSwap::from_pointee(Settings::new(options)?);
+        Ok(Self { pipeline, settings, observer, internal_errors: LogLimit::default() })
+    }
+
+    /// Replaces the options: at once for requests and the limit of connections, for timeouts,
+    /// keep-alive and the size of heads with the next connection.
+    ///
+    /// # Errors
+    /// What is wrong with `options`; the old ones then stay.
+    pub fn reload(&self, options: HttpOptions) -> Result<(), OptionsError> {
+        self.settings.store(Arc::new(Settings::new(options)?));
+        Ok(())
+    }
+
+    /// The options in force.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Answers one request. Post-hooks are for the caller to run, if there is something for them.
+    pub(super) fn answer(&self, head: &Head, scratch: &mut Scratch) -> (Reply, Option<Answered>) {
+        let settings = self.settings.load();
+        let found = match settings.router.find(head.uri.path()) {
+            Ok(Some(found)) => found,
+            Ok(None) => return (plain(StatusCode::NOT_FOUND, "not found\n"), None),
+            Err(_) => return (plain(StatusCode::BAD_REQUEST, "bad request\n"), None),
+        };
+        if head.method != Method::GET {
+            let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return (reply, None);
+        }
+        let started = settings.options.request_timing.then(Instant::now);
+        let action = found.action;
+        let mut outcome = Outcome::default();
+        scratch.out.clear();
+        let result = self.run(&settings, head, found, scratch, &mut outcome);
+        if let Err(refusal) = &result {
+            reply::write_refusal(&mut scratch.out, refusal);
+        }
+        let error = match &result {
+            Ok(()) => "",
+            Err(Refusal::Client(reason)) => reason,
+            Err(Refusal::Internal(cause)) => {
+                if let Some(requests) = self.internal_errors.admit() {
+                    tracing::error!(requests, cause, "HTTP requests failed");
+                }
+                "internal error"
+            }
+        };
+        let elapsed = started.map_or(Duration::ZERO, |started| started.elapsed());
+        self.observer.response(action, outcome.client, error, elapsed);
+        (plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered)
+    }
+
+    /// Reads the request, asks the pipeline and writes the reply into `scratch.out`.
+    fn run(
+        &self,
+        settings: &Settings,
+        head: &Head,
+        found: Match,
+        scratch: &mut Scratch,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        let Scratch { query, response, swarms, out } = scratch;
+        let options = &settings.options;
+        query.parse(head.uri.query().unwrap_or_default())?;
+        let client = settings.client(head.remote, head.headers);
+        let pipeline = self.pipeline.load();
+        match found.action {
+            Action::Announce => {
+                let announce = announce::parse(query, found.params, client, options)?;
+                outcome.client = Some(announce.request.peer.ip());
+                pipeline.announce(&announce.request, response)?;
+                reply::write_announce(out, &announce, response);
+                if pipeline.post_hooks().next().is_some() {
+                    let response = std::mem::take(response);
+                    let request = announce.request;
+                    let pipeline = Arc::clone(&pipeline);
+                    outcome.answered = Some(Answered { pipeline, request, response });
+                }
+            }
+            Action::Scrape => {
+                let port = head.remote.port();
+                let request = scrape::parse(query, found.params, client, port, options)?;
+                outcome.client = client;
+                pipeline.scrape(&request, swarms)?;
+                reply::write_scrape(out, &request.info_hashes, swarms);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        announce::refusal(error.reason())
+    }
+}
+
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    reply.headers_mut().insert(CONTENT_TYPE, content_type);
+    reply
+}

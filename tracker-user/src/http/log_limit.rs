@@ -1,0 +1,46 @@
+//! Keeps what goes wrong for every client from filling the log.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Lets through one line in [`LogLimit::PERIOD`].
+#[derive(Debug, Default)]
+pub(super) struct LogLimit {
+    /// Occurrences since the last line.
+    silent: AtomicU64,
+    last: Mutex<Option<Instant>>,
+}
+
+impl LogLimit {
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    /// Counts an occurrence. Where it is to be logged, returns how many there were since the last
+    /// one that was, itself included.
+    pub(super) fn admit(&self) -> Option<u64> {
+        self.silent.fetch_add(1, Ordering::Relaxed);
+        let mut last = self.last.try_lock().ok()?;
+        if last.is_some_and(|last| last.elapsed() < Self::PERIOD) {
+            return None;
+        }
+        *last = Some(Instant::now());
+        Some(self.silent.swap(0, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_occurrence_is_logged_and_the_next_ones_are_counted() {
+        let limit = LogLimit::default();
+        assert_eq!([limit.admit(), limit.admit(), limit.admit()], [Some(1), None, None]);
+        *limit.last.lock().unwrap() = None;
+        assert_eq!([limit.admit(), limit.admit()], [Some(3), None]);
+    }
+}

@@ -1,0 +1,54 @@
+//! The HTTP frontend: announces and scrapes over HTTP/1.1 (BEP 3, 7, 21, 23, 24, 31 and 48), with
+//! Chihaya's rules and failure reasons.
+//!
+//! [`serve`] accepts connections and bounds them; [`HttpFrontend`] turns each request into a call of
+//! the [`Pipeline`](crate::pipeline::Pipeline): `router` names the action, [`query`] and `announce`
+//! or `scrape` read the request, `reply` writes the answer in bencode.
+
+mod announce;
+mod bencode;
+mod connection;
+mod frontend;
+mod log_limit;
+mod options;
+pub mod query;
+mod reply;
+mod router;
+mod scrape;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, time::Duration};
+
+pub use frontend::HttpFrontend;
+pub use options::{HttpOptions, OptionsError};
+pub use router::{ROUTES_MAX, RouteError};
+pub use server::{Plain, Transport, serve};
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Enter a swarm and be given peers.
+    Announce,
+    /// Be told the figures of swarms.
+    Scrape,
+}
+
+/// Sees what the frontend does; for metrics. Calls are on the request path and must not block.
+pub trait Observe: Send + Sync {
+    /// A request was answered. `client` is unknown where the request could not be read. `error` is
+    /// the failure reason, "internal error", or "" for success: a label from a small set.
+    /// `elapsed` is zero unless the options ask for timing.
+    fn response(&self, action: Action, client: Option<IpAddr>, error: &str, elapsed: Duration);
+
+    /// The limit of connections is reached: new ones wait in the backlog until one ends.
+    fn connections_exhausted(&self);
+}
+
+/// Observes nothing.
+impl Observe for () {
+    fn response(&self, _: Action, _: Option<IpAddr>, _: &str, _: Duration) {}
+
+    fn connections_exhausted(&self) {}
+}

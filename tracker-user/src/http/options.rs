@@ -1,0 +1,179 @@
+//! How the frontend is set up.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, InvalidHeaderName},
+};
+use ipnet::IpNet;
+
+use super::router::{RouteError, Router};
+
+/// What an operator can choose. The defaults are Chihaya's, where it has one.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// Paths of announces, with `:name` and `*name` parameters.
+    pub announce_routes: Vec<String>,
+    /// Paths of scrapes, likewise.
+    pub scrape_routes: Vec<String>,
+    /// Whether the parameters `ip`, `ipv4` and `ipv6` say where a peer is.
+    pub allow_ip_spoofing: bool,
+    /// The header in which a proxy names its client: one address.
+    pub real_ip_header: Option<String>,
+    /// Who may send that header; empty means anyone, as in Chihaya.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The most peers a client is given.
+    pub max_numwant: u16,
+    /// How many it is given when it does not say.
+    pub default_numwant: u16,
+    /// The most info-hashes of one scrape; those beyond are left out.
+    pub max_scrape_infohashes: usize,
+    /// Whether the time that a request takes is measured.
+    pub request_timing: bool,
+    /// Whether a connection carries more than one request.
+    pub keepalive: bool,
+    /// From the first byte of a request, or from the accepted connection, to the end of its head.
+    pub read_timeout: Duration,
+    /// From the first to the last byte of a reply.
+    pub write_timeout: Duration,
+    /// Between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// The longest request head in bytes, URL included; at least 8192, the URL at most 65534.
+    pub head_bytes_max: usize,
+    /// The most connections of one listener at a time; at least 1.
+    pub connections_max: usize,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            announce_routes: vec!["/announce".to_owned()],
+            scrape_routes: vec!["/scrape".to_owned()],
+            allow_ip_spoofing: false,
+            real_ip_header: None,
+            trusted_proxies: Vec::new(),
+            max_numwant: 100,
+            default_numwant: 50,
+            max_scrape_infohashes: 50,
+            request_timing: false,
+            keepalive: false,
+            read_timeout: Duration::from_secs(2),
+            write_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(30),
+            head_bytes_max: 16 << 10,
+            connections_max: 16 << 10,
+        }
+    }
+}
+
+/// Options that cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// In `announce_routes` or `scrape_routes`.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// In `real_ip_header`.
+    #[error("real_ip_header {0:?} is not a header name")]
+    RealIpHeader(String, #[source] InvalidHeaderName),
+}
+
+/// Options, checked and made ready for use.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) options: HttpOptions,
+    pub(super) router: Router,
+    real_ip_header: Option<HeaderName>,
+}
+
+impl Settings {
+    pub(super) fn new(options: HttpOptions) -> Result<Self, OptionsError> {
+        let router = Router::new(&options.announce_routes, &options.scrape_routes)?;
+        let real_ip_header = options
+            .real_ip_header
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map(|name| {
+                name.parse().map_err(|error| OptionsError::RealIpHeader(name.to_owned(), error))
+            })
+            .transpose()?;
+        Ok(Self { options, router, real_ip_header })
+    }
+
+    /// Who sent the request: the other end of the connection, or whom a trusted proxy there names.
+    /// `None` when the proxy's header is not an address.
+    pub(super) fn client(&self, remote: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        let remote = remote.ip().to_canonical();
+        let trusted = &self.options.trusted_proxies;
+        if let Some(name) = &self.real_ip_header
+            && (trusted.is_empty() || trusted.iter().any(|network| network.contains(&remote)))
+            && let Some(value) = headers.get(name).filter(|value| !value.is_empty())
+        {
+            return parse_address(value.as_bytes());
+        }
+        Some(remote)
+    }
+}
+
+/// An address in text; an IPv4-mapped IPv6 one is IPv4.
+pub(super) fn parse_address(text: &[u8]) -> Option<IpAddr> {
+    let address: IpAddr = str::from_utf8(text).ok()?.parse().ok()?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behind_proxy(trusted: &[&str]) -> Settings {
+        Settings::new(HttpOptions {
+            real_ip_header: Some("X-Real-IP".to_owned()),
+            trusted_proxies: trusted.iter().map(|network| network.parse().unwrap()).collect(),
+            ..HttpOptions::default()
+        })
+        .unwrap()
+    }
+
+    /// The client of a connection from `remote` with a header X-Real-IP.
+    fn client(settings: &Settings, remote: &str, header: &str) -> Option<String> {
+        let headers = [("x-real-ip".parse().unwrap(), header.parse().unwrap())];
+        let remote = SocketAddr::new(remote.parse().unwrap(), 4711);
+        Some(settings.client(remote, &HeaderMap::from_iter(headers))?.to_string())
+    }
+
+    #[test]
+    fn without_a_list_every_proxy_is_trusted() {
+        let settings = behind_proxy(&[]);
+        assert_eq!(client(&settings, "10.0.0.1", "192.0.2.7").unwrap(), "192.0.2.7");
+        assert_eq!(client(&settings, "10.0.0.1", "::ffff:192.0.2.7").unwrap(), "192.0.2.7");
+        assert_eq!(client(&settings, "10.0.0.1", "2001:db8::7").unwrap(), "2001:db8::7");
+    }
+
+    #[test]
+    fn a_header_from_outside_the_list_is_ignored() {
+        let settings = behind_proxy(&["10.0.0.0/8", "fd00::/8"]);
+        assert_eq!(client(&settings, "10.1.2.3", "192.0.2.7").unwrap(), "192.0.2.7");
+        assert_eq!(client(&settings, "::ffff:10.1.2.3", "192.0.2.7").unwrap(), "192.0.2.7");
+        assert_eq!(client(&settings, "fd00::1", "192.0.2.7").unwrap(), "192.0.2.7");
+        assert_eq!(client(&settings, "198.51.100.1", "192.0.2.7").unwrap(), "198.51.100.1");
+        assert_eq!(client(&settings, "198.51.100.1", "nonsense").unwrap(), "198.51.100.1");
+    }
+
+    #[test]
+    fn the_header_holds_one_address_or_nothing() {
+        let settings = behind_proxy(&[]);
+        assert_eq!(client(&settings, "::ffff:10.0.0.1", "").unwrap(), "10.0.0.1");
+        assert_eq!(client(&settings, "10.0.0.1", "192.0.2.7, 10.0.0.2"), None);
+    }
+
+    #[test]
+    fn a_bad_header_name_is_named() {
+        let options =
+            HttpOptions { real_ip_header: Some("X Real".to_owned()), ..HttpOptions::default() };
+        let error = Settings::new(options).unwrap_err();
+        assert_eq!(error.to_string(), "real_ip_header \"X Real\" is not a header name");
+    }
+}

@@ -1,0 +1,230 @@
+//! The query string of an announce or scrape, by Chihaya's rules.
+//!
+//! `&` and `;` both separate, `+` is a space, keys are lower-cased, of duplicates the last one
+//! counts. `info_hash` is the exception: it is matched as written, and each one is kept.
+
+use std::ops::Range;
+
+use tracker_common::id::InfoHash;
+
+/// The most parameters, info-hashes apart, that a query may have. Clients send about a dozen.
+pub const PARAMETERS_MAX: usize = 64;
+
+/// A parsed query. One value is reused for all requests of a connection.
+#[derive(Debug, Default)]
+pub struct Query {
+    /// The decoded keys and values, end to end.
+    decoded: Vec<u8>,
+    parameters: Vec<Parameter>,
+    info_hashes: Vec<InfoHash>,
+}
+
+/// Where in [`Query::decoded`] a parameter is.
+#[derive(Debug)]
+struct Parameter {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+/// Why a query cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
+pub enum QueryError {
+    /// A `%` without two hexadecimal digits.
+    Escape,
+    /// An `info_hash` that is not 20 bytes.
+    InfoHash,
+    /// More than [`PARAMETERS_MAX`].
+    TooMany,
+}
+
+impl QueryError {
+    /// What the client is told.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Escape => "invalid query escape",
+            Self::InfoHash => "provided invalid infohash",
+            Self::TooMany => "too many parameters",
+        }
+    }
+}
+
+impl Query {
+    /// Replaces the content with that of `text`, the part of a URL after `?`. Its length is for
+    /// the caller to bound.
+    ///
+    /// # Errors
+    /// The first [`QueryError`] from the left; the content is then unspecified.
+    pub fn parse(&mut self, text: &str) -> Result<(), QueryError> {
+        self.decoded.clear();
+        self.parameters.clear();
+        self.info_hashes.clear();
+        for pair in text.split(['&', ';']).filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            self.parse_pair(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Info-hashes leave nothing behind in `decoded`.
+    fn parse_pair(&mut self, key: &str, value: &str) -> Result<(), QueryError> {
+        let start = self.decoded.len();
+        decode(key, Plus::Space, &mut self.decoded)?;
+        let middle = self.decoded.len();
+        decode(value, Plus::Space, &mut self.decoded)?;
+        if self.decoded[start..middle] == *b"info_hash" {
+            let bytes = self.decoded[middle..].try_into().map_err(|_| QueryError::InfoHash)?;
+            self.info_hashes.push(InfoHash(bytes));
+            self.decoded.truncate(start);
+            return Ok(());
+        }
+        if self.parameters.len() == PARAMETERS_MAX {
+            return Err(QueryError::TooMany);
+        }
+        self.decoded[start..middle].make_ascii_lowercase();
+        self.parameters.push(Parameter { key: start..middle, value: middle..self.decoded.len() });
+        Ok(())
+    }
+
+    /// The last value of `key`, which is given in lower case.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&[u8]> {
+        self.iter().rev().find(|(k, _)| *k == key.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// The parameters in order, duplicates and all, without the info-hashes.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
+        self.parameters.iter().map(|parameter| {
+            (&self.decoded[parameter.key.clone()], &self.decoded[parameter.value.clone()])
+        })
+    }
+
+    /// The info-hashes in order.
+    #[must_use]
+    pub fn info_hashes(&self) -> &[InfoHash] {
+        &self.info_hashes
+    }
+}
+
+/// What a `+` stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plus {
+    /// A space: in a query.
+    Space,
+    /// Itself: in a path.
+    Literal,
+}
+
+/// Appends the percent-decoded `text` to `out`.
+pub(super) fn decode(text: &str, plus: Plus, out: &mut Vec<u8>) -> Result<(), QueryError> {
+    let digit = |byte: Option<u8>| {
+        byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(QueryError::Escape)
+    };
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => (digit(bytes.next())? << 4 | digit(bytes.next())?) as u8,
+            b'+' if plus == Plus::Space => b' ',
+            _ => byte,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    fn parse(text: &str) -> Result<Query, QueryError> {
+        let mut query = Query::default();
+        query.parse(text).map(|()| query)
+    }
+
+    fn encode(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("%{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn ampersand_and_semicolon_both_separate() {
+        let query = parse("a=1;b=2&&c=3;").unwrap();
+        let pairs: Vec<_> = query.iter().collect();
+        assert_eq!(pairs, [(&b"a"[..], &b"1"[..]), (b"b", b"2"), (b"c", b"3")]);
+    }
+
+    #[test]
+    fn plus_is_a_space_and_escapes_are_decoded_in_keys_and_values() {
+        let query = parse("a+%62=%2B+%fF%00").unwrap();
+        assert_eq!(query.get("a b"), Some(&b"+ \xff\0"[..]));
+    }
+
+    #[test]
+    fn only_the_first_equals_sign_divides_and_none_means_an_empty_value() {
+        let query = parse("a=b=c&d&=e").unwrap();
+        assert_eq!(query.get("a"), Some(&b"b=c"[..]));
+        assert_eq!(query.get("d"), Some(&b""[..]));
+        assert_eq!(query.get(""), Some(&b"e"[..]));
+        assert_eq!(query.get("f"), None);
+    }
+
+    #[test]
+    fn the_last_duplicate_wins_whatever_its_case() {
+        assert_eq!(parse("port=1&PORT=2").unwrap().get("port"), Some(&b"2"[..]));
+    }
+
+    #[test]
+    fn info_hashes_are_all_kept_but_only_where_the_key_is_in_lower_case() {
+        let query =
+            parse("info_hash=aaaaaaaaaaaaaaaaaaaa&info%5Fhash=bbbbbbbbbbbbbbbbbbbb&INFO_HASH=c")
+                .unwrap();
+        assert_eq!(query.info_hashes(), [InfoHash([b'a'; 20]), InfoHash([b'b'; 20])]);
+        assert_eq!(query.get("info_hash"), Some(&b"c"[..]));
+    }
+
+    #[test]
+    fn an_info_hash_has_twenty_bytes() {
+        assert_eq!(parse("info_hash=short").unwrap_err(), QueryError::InfoHash);
+    }
+
+    #[test]
+    fn an_escape_has_two_hexadecimal_digits() {
+        for text in ["a=%", "a=%4", "a=%4g", "a=%+1", "%=a", "%\u{e9}"] {
+            assert_eq!(parse(text).unwrap_err(), QueryError::Escape, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_parameters_is_bounded() {
+        assert!(parse(&"a=1&".repeat(PARAMETERS_MAX)).is_ok());
+        assert_eq!(parse(&"a=1&".repeat(PARAMETERS_MAX + 1)).unwrap_err(), QueryError::TooMany);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn text_of_the_syntax_s_own_characters_does_not_panic(text in "[%&;=+a-f0-9\u{e9}]{0,80}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn what_is_encoded_is_read_back(
+            pairs in vec(("[a-z_]{1,8}", vec(any::<u8>(), 0..40)), 0..PARAMETERS_MAX),
+            hashes in vec(any::<[u8; 20]>(), 0..80),
+        ) {
+            let pairs: Vec<_> = pairs.into_iter().filter(|(key, _)| key != "info_hash").collect();
+            let text: String = pairs
+                .iter()
+                .map(|(key, value)| format!("{}={}&", encode(key.as_bytes()), encode(value)))
+                .chain(hashes.iter().map(|hash| format!("info_hash={};", encode(hash))))
+                .collect();
+            let query = parse(&text).unwrap();
+            prop_assert!(query.iter().eq(pairs.iter().map(|(k, v)| (k.as_bytes(), &v[..]))));
+            prop_assert!(query.info_hashes().iter().eq(hashes.iter().map(|h| InfoHash(*h)).collect::<Vec<_>>().iter()));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Accepts connections, bounds them, and speaks HTTP/1.1 on them.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::{Ready, ready},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
+use hyper_util::{
+    rt::TokioIo,
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{
+    HttpFrontend, HttpOptions,
+    connection::{Connection, Outbox},
+    frontend::{Head, Reply, Scratch},
+    log_limit::LogLimit,
+};
+
+/// The smallest buffer that hyper takes.
+const HEAD_BYTES_MIN: usize = 8192;
+
+/// How long to wait after a failed accept, most likely for a file descriptor.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+const LIKELY_CAUSE: &str = "is the limit of open files (LimitNOFILE, ulimit -n) too low?";
+
+/// What lies between TCP and HTTP: nothing, or TLS.
+pub trait Transport: Clone + Send + 'static {
+    /// What HTTP is spoken on.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Makes that stream of an accepted connection, within the read timeout.
+    ///
+    /// # Errors
+    /// The connection is then closed.
+    fn open(&self, tcp: TcpStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// HTTP on bare TCP.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain;
+
+impl Transport for Plain {
+    type Stream = TcpStream;
+
+    async fn open(&self, tcp: TcpStream) -> io::Result<TcpStream> {
+        Ok(tcp)
+    }
+}
+
+/// Serves the connections of `listener` until `shutdown` ends; then idle ones are closed at once,
+/// the others when they have their reply, at the latest after the read and write timeouts.
+///
+/// At the limit of connections it accepts no more until one ends.
+pub async fn serve<T: Transport>(
+    listener: TcpListener,
+    transport: T,
+    frontend: Arc<HttpFrontend>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut connections = JoinSet::new();
+    let graceful = GracefulShutdown::new();
+    let failures = LogLimit::default();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let connections_max = frontend.settings().options.connections_max.max(1);
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            (tcp, remote) = accept(&listener, &failures), if connections.len() < connections_max => {
+                let frontend = Arc::clone(&frontend);
+                let transport = transport.clone();
+                let watcher = graceful.watcher();
+                connections.spawn(serve_connection(tcp, remote, transport, frontend, watcher));
+            }
+        }
+        if connections.len() == connections_max {
+            frontend.observer.connections_exhausted();
+        }
+    }
+    drop(listener);
+    let HttpOptions { read_timeout, write_timeout, .. } = frontend.settings().options;
+    let _ = timeout(read_timeout + write_timeout, graceful.shutdown()).await;
+    connections.shutdown().await;
+}
+
+/// The next connection. Failures are waited out: they concern one client, or a limit of the system.
+async fn accept(listener: &TcpListener, failures: &LogLimit) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if let Some(times) = failures.admit() {
+                    tracing::warn!(%error, times, "cannot accept HTTP connections: {LIKELY_CAUSE}");
+                }
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection<T: Transport>(
+    tcp: TcpStream,
+    remote: SocketAddr,
+    transport: T,
+    frontend: Arc<HttpFrontend>,
+    watcher: Watcher,
+) {
+    // A reply is one write: there is nothing to gather.
+    let _ = tcp.set_nodelay(true);
+    let settings = frontend.settings();
+    let options = &settings.options;
+    if let Ok(Ok(stream)) = timeout(options.read_timeout, transport.open(tcp)).await {
+        serve_stream(stream, remote, frontend, watcher, options).await;
+    }
+}
+
+/// What ends a connection early is the client's affair: nothing is reported.
+pub(super) async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    remote: SocketAddr,
+    frontend: Arc<HttpFrontend>,
+    watcher: Watcher,
+    options: &HttpOptions,
+) {
+    let outbox = Arc::new(Outbox::default());
+    let stream = Connection::new(stream, Arc::clone(&outbox), options);
+    let exchange = Exchange { frontend, remote, outbox, scratch: RefCell::default() };
+    let connection = http(options).serve_connection(TokioIo::new(stream), exchange);
+    let _ = watcher.watch(connection).await;
+}
+
+/// hyper's own timeout is off: [`Connection`] has better ones. With vectored writes hyper makes no
+/// second reply before the first has left, so a client that does not read costs one reply's memory.
+fn http(options: &HttpOptions) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .keep_alive(options.keepalive)
+        .writev(true)
+        .max_buf_size(options.head_bytes_max.max(HEAD_BYTES_MIN))
+        .header_read_timeout(None);
+    builder
+}
+
+/// Hands the requests of one connection to the frontend, one at a time.
+struct Exchange {
+    frontend: Arc<HttpFrontend>,
+    remote: SocketAddr,
+    outbox: Arc<Outbox>,
+    scratch: RefCell<Scratch>,
+}
+
+impl Service<Request<Incoming>> for Exchange {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Ready<Result<Reply, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let head = Head {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            remote: self.remote,
+        };
+        let (reply, answered) = self.frontend.answer(&head, &mut self.scratch.borrow_mut());
+        if let Some(answered) = answered {
+            self.outbox.push(answered);
+        }
+        ready(Ok(reply))
+    }
+}

@@ -1,0 +1,301 @@
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, body::Bytes, client::conn::http1};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use super::*;
+use crate::http::{Plain, serve, server::serve_stream};
+
+const PATIENT: Duration = Duration::from_secs(600);
+
+/// Timeouts that no test reaches.
+fn patient() -> HttpOptions {
+    HttpOptions {
+        keepalive: true,
+        read_timeout: PATIENT,
+        write_timeout: PATIENT,
+        idle_timeout: PATIENT,
+        ..HttpOptions::default()
+    }
+}
+
+/// A tracker on loopback.
+struct Server {
+    tracker: Tracker,
+    address: SocketAddr,
+    shutdown: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(options: HttpOptions) -> Self {
+        let tracker = Tracker::new(options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, signal) = oneshot::channel();
+        let frontend = Arc::clone(&tracker.frontend);
+        let task = tokio::spawn(serve(listener, Plain, frontend, async {
+            let _ = signal.await;
+        }));
+        Self { tracker, address, shutdown, task }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.shutdown.send(()).unwrap();
+        self.task.await.unwrap();
+    }
+}
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: tracker\r\n\r\n").into_bytes()
+}
+
+/// Reads one reply up to the end of its bencoded or plain body.
+async fn read_reply(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut reply = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&reply).to_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.split("content-length: ").nth(1).unwrap();
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            let start = reply.len() - reply.windows(4).position(|w| w == b"\r\n\r\n").unwrap() - 4;
+            assert!(start <= length, "more than one reply: {body}");
+            if start == length {
+                return text;
+            }
+        }
+        reply.push(stream.read_u8().await.expect("the connection ended within a reply"));
+    }
+}
+
+/// What comes until the other side closes.
+async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn an_http_client_announces_twice_on_one_connection() {
+    let server = Server::start(patient()).await;
+    let io = TokioIo::new(server.connect().await);
+    let (mut client, connection) = http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    for incomplete in ["10:incompletei1e", "10:incompletei2e"] {
+        let port = if incomplete.contains('2') { 2 } else { 1 };
+        let request = Request::get(announce(port, "")).body(Empty::<Bytes>::new()).unwrap();
+        let reply = client.send_request(request).await.unwrap();
+        assert_eq!(reply.headers()["content-type"], "text/plain; charset=utf-8");
+        let body = reply.into_body().collect().await.unwrap().to_bytes();
+        let body = body.escape_ascii().to_string();
+        assert!(body.contains(incomplete), "{body}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let server = Server::start(patient()).await;
+    let mut stream = server.connect().await;
+    let paths = [announce(1, ""), "/missing".to_owned(), announce(2, "")];
+    let requests: Vec<u8> = paths.iter().flat_map(|path| get(path)).collect();
+    stream.write_all(&requests).await.unwrap();
+    assert!(read_reply(&mut stream).await.contains("incompletei1e"));
+    assert!(read_reply(&mut stream).await.starts_with("http/1.1 404"));
+    assert!(read_reply(&mut stream).await.contains("incompletei2e"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_keep_alive_a_connection_carries_one_request() {
+    let server = Server::start(HttpOptions { keepalive: false, ..patient() }).await;
+    let mut stream = server.connect().await;
+    stream.write_all(&get(&announce(1, ""))).await.unwrap();
+    let reply = read_to_end(&mut stream).await;
+    assert!(reply.contains("connection: close") && reply.contains("5:peers6:"), "{reply}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_beyond_the_limit_is_refused() {
+    let server = Server::start(patient()).await;
+    let mut stream = server.connect().await;
+    let line = format!("X-Padding: {}\r\n", "x".repeat(1000));
+    let head = format!("GET /announce HTTP/1.1\r\n{}", line.repeat(40));
+    let _ = stream.write_all(head.as_bytes()).await;
+    let reply = read_to_end(&mut stream).await;
+    assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 431"), "{reply}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused() {
+    let server = Server::start(patient()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"\x13BitTorrent protocol\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 400"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn at_the_limit_a_connection_waits_for_another_to_end() {
+    let server = Server::start(HttpOptions { connections_max: 1, ..patient() }).await;
+    let mut first = server.connect().await;
+    first.write_all(&get(&announce(1, ""))).await.unwrap();
+    read_reply(&mut first).await;
+    let mut second = server.connect().await;
+    second.write_all(&get(&announce(2, ""))).await.unwrap();
+    assert_eq!(*server.tracker.journal.exhausted.lock().unwrap(), 1);
+    assert_eq!(second.try_read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    drop(first);
+    assert!(read_reply(&mut second).await.contains("incompletei2e"));
+    assert_eq!(*server.tracker.journal.exhausted.lock().unwrap(), 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_idle_connections_and_ends() {
+    let server = Server::start(patient()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(&get(&announce(1, ""))).await.unwrap();
+    read_reply(&mut stream).await;
+    let address = server.address;
+    server.stop().await;
+    assert_eq!(read_to_end(&mut stream).await, "");
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_request_that_never_ends() {
+    let short = Duration::from_millis(10);
+    let options = HttpOptions { read_timeout: short, write_timeout: short, ..patient() };
+    let server = Server::start(options).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /announce").await.unwrap();
+    server.stop().await;
+    assert_eq!(read_to_end(&mut stream).await, "");
+}
+
+/// A connection in memory, so that tests can stop the clock: it moves on only when nobody has
+/// anything to do. The pipe holds `capacity` bytes each way.
+fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
+    let (client, stream) = duplex(capacity);
+    let frontend = Arc::clone(&tracker.frontend);
+    let task = tokio::spawn(async move {
+        let options = frontend.settings().options.clone();
+        let remote = SocketAddr::from(([192, 0, 2, 1], 40000));
+        let graceful = GracefulShutdown::new();
+        serve_stream(stream, remote, frontend, graceful.watcher(), &options).await;
+    });
+    (client, task)
+}
+
+fn hasty() -> HttpOptions {
+    HttpOptions {
+        keepalive: true,
+        read_timeout: Duration::from_secs(2),
+        write_timeout: Duration::from_secs(3),
+        idle_timeout: Duration::from_secs(30),
+        ..HttpOptions::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_has_the_read_timeout() {
+    let (mut client, _) = pipe(&Tracker::new(hasty()), 4096);
+    let start = Instant::now();
+    assert_eq!(read_to_end(&mut client).await, "");
+    assert_eq!(start.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_in_drips_has_no_longer() {
+    let (mut client, _) = pipe(&Tracker::new(hasty()), 4096);
+    client.write_all(&get(&announce(1, ""))).await.unwrap();
+    read_reply(&mut client).await;
+    let start = Instant::now();
+    let mut sent = 0;
+    while client.write_all(b"G").await.is_ok() {
+        sent += 1;
+        sleep(Duration::from_millis(300)).await;
+    }
+    assert!(sent < 10, "{sent} bytes in {:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_has_the_idle_timeout_after_each_request() {
+    let (mut client, _) = pipe(&Tracker::new(hasty()), 4096);
+    for port in [1, 2] {
+        client.write_all(&get(&announce(port, ""))).await.unwrap();
+        read_reply(&mut client).await;
+        sleep(Duration::from_secs(29)).await;
+    }
+    client.write_all(&get(&announce(3, ""))).await.unwrap();
+    read_reply(&mut client).await;
+    let start = Instant::now();
+    assert_eq!(read_to_end(&mut client).await, "");
+    assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_has_the_write_timeout() {
+    let (mut client, server) = pipe(&Tracker::new(hasty()), 64);
+    client.write_all(&get(&announce(1, ""))).await.unwrap();
+    let start = Instant::now();
+    server.await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn post_hooks_wait_until_the_reply_has_left() {
+    let tracker = Tracker::new(hasty());
+    let (mut client, _) = pipe(&tracker, 64);
+    client.write_all(&get(&announce(1, ""))).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(tracker.announced(), 0);
+    read_reply(&mut client).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(tracker.announced(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn post_hooks_run_even_where_the_client_has_gone() {
+    let tracker = Tracker::new(hasty());
+    let (mut client, server) = pipe(&tracker, 64);
+    client.write_all(&get(&announce(1, ""))).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    drop(client);
+    server.await.unwrap();
+    assert_eq!(tracker.announced(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_not_answered_on_and_on() {
+    let tracker = Tracker::new(hasty());
+    let (mut client, server) = pipe(&tracker, 64);
+    let requests = get(&announce(1, "")).repeat(1000);
+    assert!(client.write_all(&requests).await.is_err());
+    server.await.unwrap();
+    let answered = tracker.journal.responses.lock().unwrap().len();
+    assert!(answered < 4, "{answered} replies were made and kept");
+}
+
+#[tokio::test]
+async fn a_body_is_not_waited_for() {
+    let server = Server::start(patient()).await;
+    let mut stream = server.connect().await;
+    let head = format!("GET {} HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n", announce(1, ""));
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_to_end(&mut stream).await.contains("5:peers6:"));
+    server.stop().await;
+}

@@ -1,0 +1,239 @@
+//! Prometheus metrics: Chihaya's names, labels and buckets, so that its dashboards go on working,
+//! and our own, which begin with `xdp_tracker_`.
+
+mod labels;
+mod requests;
+mod server;
+mod tracker;
+
+use std::sync::Arc;
+
+use prometheus::{
+    IntCounter, IntCounterVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
+};
+
+pub use labels::{Action, AddressFamily, Outcome};
+pub use requests::{FrontendMetrics, RequestPath, request_counters};
+pub use server::serve;
+pub use tracker::{AttachMetrics, PerFamily, StorageMetrics, TableMetrics};
+
+use requests::UserRequests;
+
+/// All metrics of a daemon. Whatever is reached through it can be updated from any thread.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    udp: FrontendMetrics,
+    http: FrontendMetrics,
+    storage: StorageMetrics,
+    table: TableMetrics,
+    attach: AttachMetrics,
+    limits: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers everything, all at zero, together with the process's own figures (memory,
+    /// processor time, file descriptors).
+    ///
+    /// # Errors
+    /// Only if two metrics had one name.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let limits = Opts::new(
+            "xdp_tracker_limit_reached_total",
+            "How often a bound of the tracker's was reached.",
+        );
+        let limits = register(&registry, IntCounterVec::new(limits, &["limit"])?)?;
+        let requests = Arc::new(UserRequests::new(&registry)?);
+        let frontend = |protocol| {
+            let errors_exhausted = limits.with_label_values(&["error_labels"]);
+            FrontendMetrics::new(protocol, &registry, Arc::clone(&requests), errors_exhausted)
+        };
+        Ok(Self {
+            udp: frontend("udp")?,
+            http: frontend("http")?,
+            storage: StorageMetrics::new(&registry)?,
+            table: TableMetrics::new(&registry)?,
+            attach: AttachMetrics::new(&registry)?,
+            limits,
+            registry,
+        })
+    }
+
+    /// The UDP frontend's.
+    #[must_use]
+    pub fn udp(&self) -> &FrontendMetrics {
+        &self.udp
+    }
+
+    /// The HTTP frontend's.
+    #[must_use]
+    pub fn http(&self) -> &FrontendMetrics {
+        &self.http
+    }
+
+    /// The storage's.
+    #[must_use]
+    pub fn storage(&self) -> &StorageMetrics {
+        &self.storage
+    }
+
+    /// The table's.
+    #[must_use]
+    pub fn table(&self) -> &TableMetrics {
+        &self.table
+    }
+
+    /// The data plane's, by interface.
+    #[must_use]
+    pub fn attach(&self) -> &AttachMetrics {
+        &self.attach
+    }
+
+    /// The counter of how often a bound was reached; callers on a hot path keep it.
+    #[must_use]
+    pub fn limit_reached(&self, limit: &'static str) -> IntCounter {
+        self.limits.with_label_values(&[limit])
+    }
+
+    /// Adds a collector, for figures that are read when they are asked for.
+    ///
+    /// # Errors
+    /// When one of its metrics is registered already.
+    pub fn register(&self, collector: impl Collector + 'static) -> prometheus::Result<()> {
+        self.registry.register(Box::new(collector))
+    }
+
+    /// All of it, for serving.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+fn register<C>(registry: &Registry, collector: C) -> prometheus::Result<C>
+where
+    C: Collector + Clone + 'static,
+{
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::TextEncoder;
+    use std::time::Duration;
+
+    fn text(metrics: &Metrics) -> String {
+        TextEncoder::new().encode_to_string(&metrics.registry().gather()).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_shows(metrics: &Metrics, line: &str) {
+        let text = text(metrics);
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+    }
+
+    #[test]
+    fn requests_are_timed_under_chihayas_names() {
+        let metrics = Metrics::new().unwrap();
+        let elapsed = Duration::from_millis(20);
+        metrics.udp().observe(Action::Announce, AddressFamily::IPv4, "", elapsed);
+        metrics.http().observe(Action::Other, AddressFamily::Unknown, "invalid IP", elapsed);
+        for line in [
+            r#"chihaya_udp_response_duration_milliseconds_bucket{action="announce",address_family="IPv4",error="",le="9.375"} 0"#,
+            r#"chihaya_udp_response_duration_milliseconds_bucket{action="announce",address_family="IPv4",error="",le="37.5"} 1"#,
+            r#"chihaya_udp_response_duration_milliseconds_bucket{action="announce",address_family="IPv4",error="",le="4800"} 1"#,
+            r#"chihaya_udp_response_duration_milliseconds_sum{action="announce",address_family="IPv4",error=""} 20"#,
+            r#"chihaya_http_response_duration_milliseconds_count{action="",address_family="Unknown",error="invalid IP"} 1"#,
+        ] {
+            assert_shows(&metrics, line);
+        }
+    }
+
+    #[test]
+    fn requests_of_all_frontends_are_counted_by_outcome() {
+        let metrics = Metrics::new().unwrap();
+        let observe = |frontend: &FrontendMetrics, error| {
+            frontend.observe(Action::Scrape, AddressFamily::IPv6, error, Duration::ZERO);
+        };
+        observe(metrics.udp(), "");
+        observe(metrics.http(), "");
+        observe(metrics.http(), "bad connection ID");
+        observe(metrics.http(), FrontendMetrics::INTERNAL_ERROR);
+        for (outcome, count) in [("answered", 2), ("refused", 1), ("failed", 1)] {
+            assert_shows(
+                &metrics,
+                &format!(
+                    "xdp_tracker_requests_total{{action=\"scrape\",address_family=\"IPv6\",\
+                     outcome=\"{outcome}\",path=\"user\"}} {count}"
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn the_kernels_requests_join_the_daemons() {
+        let metrics = Metrics::new().unwrap();
+        metrics.udp().observe(Action::Connect, AddressFamily::IPv4, "", Duration::ZERO);
+        let kernel = request_counters(RequestPath::Kernel).unwrap();
+        kernel.with_label_values(&["connect", "IPv4", Outcome::Passed.label()]).inc_by(7);
+        metrics.register(kernel).unwrap();
+        for (outcome, path, count) in [("answered", "user", 1), ("passed", "kernel", 7)] {
+            assert_shows(
+                &metrics,
+                &format!(
+                    "xdp_tracker_requests_total{{action=\"connect\",address_family=\"IPv4\",\
+                     outcome=\"{outcome}\",path=\"{path}\"}} {count}"
+                ),
+            );
+        }
+        assert_eq!(text(&metrics).matches("# TYPE xdp_tracker_requests_total").count(), 1);
+    }
+
+    #[test]
+    fn failure_reasons_beyond_the_bound_share_a_label() {
+        let metrics = Metrics::new().unwrap();
+        for i in 0..requests::ERRORS_MAX + 3 {
+            let error = format!("reason {i}");
+            metrics.udp().observe(Action::Announce, AddressFamily::IPv4, &error, Duration::ZERO);
+        }
+        assert_shows(
+            &metrics,
+            r#"chihaya_udp_response_duration_milliseconds_count{action="announce",address_family="IPv4",error="other"} 3"#,
+        );
+        assert_shows(&metrics, r#"xdp_tracker_limit_reached_total{limit="error_labels"} 3"#);
+    }
+
+    #[test]
+    fn an_interface_shows_one_attach_mode_at_a_time() {
+        let metrics = Metrics::new().unwrap();
+        metrics.attach().set("eth0", Some("native"));
+        metrics.attach().set("eth0", Some("generic"));
+        assert_shows(&metrics, r#"xdp_tracker_attach_mode{interface="eth0",mode="generic"} 1"#);
+        assert!(!text(&metrics).contains("native"));
+        metrics.attach().set("eth0", None);
+        assert!(!text(&metrics).contains("eth0"));
+    }
+
+    #[test]
+    fn the_table_is_shown_against_its_bounds() {
+        let metrics = Metrics::new().unwrap();
+        metrics.table().torrents.ipv6.set(3);
+        metrics.table().torrents_max.ipv6.set(10);
+        metrics.storage().gc_duration_ms.observe(1.0);
+        for line in [
+            r#"xdp_tracker_table_torrents{address_family="IPv6"} 3"#,
+            r#"xdp_tracker_table_torrents_max{address_family="IPv6"} 10"#,
+            "xdp_tracker_table_block_bytes_max 0",
+            "xdp_tracker_events_lost_total 0",
+            "xdp_tracker_grow_requests_dropped_total 0",
+            "chihaya_storage_gc_duration_milliseconds_count 1",
+            "chihaya_storage_seeders_count 0",
+        ] {
+            assert_shows(&metrics, line);
+        }
+    }
+}

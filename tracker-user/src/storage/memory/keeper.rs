@@ -1,0 +1,161 @@
+//! The one thread that changes what others may only use: makes room for growing swarms, sweeps out
+//! silent peers, and shows the table's figures.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle, Thread},
+    time::{Duration, Instant},
+};
+
+use tracker_common::table::owner::{Stats, Table, Totals};
+
+use super::MappedMemory;
+use crate::{
+    clock::monotonic_ns,
+    config::MemoryConfig,
+    metrics::{Metrics, PerFamily},
+};
+
+/// Waits until no kernel program that ran when it was called still runs.
+pub type Grace = Box<dyn FnMut() + Send>;
+
+/// Swarms that fill up at the same time grow together: the wait for the kernel is long, and one
+/// does for all.
+const GROW_PAUSE: Duration = Duration::from_millis(2);
+
+/// How long to leave a table alone that has no room to grow into.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// The handle of the running thread.
+pub(super) struct Keeper {
+    thread: Thread,
+    handle: Mutex<Option<JoinHandle<()>>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Keeper {
+    pub(super) fn start(
+        table: Arc<Table<MappedMemory>>,
+        config: &MemoryConfig,
+        grace: Option<Grace>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut work = Work {
+            table,
+            grace: grace.unwrap_or_else(|| Box::new(|| ())),
+            metrics,
+            stopping: Arc::clone(&stopping),
+            sweep_interval: *config.gc_interval,
+            report_interval: *config.prometheus_reporting_interval,
+            reported: Reported::default(),
+        };
+        let handle =
+            thread::Builder::new().name("table-keeper".to_owned()).spawn(move || work.run())?;
+        Ok(Self { thread: handle.thread().clone(), handle: Mutex::new(Some(handle)), stopping })
+    }
+
+    /// Says that there is something to do. Costs next to nothing when it is known already.
+    pub(super) fn wake(&self) {
+        self.thread.unpark();
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if handle.is_some_and(|handle| handle.join().is_err()) {
+            tracing::error!("the table's keeper had panicked");
+        }
+    }
+}
+
+/// Peers are counted by a sweep, torrents as they come and go.
+struct Work {
+    table: Arc<Table<MappedMemory>>,
+    grace: Grace,
+    metrics: Arc<Metrics>,
+    stopping: Arc<AtomicBool>,
+    sweep_interval: Duration,
+    report_interval: Duration,
+    reported: Reported,
+}
+
+/// What the counters in the metrics have been told already.
+#[derive(Default)]
+struct Reported {
+    queue_dropped: u64,
+    admission_refused: u64,
+}
+
+impl Work {
+    fn run(&mut self) {
+        let mut sweep_at = Instant::now() + self.sweep_interval;
+        let mut report_at = Instant::now();
+        while !self.stopping.load(Ordering::Acquire) {
+            if self.table.has_work() {
+                let grown = self.table.grow(monotonic_ns(), &mut self.grace);
+                thread::sleep(if grown > 0 { GROW_PAUSE } else { FULL_PAUSE });
+            }
+            let now = Instant::now();
+            if now >= sweep_at {
+                self.sweep(now);
+                sweep_at = now + self.sweep_interval;
+            }
+            if now >= report_at {
+                self.report();
+                report_at = now + self.report_interval;
+            }
+            if !self.table.has_work() {
+                let now = Instant::now();
+                thread::park_timeout(sweep_at.min(report_at).saturating_duration_since(now));
+            }
+        }
+    }
+
+    fn sweep(&mut self, started: Instant) {
+        let Totals { seeders, leechers, .. } = self.table.sweep(monotonic_ns(), &mut self.grace);
+        let storage = self.metrics.storage();
+        storage.gc_duration_ms.observe(started.elapsed().as_secs_f64() * 1e3);
+        storage.seeders.set(gauge(seeders.iter().sum()));
+        storage.leechers.set(gauge(leechers.iter().sum()));
+    }
+
+    fn report(&mut self) {
+        let stats: Stats = self.table.stats();
+        let torrents = stats.torrents.map(i64::from);
+        self.metrics.storage().infohashes.set(torrents.iter().sum());
+        let table = self.metrics.table();
+        set(&table.torrents, stats.torrents);
+        set(&table.torrents_max, stats.torrents_max);
+        table.block_bytes.set(gauge(stats.block_bytes));
+        table.block_bytes_max.set(gauge(stats.block_bytes_max));
+        let dropped = stats.queue_dropped - self.reported.queue_dropped;
+        table.grow_requests_dropped.inc_by(dropped);
+        let refused = stats.admission_refused - self.reported.admission_refused;
+        self.metrics.limit_reached("torrents").inc_by(refused);
+        if refused > 0 && self.reported.admission_refused == 0 {
+            tracing::warn!(
+                "the table is full: announces of new torrents find no peers; raise \
+                 xdp.table.torrents_ipv4, torrents_ipv6 or blocks"
+            );
+        }
+        self.reported = Reported {
+            queue_dropped: stats.queue_dropped,
+            admission_refused: stats.admission_refused,
+        };
+    }
+}
+
+fn set(gauges: &PerFamily, [ipv4, ipv6]: [u32; 2]) {
+    gauges.ipv4.set(ipv4.into());
+    gauges.ipv6.set(ipv6.into());
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

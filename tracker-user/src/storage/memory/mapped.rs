@@ -1,0 +1,133 @@
+//! The table's bytes: pages of this process alone, or of BPF maps that the kernel uses too.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    ptr::{self, NonNull},
+};
+
+use tracker_common::{family::Family, table::layout::Memory};
+
+use super::TableSize;
+
+/// Three mapped regions: the buckets of both families, and the chunks.
+#[derive(Debug)]
+pub struct MappedMemory {
+    v4: Region,
+    v6: Region,
+    chunks: Region,
+}
+
+impl MappedMemory {
+    /// Zeroed pages of this process; the system provides them when they are first touched.
+    ///
+    /// # Errors
+    /// When there is no room for them.
+    pub fn anonymous(size: &TableSize) -> io::Result<Self> {
+        Ok(Self {
+            v4: Region::map(size.buckets_v4, TableSize::BUCKET_V4_BYTES, None)?,
+            v6: Region::map(size.buckets_v6, TableSize::BUCKET_V6_BYTES, None)?,
+            chunks: Region::map(size.chunks, TableSize::CHUNK_BYTES, None)?,
+        })
+    }
+
+    /// The values of three BPF arrays made with `BPF_F_MMAPABLE`, each of as many entries as `size`
+    /// says. They stay mapped when the files are closed.
+    ///
+    /// # Errors
+    /// When one cannot be mapped.
+    pub fn of_maps(
+        size: &TableSize,
+        v4: BorrowedFd<'_>,
+        v6: BorrowedFd<'_>,
+        chunks: BorrowedFd<'_>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            v4: Region::map(size.buckets_v4, TableSize::BUCKET_V4_BYTES, Some(v4))?,
+            v6: Region::map(size.buckets_v6, TableSize::BUCKET_V6_BYTES, Some(v6))?,
+            chunks: Region::map(size.chunks, TableSize::CHUNK_BYTES, Some(chunks))?,
+        })
+    }
+}
+
+impl Memory for MappedMemory {
+    #[inline]
+    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+        if F::IS_V6 {
+            self.v6.item::<{ TableSize::BUCKET_V6_BYTES }>(index)
+        } else {
+            self.v4.item::<{ TableSize::BUCKET_V4_BYTES }>(index)
+        }
+    }
+
+    #[inline]
+    fn chunk(&self, index: u32) -> Option<*mut u8> {
+        self.chunks.item::<{ TableSize::CHUNK_BYTES }>(index)
+    }
+}
+
+/// Pages that are mapped for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Region {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: a region is an address range, not tied to the thread that mapped it; those who write to
+// it do so through atomics.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Maps `count` items of `item_bytes` each, from the beginning of `file` or else zeroed.
+    pub(crate) fn map(
+        count: u32,
+        item_bytes: usize,
+        file: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Self> {
+        let bytes = count as usize * item_bytes;
+        let (flags, fd) = match file {
+            Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+            None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1),
+        };
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the system's choice affects nobody.
+        let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
+        Ok(Self { start, bytes })
+    }
+
+    #[inline]
+    pub(crate) fn item<const BYTES: usize>(&self, index: u32) -> Option<*mut u8> {
+        let offset = index as usize * BYTES;
+        // SAFETY: the offset lies within the region.
+        (offset < self.bytes).then(|| unsafe { self.start.as_ptr().add(offset) })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: nobody has a reference into the region: they come from `item`, as pointers.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracker_common::family::{V4, V6};
+
+    #[test]
+    fn there_is_nothing_past_the_end() {
+        let size = TableSize { buckets_v4: 3, buckets_v6: 2, chunks: 5 };
+        let memory = MappedMemory::anonymous(&size).unwrap();
+        let exists = |item: Option<_>| item.is_some();
+        assert!(exists(memory.bucket::<V4>(2)) && !exists(memory.bucket::<V4>(3)));
+        assert!(exists(memory.bucket::<V6>(1)) && !exists(memory.bucket::<V6>(2)));
+        assert!(exists(memory.chunk(4)) && !exists(memory.chunk(5)));
+    }
+}

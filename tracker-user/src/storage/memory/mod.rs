@@ -1,0 +1,133 @@
+//! Swarms in this machine's memory: the table that the kernel shares, where there is XDP.
+//!
+//! * [`MappedMemory`]: the bytes;
+//! * [`MemoryStorage`]: serves the frontends from them;
+//! * `keeper`: the thread that makes room and sweeps.
+
+mod keeper;
+mod mapped;
+mod size;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tracker_common::{
+    family::{Family, V4, V6},
+    id::InfoHash,
+    peers::PeerBuf,
+    table::{
+        index::TableShape,
+        layout::Gate,
+        owner::Table,
+        swarm::{Announce, Counts},
+    },
+    time,
+};
+
+pub use keeper::Grace;
+pub use mapped::MappedMemory;
+pub use size::TableSize;
+
+use super::Storage;
+use crate::{
+    clock::monotonic_ns,
+    config::MemoryConfig,
+    metrics::Metrics,
+    pipeline::{AnnounceRequest, Refusal, SwarmStats},
+};
+use keeper::Keeper;
+
+/// Serves announces and scrapes from the table.
+pub struct MemoryStorage {
+    table: Arc<Table<MappedMemory>>,
+    keeper: Keeper,
+}
+
+impl MemoryStorage {
+    /// Makes a table in zeroed memory and starts its keeper. `grace` returns when no kernel
+    /// program that ran when it was called still runs.
+    ///
+    /// # Errors
+    /// When the keeper's thread cannot be started.
+    pub fn start(
+        memory: MappedMemory,
+        shape: TableShape,
+        config: &MemoryConfig,
+        grace: Option<Grace>,
+        metrics: &Arc<Metrics>,
+    ) -> io::Result<Arc<Self>> {
+        let lifetime = time::lifetime_from_secs(config.peer_lifetime.as_secs());
+        let table = Arc::new(Table::new(memory, shape, lifetime));
+        let keeper = Keeper::start(Arc::clone(&table), config, grace, Arc::clone(metrics))?;
+        Ok(Arc::new(Self { table, keeper }))
+    }
+
+    /// Stops the keeper and waits for it.
+    pub fn stop(&self) {
+        self.keeper.stop();
+    }
+
+    /// The shape of the table, for the kernel to find its way in it.
+    #[must_use]
+    pub fn shape(&self) -> &TableShape {
+        self.table.shape()
+    }
+
+    /// Makes a torrent known to the kernel in both address families, and what to do with it;
+    /// `false` when there is no room.
+    #[must_use]
+    pub fn list(&self, info_hash: &InfoHash, gate: Gate) -> bool {
+        self.table.list::<V4>(info_hash, gate) & self.table.list::<V6>(info_hash, gate)
+    }
+
+    fn announce_in<F: Family>(
+        &self,
+        request: &AnnounceRequest,
+        addr: F::Addr,
+        peers: &mut PeerBuf,
+    ) -> SwarmStats {
+        let announce = Announce::<F> {
+            addr,
+            port: request.peer.port().to_be_bytes(),
+            seeder: request.left == 0,
+            event: request.event,
+            numwant: request.numwant.into(),
+            seed: request.seed,
+        };
+        let counts = self.table.announce(&request.info_hash, &announce, monotonic_ns(), peers);
+        if self.table.has_work() {
+            self.keeper.wake();
+        }
+        counts.into()
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn announce(
+        &self,
+        request: &AnnounceRequest,
+        peers: &mut PeerBuf,
+    ) -> Result<SwarmStats, Refusal> {
+        Ok(match request.peer {
+            SocketAddr::V4(peer) => self.announce_in::<V4>(request, peer.ip().octets(), peers),
+            SocketAddr::V6(peer) => self.announce_in::<V6>(request, peer.ip().octets(), peers),
+        })
+    }
+
+    fn scrape(&self, info_hash: &InfoHash, source: &SocketAddr) -> Result<SwarmStats, Refusal> {
+        let counts = match source {
+            SocketAddr::V4(_) => self.table.scrape::<V4>(info_hash, monotonic_ns()),
+            SocketAddr::V6(_) => self.table.scrape::<V6>(info_hash, monotonic_ns()),
+        };
+        Ok(counts.into())
+    }
+}
+
+impl From<Counts> for SwarmStats {
+    fn from(counts: Counts) -> Self {
+        let Counts { seeders, leechers, completed } = counts;
+        Self { seeders, leechers, completed }
+    }
+}
+
+#[cfg(test)]
+mod tests;

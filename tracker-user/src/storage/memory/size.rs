@@ -1,0 +1,79 @@
+//! How big the table is.
+
+use tracker_common::{hash::TableKey, table::index::TableShape, verifier::Veil};
+
+use crate::config::TableConfig;
+
+/// Torrents in a bucket.
+const BUCKET_TORRENTS: u64 = 4;
+
+/// The share of lines that can be in use, in tenths, before a torrent may find both of its buckets full.
+const LOAD_TENTHS: u64 = 6;
+
+/// Bytes of a chunk of peer blocks.
+const CHUNK_BYTES: u64 = 1024;
+
+/// The sizes of the table's three parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSize {
+    /// Buckets of IPv4 torrents, of [`TableSize::BUCKET_V4_BYTES`] each.
+    pub buckets_v4: u32,
+    /// Buckets of IPv6 torrents, of [`TableSize::BUCKET_V6_BYTES`] each.
+    pub buckets_v6: u32,
+    /// Chunks of peer blocks, of 1 KiB each. The first is never used.
+    pub chunks: u32,
+}
+
+impl TableSize {
+    /// Bytes of a bucket of IPv4 torrents.
+    pub const BUCKET_V4_BYTES: usize = 256;
+    /// Bytes of a bucket of IPv6 torrents.
+    pub const BUCKET_V6_BYTES: usize = 512;
+    /// Bytes of a chunk.
+    pub const CHUNK_BYTES: usize = CHUNK_BYTES as usize;
+
+    /// Room for what the configuration asks for.
+    #[must_use]
+    pub fn of(config: &TableConfig) -> Self {
+        let chunks = config.blocks.as_u64().div_ceil(CHUNK_BYTES) + 1;
+        Self {
+            buckets_v4: buckets(config.torrents_ipv4),
+            buckets_v6: buckets(config.torrents_ipv6),
+            chunks: u32::try_from(chunks).unwrap_or(u32::MAX).min(CHUNKS_MAX),
+        }
+    }
+
+    /// The shape of a table of this size.
+    #[must_use]
+    pub fn shape(&self, key: TableKey) -> TableShape {
+        TableShape {
+            key,
+            buckets_v4: self.buckets_v4,
+            buckets_v6: self.buckets_v6,
+            chunks: self.chunks,
+            veil: Veil::default(),
+        }
+    }
+}
+
+/// References to blocks count units of 64 bytes in 32 bits.
+const CHUNKS_MAX: u32 = u32::MAX / 16;
+
+fn buckets(torrents: u32) -> u32 {
+    let buckets = (u64::from(torrents) * 10).div_ceil(LOAD_TENTHS * BUCKET_TORRENTS);
+    u32::try_from(buckets).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytesize::ByteSize;
+
+    #[test]
+    fn tables_are_sized_for_a_load_of_sixty_percent() {
+        let config =
+            TableConfig { torrents_ipv4: 2400, torrents_ipv6: 1, blocks: ByteSize::kib(64) };
+        let size = TableSize::of(&config);
+        assert_eq!(size, TableSize { buckets_v4: 1000, buckets_v6: 1, chunks: 65 });
+    }
+}

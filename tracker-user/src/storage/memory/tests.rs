@@ -1,0 +1,61 @@
+use super::*;
+use std::thread;
+use tracker_common::{announce::Event, id::PeerId};
+
+use crate::{config::TableConfig, pipeline::Params};
+
+fn storage() -> Arc<MemoryStorage> {
+    let size = TableSize::of(&TableConfig::default());
+    let memory = MappedMemory::anonymous(&size).unwrap();
+    let shape = size.shape(Default::default());
+    let metrics = Arc::new(Metrics::new().unwrap());
+    MemoryStorage::start(memory, shape, &MemoryConfig::default(), None, &metrics).unwrap()
+}
+
+fn request(peer: &str, left: u64, event: Event) -> AnnounceRequest {
+    AnnounceRequest {
+        info_hash: InfoHash([7; 20]),
+        peer_id: PeerId([8; 20]),
+        peer: peer.parse().unwrap(),
+        event,
+        left,
+        downloaded: 0,
+        uploaded: 0,
+        numwant: 50,
+        seed: 1,
+        params: Params::default(),
+    }
+}
+
+#[test]
+fn a_peer_finds_those_that_came_before_it_in_its_own_family() {
+    let storage = storage();
+    let mut peers = PeerBuf::new();
+    storage.announce(&request("192.0.2.1:1000", 0, Event::Started), &mut peers).unwrap();
+    storage.announce(&request("[2001:db8::1]:1000", 0, Event::Started), &mut peers).unwrap();
+    let swarm = storage.announce(&request("192.0.2.2:258", 9, Event::Started), &mut peers).unwrap();
+    assert_eq!(swarm, SwarmStats { seeders: 1, leechers: 1, completed: 0 });
+    assert_eq!(peers.as_bytes(), [192, 0, 2, 1, 3, 232]);
+    let source = "[2001:db8::9]:1".parse().unwrap();
+    let swarm = storage.scrape(&InfoHash([7; 20]), &source).unwrap();
+    assert_eq!(swarm, SwarmStats { seeders: 1, leechers: 0, completed: 0 });
+    storage.stop();
+}
+
+#[test]
+fn a_swarm_outgrows_its_line() {
+    let storage = storage();
+    let mut peers = PeerBuf::new();
+    for address in 1..=200 {
+        let peer = format!("192.0.2.{address}:6881");
+        let announced = |storage: &MemoryStorage, peers: &mut PeerBuf| {
+            storage.announce(&request(&peer, 9, Event::None), peers).unwrap().leechers >= address
+        };
+        // A full torrent takes the peer when the keeper has made room.
+        while !announced(&storage, &mut peers) {
+            thread::yield_now();
+        }
+    }
+    assert_eq!(peers.count(), 50);
+    storage.stop();
+}

@@ -1,0 +1,91 @@
+//! Reads an announce (BEP 15) and its options (BEP 41).
+
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
+
+use tracker_common::wire::{self, AnnounceHead, AnnounceTail, Failure, action, option};
+
+use super::{layout::split, options::UdpOptions, url_data};
+use crate::pipeline::{AnnounceRequest, Params, Refusal};
+
+/// Checks come in Chihaya's order, so that a request with several faults gets the same answer.
+/// `url_data` is room to put the URL data together in.
+///
+/// # Errors
+/// A [`Refusal::Client`] for the first fault.
+pub(super) fn parse(
+    packet: &[u8],
+    source: IpAddr,
+    options: &UdpOptions,
+    url_data: &mut Vec<u8>,
+) -> Result<AnnounceRequest, Refusal> {
+    let (head, rest) = split::<AnnounceHead>(packet).ok_or(Failure::MalformedPacket)?;
+    let (claim, rest) = split_address(head.head.action, rest).ok_or(Failure::MalformedPacket)?;
+    let (tail, rest) = split::<AnnounceTail>(rest).ok_or(Failure::MalformedPacket)?;
+    let event = head.event().ok_or(Failure::MalformedEvent)?;
+    let params = parse_options(rest, url_data)?;
+    let port = u16::from_be_bytes(tail.port);
+    if port == 0 {
+        return Err(Failure::InvalidPort.into());
+    }
+    let address = if options.allow_ip_spoofing { claimed(claim, source)? } else { source };
+    let (default, max) = (options.default_numwant.into(), options.max_numwant.into());
+    Ok(AnnounceRequest {
+        info_hash: head.info_hash,
+        peer_id: head.peer_id,
+        peer: SocketAddr::new(address, port),
+        event,
+        left: u64::from_be_bytes(head.left),
+        downloaded: u64::from_be_bytes(head.downloaded),
+        uploaded: u64::from_be_bytes(head.uploaded),
+        // The maximum is 16 bits wide.
+        numwant: wire::numwant(tail.numwant, default, max) as u16,
+        seed: head.seed(),
+        params,
+    })
+}
+
+/// The address field, which action 4 makes 16 bytes long.
+fn split_address(action: [u8; 4], bytes: &[u8]) -> Option<(IpAddr, &[u8])> {
+    if action == action::ANNOUNCE_V6 {
+        let (address, rest) = bytes.split_first_chunk::<16>()?;
+        Some((IpAddr::from(*address).to_canonical(), rest))
+    } else {
+        let (address, rest) = bytes.split_first_chunk::<4>()?;
+        Some((IpAddr::from(*address), rest))
+    }
+}
+
+/// The address to enter into the swarm: the one claimed, where there is one of the source's family,
+/// since a reply has room for peers of that family only.
+fn claimed(claim: IpAddr, source: IpAddr) -> Result<IpAddr, Refusal> {
+    if claim.is_unspecified() || claim.is_ipv4() != source.is_ipv4() {
+        return Ok(source);
+    }
+    if claim.is_multicast() {
+        return Err(Refusal::Client(Cow::Borrowed("invalid IP")));
+    }
+    Ok(claim)
+}
+
+/// Walks over the options; only URL data has a meaning.
+fn parse_options(mut bytes: &[u8], url_data: &mut Vec<u8>) -> Result<Params, Failure> {
+    url_data.clear();
+    while let Some((&kind, rest)) = bytes.split_first() {
+        match kind {
+            option::END => break,
+            option::NOP => bytes = rest,
+            option::URL_DATA => {
+                let (&len, rest) = rest.split_first().ok_or(Failure::MalformedPacket)?;
+                let (part, rest) =
+                    rest.split_at_checked(len.into()).ok_or(Failure::MalformedPacket)?;
+                url_data.extend_from_slice(part);
+                bytes = rest;
+            }
+            _ => return Err(Failure::UnknownOption),
+        }
+    }
+    Ok(if url_data.is_empty() { Params::default() } else { url_data::params(url_data) })
+}

@@ -1,0 +1,248 @@
+//! Decides what one datagram is answered with.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tracker_common::{
+    family::{V4, V6},
+    id::InfoHash,
+    wire::{
+        AnnounceReply, ConnectReply, Failure, PROTOCOL_ID, ReplyHead, RequestHead, SCRAPE_MAX,
+        ScrapeEntry, action,
+    },
+};
+
+use super::{
+    Action, announce,
+    layout::{bytes, split},
+    options::{BadConnectionId, UdpOptions},
+};
+use crate::pipeline::{
+    AnnounceRequest, AnnounceResponse, Params, Pipeline, Refusal, ScrapeRequest, SwarmStats,
+};
+
+/// What a client reads when the fault is ours.
+const INTERNAL_ERROR: &str = "internal server error";
+
+/// One request as it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Datagram<'a> {
+    /// The payload.
+    pub bytes: &'a [u8],
+    /// Who sent it; an IPv4-mapped address counts as IPv4.
+    pub source: SocketAddr,
+    /// `CLOCK_MONOTONIC_COARSE`, as in the kernel, so that each accepts the other's connection ids.
+    pub monotonic_ns: u64,
+}
+
+/// What became of a datagram.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was asked for; unknown where the head or the connection id is wrong.
+    pub action: Option<Action>,
+    /// What was wrong, whether or not the client was told.
+    pub refusal: Option<Refusal>,
+}
+
+impl Outcome {
+    /// As a metric label: "" for success.
+    #[must_use]
+    pub fn error(&self) -> &str {
+        match &self.refusal {
+            None => "",
+            Some(Refusal::Client(text)) => text,
+            Some(Refusal::Internal(_)) => "internal error",
+        }
+    }
+}
+
+/// Memory that is reused from one request to the next, and the announce that was answered last.
+#[derive(Debug)]
+pub struct Scratch {
+    announced: Option<AnnounceRequest>,
+    response: AnnounceResponse,
+    scrape: ScrapeRequest,
+    swarms: Vec<SwarmStats>,
+    url_data: Vec<u8>,
+}
+
+impl Scratch {
+    /// For post-hooks: what was asked and answered, if the last datagram was a good announce.
+    #[must_use]
+    pub fn announced(&self) -> Option<(&AnnounceRequest, &AnnounceResponse)> {
+        self.announced.as_ref().map(|request| (request, &self.response))
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        let nobody = SocketAddr::from(([0; 4], 0));
+        Self {
+            announced: None,
+            response: AnnounceResponse::default(),
+            scrape: ScrapeRequest {
+                info_hashes: Vec::new(),
+                source: nobody,
+                params: Params::default(),
+            },
+            swarms: Vec::new(),
+            url_data: Vec::new(),
+        }
+    }
+}
+
+/// The UDP tracker protocol, without sockets.
+pub struct UdpFrontend {
+    options: UdpOptions,
+}
+
+impl UdpFrontend {
+    /// A frontend with these options.
+    #[must_use]
+    pub const fn new(options: UdpOptions) -> Self {
+        Self { options }
+    }
+
+    /// Answers one datagram. `reply` is overwritten, and empty afterwards if silence is the answer.
+    pub fn answer(
+        &self,
+        pipeline: &Pipeline,
+        datagram: &Datagram<'_>,
+        scratch: &mut Scratch,
+        reply: &mut Vec<u8>,
+    ) -> Outcome {
+        reply.clear();
+        scratch.announced = None;
+        let Some((head, _)) = split::<RequestHead>(datagram.bytes) else {
+            return Outcome { action: None, refusal: Some(Failure::MalformedPacket.into()) };
+        };
+        if head.action == action::CONNECT {
+            return self.connect(head, datagram, reply);
+        }
+        if !self.is_valid(head.connection_id, datagram) {
+            return self.refuse_connection_id(head, datagram, reply);
+        }
+        let (action, result) = match head.action {
+            action::ANNOUNCE | action::ANNOUNCE_V6 => {
+                (Some(Action::Announce), self.announce(pipeline, head, datagram, scratch, reply))
+            }
+            action::SCRAPE => {
+                (Some(Action::Scrape), self.scrape(pipeline, head, datagram, scratch, reply))
+            }
+            _ => (None, Err(Failure::UnknownAction.into())),
+        };
+        let refusal = result.err();
+        match &refusal {
+            None => {}
+            Some(Refusal::Client(text)) => write_error(head, text, reply),
+            Some(Refusal::Internal(_)) => write_error(head, INTERNAL_ERROR, reply),
+        }
+        Outcome { action, refusal }
+    }
+
+    fn connect(&self, head: &RequestHead, datagram: &Datagram<'_>, reply: &mut Vec<u8>) -> Outcome {
+        let action = Some(Action::Connect);
+        if head.connection_id != PROTOCOL_ID {
+            return Outcome { action, refusal: Some(Failure::MalformedPacket.into()) };
+        }
+        let (ids, now_ns) = (&self.options.connection_ids, datagram.monotonic_ns);
+        let connection_id = match client(datagram) {
+            IpAddr::V4(source) => ids.issue::<V4>(&source.octets(), now_ns),
+            IpAddr::V6(source) => ids.issue::<V6>(&source.octets(), now_ns),
+        };
+        let transaction_id = head.transaction_id;
+        let connect = ConnectReply { action: action::CONNECT, transaction_id, connection_id };
+        reply.extend_from_slice(bytes(&connect));
+        Outcome { action, refusal: None }
+    }
+
+    fn is_valid(&self, connection_id: [u8; 8], datagram: &Datagram<'_>) -> bool {
+        let (ids, now_ns) = (&self.options.connection_ids, datagram.monotonic_ns);
+        match client(datagram) {
+            IpAddr::V4(source) => ids.is_valid::<V4>(connection_id, &source.octets(), now_ns),
+            IpAddr::V6(source) => ids.is_valid::<V6>(connection_id, &source.octets(), now_ns),
+        }
+    }
+
+    /// The source may be forged: it is never sent more bytes than it sent.
+    fn refuse_connection_id(
+        &self,
+        head: &RequestHead,
+        datagram: &Datagram<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Outcome {
+        if self.options.bad_connection_id == BadConnectionId::Reply {
+            write_error(head, Failure::BadConnectionId.text(), reply);
+            if reply.len() > datagram.bytes.len() {
+                reply.clear();
+            }
+        }
+        Outcome { action: None, refusal: Some(Failure::BadConnectionId.into()) }
+    }
+
+    fn announce(
+        &self,
+        pipeline: &Pipeline,
+        head: &RequestHead,
+        datagram: &Datagram<'_>,
+        scratch: &mut Scratch,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let Scratch { announced, response, url_data, .. } = scratch;
+        let request = announce::parse(datagram.bytes, client(datagram), &self.options, url_data)?;
+        pipeline.announce(&request, response)?;
+        reply.extend_from_slice(bytes(&AnnounceReply {
+            action: head.action,
+            transaction_id: head.transaction_id,
+            interval: response.interval_s.to_be_bytes(),
+            leechers: response.swarm.leechers.to_be_bytes(),
+            seeders: response.swarm.seeders.to_be_bytes(),
+        }));
+        reply.extend_from_slice(response.peers.as_bytes());
+        *announced = Some(request);
+        Ok(())
+    }
+
+    fn scrape(
+        &self,
+        pipeline: &Pipeline,
+        head: &RequestHead,
+        datagram: &Datagram<'_>,
+        scratch: &mut Scratch,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let (info_hashes, rest) = datagram.bytes[size_of::<RequestHead>()..].as_chunks::<20>();
+        if info_hashes.is_empty() || !rest.is_empty() {
+            return Err(Failure::MalformedPacket.into());
+        }
+        let max = self.options.max_scrape_infohashes.min(SCRAPE_MAX as u16);
+        let Scratch { scrape, swarms, .. } = scratch;
+        scrape.source = SocketAddr::new(client(datagram), datagram.source.port());
+        scrape.info_hashes.clear();
+        scrape.info_hashes.extend(info_hashes.iter().copied().take(max.into()).map(InfoHash));
+        pipeline.scrape(scrape, swarms)?;
+
+        let transaction_id = head.transaction_id;
+        reply.extend_from_slice(bytes(&ReplyHead { action: action::SCRAPE, transaction_id }));
+        for swarm in swarms {
+            reply.extend_from_slice(bytes(&ScrapeEntry {
+                seeders: swarm.seeders.to_be_bytes(),
+                completed: swarm.completed.to_be_bytes(),
+                leechers: swarm.leechers.to_be_bytes(),
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// The address that connection ids and swarms go by: dual-stack sockets show IPv4 as IPv6.
+fn client(datagram: &Datagram<'_>) -> IpAddr {
+    datagram.source.ip().to_canonical()
+}
+
+/// The text ends with a NUL, as Chihaya's does.
+fn write_error(head: &RequestHead, text: &str, reply: &mut Vec<u8>) {
+    let transaction_id = head.transaction_id;
+    reply.extend_from_slice(bytes(&ReplyHead { action: action::ERROR, transaction_id }));
+    reply.extend_from_slice(text.as_bytes());
+    reply.push(0);
+}

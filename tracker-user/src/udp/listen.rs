@@ -1,0 +1,101 @@
+//! Opens the sockets.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{batch, options::UdpOptions};
+
+/// One socket for each worker, all bound to `addr`; the system spreads clients over them. On a host
+/// without IPv6, its wildcard stands for that of IPv4.
+///
+/// Nobody else may be bound there, not even another instance of the tracker: the first socket is
+/// bound alone, and only then is the address shared.
+pub(super) fn listen(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Socket>> {
+    let (first, addr) = match open(addr, options) {
+        Err(error) if is_without_ipv6(&error) && is_dual_stack(addr, &options.addrs) => {
+            let addr = (Ipv4Addr::UNSPECIFIED, addr.port()).into();
+            (open(addr, options)?, addr)
+        }
+        opened => (opened?, addr),
+    };
+    first.bind(&addr.into())?;
+    let bound = first.local_addr()?;
+    first.set_reuse_port(true)?;
+    warn_of_small_buffers(&first, addr, options)?;
+    let mut sockets = vec![first];
+    for _ in 1..options.workers.get() {
+        let socket = open(addr, options)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&bound)?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+fn open(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!is_dual_stack(addr, &options.addrs))?;
+    }
+    // Bound to one address, replies come from there anyway.
+    if addr.ip().is_unspecified() {
+        batch::enable_packet_info(&socket, addr.is_ipv6())?;
+    }
+    if let Some(bytes) = options.socket_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(socket)
+}
+
+/// The host was started with `ipv6.disable=1`.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+/// Whether this is an IPv6 wildcard that takes IPv4 too: it must not collide with an IPv4 address
+/// of the same port.
+fn is_dual_stack(addr: SocketAddr, all: &[SocketAddr]) -> bool {
+    let collides = |other: &SocketAddr| other.is_ipv4() && other.port() == addr.port();
+    addr.is_ipv6() && addr.ip().is_unspecified() && !all.iter().any(collides)
+}
+
+/// The system grants less than was asked for without an error.
+fn warn_of_small_buffers(
+    socket: &Socket,
+    addr: SocketAddr,
+    options: &UdpOptions,
+) -> io::Result<()> {
+    let Some(wanted) = options.socket_buffer_bytes else { return Ok(()) };
+    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
+    if granted < wanted {
+        tracing::warn!(
+            %addr, wanted, granted,
+            "the system caps the socket buffers: raise net.core.rmem_max and net.core.wmem_max"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_first_dual_stack(addrs: &[&str]) -> bool {
+        let addrs: Vec<_> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+        is_dual_stack(addrs[0], &addrs)
+    }
+
+    #[test]
+    fn an_ipv6_wildcard_serves_ipv4_unless_an_ipv4_address_has_the_same_port() {
+        assert!(is_first_dual_stack(&["[::]:6969"]));
+        assert!(is_first_dual_stack(&["[::]:6969", "0.0.0.0:6970", "[::1]:6969"]));
+        assert!(!is_first_dual_stack(&["[::]:6969", "0.0.0.0:6969"]));
+        assert!(!is_first_dual_stack(&["[::]:6969", "192.0.2.1:6969"]));
+        assert!(!is_first_dual_stack(&["[::1]:6969"]));
+    }
+}

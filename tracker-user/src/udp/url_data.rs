@@ -1,0 +1,78 @@
+//! The URL data of an announce (BEP 41): path and query of the tracker's URL, for hooks.
+
+use crate::pipeline::Params;
+
+/// The most parameters that URL data may have.
+const PARAMETERS_MAX: usize = 64;
+
+/// The parameters of the query, by the rules for HTTP: `&` and `;` both separate, `+` is a space,
+/// keys are lower-cased. None at all if there is a bad escape, or if they are too many.
+pub(super) fn params(url_data: &[u8]) -> Params {
+    let Some(question_mark) = url_data.iter().position(|byte| *byte == b'?') else {
+        return Params::default();
+    };
+    parse(&url_data[question_mark + 1..]).unwrap_or_default()
+}
+
+fn parse(query: &[u8]) -> Option<Params> {
+    let mut params = Params::default();
+    let pairs = query.split(|byte| matches!(byte, b'&' | b';')).filter(|pair| !pair.is_empty());
+    for (index, pair) in pairs.enumerate() {
+        if index == PARAMETERS_MAX {
+            return None;
+        }
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        let key = decode(halves.next().unwrap_or_default())?;
+        let value = decode(halves.next().unwrap_or_default())?;
+        params.push(key.to_ascii_lowercase(), value);
+    }
+    Some(params)
+}
+
+/// Undoes percent-encoding. What is not UTF-8 is replaced.
+fn decode(text: &[u8]) -> Option<String> {
+    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => (digit(bytes.next())? << 4 | digit(bytes.next())?) as u8,
+            b'+' => b' ',
+            _ => *byte,
+        });
+    }
+    Some(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_is_read_by_the_rules_for_http() {
+        let params = params(b"/announce?PassKey=a%2Fb+c;x=1&x=2&&flag");
+        assert_eq!(params.get("passkey"), Some("a/b c"));
+        assert_eq!(params.get("x"), Some("2"));
+        assert_eq!(params.get("flag"), Some(""));
+        assert_eq!(params.get("announce"), None);
+    }
+
+    #[test]
+    fn a_path_alone_has_no_parameters() {
+        assert_eq!(params(b"/announce"), Params::default());
+    }
+
+    #[test]
+    fn a_query_that_cannot_be_read_has_no_parameters() {
+        for url_data in [&b"/?a=1&b=%"[..], b"/?a=1&b=%4", b"/?a=1&b=%zz", b"/?a=1&%4=b"] {
+            assert_eq!(params(url_data), Params::default(), "{}", url_data.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_number_of_parameters_is_bounded() {
+        let query = |parameters| [b"?".to_vec(), b"a=1&".repeat(parameters)].concat();
+        assert_eq!(params(&query(PARAMETERS_MAX)).get("a"), Some("1"));
+        assert_eq!(params(&query(PARAMETERS_MAX + 1)), Params::default());
+    }
+}
