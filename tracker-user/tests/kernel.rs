@@ -173,7 +173,12 @@ impl Both {
             "/../target/bpf/bpfel-unknown-none/release/tracker-ebpf"
         );
         let object = std::fs::read(object).expect("the XDP program: run `cargo xtask build`");
-        let size = TableSize::new([1000, 1000], 1 << 20);
+        let size = TableSize {
+            buckets_v4: 500,
+            buckets_v6: 500,
+            chunks: 8192,
+            torrents_max: [1000, 1000],
+        };
         let mut ebpf = EbpfLoader::new()
             .override_global("AYA_LOG_LEVEL", &0_u8, false)
             .map_max_entries(name::TORRENTS_V4, size.buckets_v4)

@@ -197,8 +197,14 @@ mod tests {
         let metrics = Arc::new(Metrics::new()?);
         let size = TableSize::of(&config.xdp.table);
         let memory = MappedMemory::anonymous(&size)?;
-        let shape = size.shape(Default::default());
-        let storage = MemoryStorage::start(memory, shape, &Default::default(), None, &metrics)?;
+        let storage = MemoryStorage::start(
+            memory,
+            &size,
+            Default::default(),
+            &Default::default(),
+            None,
+            &metrics,
+        )?;
         let pipeline = Pipeline::new(storage, Vec::new(), Vec::new(), 1800, 900);
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let (stop, stopped) = watch::channel(());

@@ -44,9 +44,9 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         None => MappedMemory::anonymous(&size),
     };
     let memory = memory.context("no memory for the table; make xdp.table smaller")?;
-    let shape = size.shape(secrets::table_key()?);
     let grace = kernel.as_ref().map(dataplane::Kernel::grace);
-    let storage = MemoryStorage::start(memory, shape, memory_config, grace, &metrics)?;
+    let storage =
+        MemoryStorage::start(memory, &size, secrets::table_key()?, memory_config, grace, &metrics)?;
 
     let pipeline = Arc::new(ArcSwap::from_pointee(Pipeline::new(
         storage.clone(),

@@ -12,6 +12,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use tracker_common::{
     family::{Family, V4, V6},
+    hash::TableKey,
     id::InfoHash,
     peers::PeerBuf,
     table::{
@@ -43,20 +44,24 @@ pub struct MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// Makes a table in zeroed memory and starts its keeper. `grace` returns when no kernel
-    /// program that ran when it was called still runs.
+    /// Makes a table in zeroed memory of this size and starts its keeper. With `grace`, which
+    /// returns when no kernel program that ran when it was called still runs, the kernel uses the
+    /// table too.
     ///
     /// # Errors
     /// When the keeper's thread cannot be started.
     pub fn start(
         memory: MappedMemory,
-        shape: TableShape,
+        size: &TableSize,
+        key: TableKey,
         config: &MemoryConfig,
         grace: Option<Grace>,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Arc<Self>> {
         let lifetime = time::lifetime_from_secs(config.peer_lifetime.as_secs());
-        let table = Arc::new(Table::new(memory, shape, lifetime));
+        let shape = size.shape(key);
+        let table = Table::new(memory, shape, lifetime, size.torrents_max, grace.is_some());
+        let table = Arc::new(table);
         let keeper = Keeper::start(Arc::clone(&table), config, grace, Arc::clone(metrics))?;
         Ok(Arc::new(Self { table, keeper }))
     }

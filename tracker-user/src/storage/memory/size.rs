@@ -13,7 +13,7 @@ const LOAD_TENTHS: u64 = 6;
 /// Bytes of a chunk of peer blocks.
 const CHUNK_BYTES: u64 = 1024;
 
-/// The sizes of the table's three parts.
+/// The sizes of the table's three parts, and how many torrents it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableSize {
     /// Buckets of IPv4 torrents, of [`TableSize::BUCKET_V4_BYTES`] each.
@@ -22,6 +22,8 @@ pub struct TableSize {
     pub buckets_v6: u32,
     /// Chunks of peer blocks, of 1 KiB each. The first is never used.
     pub chunks: u32,
+    /// The most torrents, IPv4 and IPv6.
+    pub torrents_max: [u32; 2],
 }
 
 impl TableSize {
@@ -40,6 +42,7 @@ impl TableSize {
             buckets_v4: buckets(config.torrents_ipv4),
             buckets_v6: buckets(config.torrents_ipv6),
             chunks: u32::try_from(chunks).unwrap_or(u32::MAX).min(CHUNKS_MAX),
+            torrents_max: [config.torrents_ipv4, config.torrents_ipv6],
         }
     }
 
@@ -74,6 +77,6 @@ mod tests {
         let config =
             TableConfig { torrents_ipv4: 2400, torrents_ipv6: 1, blocks: ByteSize::kib(64) };
         let size = TableSize::of(&config);
-        assert_eq!(size, TableSize { buckets_v4: 1000, buckets_v6: 1, chunks: 65 });
+        assert_eq!((size.buckets_v4, size.buckets_v6, size.chunks), (1000, 1, 65));
     }
 }

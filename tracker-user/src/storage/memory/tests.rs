@@ -7,9 +7,16 @@ use crate::{config::TableConfig, pipeline::Params};
 fn storage() -> Arc<MemoryStorage> {
     let size = TableSize::of(&TableConfig::default());
     let memory = MappedMemory::anonymous(&size).unwrap();
-    let shape = size.shape(Default::default());
     let metrics = Arc::new(Metrics::new().unwrap());
-    MemoryStorage::start(memory, shape, &MemoryConfig::default(), None, &metrics).unwrap()
+    MemoryStorage::start(
+        memory,
+        &size,
+        TableKey::default(),
+        &MemoryConfig::default(),
+        None,
+        &metrics,
+    )
+    .unwrap()
 }
 
 fn request(peer: &str, left: u64, event: Event) -> AnnounceRequest {
