@@ -316,7 +316,7 @@ fn info_hash(rng: &mut Rng, source: SocketAddr) -> [u8; 20] {
     match kind {
         0..8 => REFUSED.0,
         8..90 => [1 + kind % 4; 20],
-        _ => [100 + last / 4; 20],
+        _ => [100 + last / 2; 20],
     }
 }
 
@@ -330,7 +330,8 @@ fn request(rng: &mut Rng, both: &Both, source: SocketAddr) -> Vec<u8> {
         }
         1 | 2 => {
             packet.extend([&both.id(source)[..], &wire::action::SCRAPE, &transaction].concat());
-            for _ in 0..rng.u8(..if rng.bool() { 80 } else { 3 }) {
+            let count_max = if rng.bool() { 80 } else { 3 };
+            for _ in 0..rng.u8(..count_max) {
                 packet.extend(info_hash(rng, source));
             }
         }
