@@ -1,6 +1,6 @@
 //! Moving a torrent's peers to where there is more room.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, atomic::Ordering::Relaxed};
 
 use super::{Arena, Table, Waiting};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     id::InfoHash,
     peers::PeerBuf,
     table::{
+        Miss,
         index::find,
         layout::{BlockRef, CLASS_MAX, DEPTH_MAX, Form, Line, Memory, class_min},
         slots::{InlineSlots, Slots},
@@ -16,6 +17,9 @@ use crate::{
     },
     time::Clock,
 };
+
+/// How often one announce may make its torrent grow.
+const GROWTHS_MAX: u32 = 16;
 
 /// A peer on its way from one place to another.
 pub(super) struct Moving {
@@ -76,15 +80,15 @@ impl<M: Memory> Table<M> {
         let mut peers = PeerBuf::new();
         for one in &waiting {
             if one.is_v6 {
-                self.grow_for::<V6>(one, &clock, now_ns, &mut peers);
+                self.grow_for::<V6>(one, &clock, &mut peers);
             } else {
-                self.grow_for::<V4>(one, &clock, now_ns, &mut peers);
+                self.grow_for::<V4>(one, &clock, &mut peers);
             }
         }
         waiting.len()
     }
 
-    fn grow_for<F: Family>(&self, one: &Waiting, clock: &Clock, now_ns: u64, peers: &mut PeerBuf) {
+    fn grow_for<F: Family>(&self, one: &Waiting, clock: &Clock, peers: &mut PeerBuf) {
         if let Some(line) = find::<F, M>(&self.memory, &self.shape, &one.info_hash)
             && line.meta().is_frozen()
         {
@@ -100,10 +104,16 @@ impl<M: Memory> Table<M> {
             numwant: 0,
             seed: 0,
         };
-        // Where there is still no room, the announce is counted as refused.
-        if self.try_announce(&one.info_hash, &announce, clock, peers).is_err() {
-            self.announce(&one.info_hash, &announce, now_ns, peers);
+        // Others that waited may have filled the new place; it can grow at once from now on.
+        for _ in 0..GROWTHS_MAX {
+            match self.try_announce(&one.info_hash, &announce, clock, peers) {
+                Ok(_) => return,
+                Err(Miss::Full) if self.grow_now::<F>(&one.info_hash, clock) => {}
+                Err(Miss::Contended) => {}
+                Err(_) => break,
+            }
         }
+        self.admission_refused.fetch_add(1, Relaxed);
     }
 
     /// Grows a torrent at once, if the kernel cannot be using its peers. `false` otherwise, or when

@@ -138,8 +138,12 @@ impl<M: Memory> Table<M> {
                     }
                 }
                 Err(Miss::Full) if self.grow_now::<F>(info_hash, &clock) => {}
-                Err(Miss::Full | Miss::Frozen | Miss::Corrupt) => {
+                Err(Miss::Full | Miss::Frozen) if self.may_wait::<F>(info_hash) => {
                     self.wait_for_growth(info_hash, announce);
+                    break;
+                }
+                Err(Miss::Full | Miss::Frozen | Miss::Corrupt) => {
+                    self.admission_refused.fetch_add(1, Relaxed);
                     break;
                 }
             }
@@ -250,6 +254,14 @@ impl<M: Memory> Table<M> {
             (lines.len(), lines.first().and_then(vacant))
         });
         if second.0 > first.0 { second.1 } else { first.1 }
+    }
+
+    /// Whether [`Table::grow`] may help: the kernel uses the torrent's peers, or they are being moved.
+    fn may_wait<F: Family>(&self, info_hash: &InfoHash) -> bool {
+        let line = find::<F, M>(&self.memory, &self.shape, info_hash);
+        line.is_some_and(|line| {
+            line.meta().is_frozen() || (self.shared_with_kernel && !line.is_outgrown())
+        })
     }
 
     fn wait_for_growth<F: Family>(&self, info_hash: &InfoHash, announce: &Announce<F>) {
