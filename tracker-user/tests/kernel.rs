@@ -21,14 +21,13 @@ use fastrand::Rng;
 use frame::Frame;
 use tracker_common::{
     abi::{self, EndpointV4, EndpointV6, name},
-    announce::Event,
     connection::ConnectionIds,
     family::{Family, V4, V6},
     hash::{SipKey, TableKey},
     id::InfoHash,
     peers::PeerBuf,
     policy::IntervalVariation as Variation,
-    table::{layout::Gate, owner::Table, swarm::Announce},
+    table::{layout::Gate, owner::Table},
     time::lifetime_from_secs,
     wire,
 };
@@ -70,14 +69,7 @@ impl TableStorage {
         addr: F::Addr,
         peers: &mut PeerBuf,
     ) -> SwarmStats {
-        let announce = Announce::<F> {
-            addr,
-            port: request.peer.port().to_be_bytes(),
-            seeder: request.left == 0 || request.event == Event::Completed,
-            event: request.event,
-            numwant: request.numwant.into(),
-            seed: request.seed,
-        };
+        let announce = request.for_table::<F>(addr);
         self.0.announce(&request.info_hash, &announce, now_ns(), peers).into()
     }
 }

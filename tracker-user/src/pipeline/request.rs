@@ -4,8 +4,10 @@ use std::{borrow::Cow, net::SocketAddr};
 
 use tracker_common::{
     announce::Event,
+    family::Family,
     id::{InfoHash, PeerId},
     peers::PeerBuf,
+    table::swarm::Announce,
 };
 
 /// One announce, parsed and sanitised by a frontend.
@@ -33,6 +35,23 @@ pub struct AnnounceRequest {
     pub seed: u32,
     /// Query and route parameters (HTTP), or URL data (UDP, BEP 41).
     pub params: Params,
+}
+
+impl AnnounceRequest {
+    /// The request as the swarm table takes it, for a peer at `addr` of its own family.
+    ///
+    /// Who has completed the download is a seeder whatever `left` says, as in the kernel.
+    #[must_use]
+    pub fn for_table<F: Family>(&self, addr: F::Addr) -> Announce<F> {
+        Announce {
+            addr,
+            port: self.peer.port().to_be_bytes(),
+            seeder: self.left == 0 || self.event == Event::Completed,
+            event: self.event,
+            numwant: self.numwant.into(),
+            seed: self.seed,
+        }
+    }
 }
 
 /// The answer to an announce, which pre-hooks may change before it is sent.

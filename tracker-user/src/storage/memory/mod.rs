@@ -15,12 +15,7 @@ use tracker_common::{
     hash::TableKey,
     id::InfoHash,
     peers::PeerBuf,
-    table::{
-        index::TableShape,
-        layout::Gate,
-        owner::Table,
-        swarm::{Announce, Counts},
-    },
+    table::{index::TableShape, layout::Gate, owner::Table, swarm::Counts},
     time,
 };
 
@@ -90,14 +85,7 @@ impl MemoryStorage {
         addr: F::Addr,
         peers: &mut PeerBuf,
     ) -> SwarmStats {
-        let announce = Announce::<F> {
-            addr,
-            port: request.peer.port().to_be_bytes(),
-            seeder: request.left == 0,
-            event: request.event,
-            numwant: request.numwant.into(),
-            seed: request.seed,
-        };
+        let announce = request.for_table::<F>(addr);
         let counts = self.table.announce(&request.info_hash, &announce, monotonic_ns(), peers);
         if self.table.has_work() {
             self.keeper.wake();
