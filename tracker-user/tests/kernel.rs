@@ -130,7 +130,7 @@ impl Daemon {
 
     fn answer(&mut self, bytes: &[u8], source: SocketAddr) -> Vec<u8> {
         let mut reply = Vec::new();
-        let datagram = Datagram { bytes, source, monotonic_ns: now_ns() };
+        let datagram = Datagram { bytes, source, wall_ns: now_ns() };
         self.frontend.answer(&self.pipeline, &datagram, &mut self.scratch, &mut reply);
         reply
     }
@@ -181,7 +181,7 @@ impl Both {
         let program: &mut Xdp = ebpf.program_mut(name::PROGRAM).unwrap().try_into().unwrap();
         program.load().expect("the verifier accepts the program");
 
-        let ids = ConnectionIds::new(SipKey { k0: 3, k1: 4 }, 120);
+        let ids = ConnectionIds::new(SipKey { k0: 3, k1: 4 }, 120, 0);
         let fd = |name| match ebpf.map(name) {
             Some(Map::Array(map)) => map.fd().as_fd(),
             _ => panic!("no array {name}"),
