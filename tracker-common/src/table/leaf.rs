@@ -116,7 +116,7 @@ impl<F: Family> Leaf<F> {
         Some(Self { chunk, unit, groups: leaf.groups(), family: PhantomData })
     }
 
-    #[inline(always)]
+    #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn groups(&self) -> u32 {
         self.groups
     }
@@ -137,9 +137,18 @@ impl<F: Family> Leaf<F> {
         ((hash as u32 & 0xffff) * self.groups) >> 16
     }
 
+    /// The number of groups, which the verifier sees to be small. LLVM does not, and so leaves loops
+    /// over them alone.
     #[inline(always)]
-    const fn after(&self, group: u32) -> u32 {
-        if group + 1 >= self.groups { 0 } else { group + 1 }
+    fn turns(&self) -> usize {
+        bounded::<{ CHUNK_UNITS - 1 }>(self.groups.wrapping_sub(1)) + 1
+    }
+
+    /// The next group, around the end.
+    #[inline(always)]
+    fn after(&self, group: u32) -> u32 {
+        let next = group + 1;
+        next * Sign::less(next.into(), self.groups.into()).bit() as u32
     }
 
     /// The first slot, from the announcer's home on, that `is_it`.
@@ -150,10 +159,7 @@ impl<F: Family> Leaf<F> {
         is_it: impl Fn(&Run<F, { GROUP_SLOTS as usize }>, usize) -> bool,
     ) -> u32 {
         let mut group = self.home(visit.hash);
-        for turn in 0..groups_max::<F>() {
-            if turn >= self.groups {
-                break;
-            }
+        for _ in 0..self.turns() {
             let Some(run) = self.group(group) else { break };
             for slot in 0..GROUP_SLOTS {
                 if is_it(&run, slot as usize) {
@@ -226,10 +232,7 @@ impl<F: Family> Leaf<F> {
         let mut group = ((visit.seed & 0xffff) * self.groups) >> 16;
         // Exclusive-or with a constant visits the slots of a group in another order.
         let order = bounded::<{ GROUP_SLOTS - 1 }>(visit.seed);
-        'groups: for turn in 0..groups_max::<F>() {
-            if turn >= self.groups {
-                break;
-            }
+        'groups: for _ in 0..self.turns() {
             let Some(run) = self.group(group) else { break };
             for slot in 0..GROUP_SLOTS as usize {
                 if cursor.is_full() {
