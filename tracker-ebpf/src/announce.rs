@@ -149,7 +149,7 @@ pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32) -> Answer {
 }
 
 #[inline(always)]
-fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &Scratch) -> Answer {
+fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &mut Scratch) -> Answer {
     let config = env.config;
     let fixed = &datagram.payload.fixed;
     let interval_s =
@@ -164,7 +164,7 @@ fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &Scratch) -> Answer 
     if config.events >> scratch.change & 1 != 0 {
         emit(datagram, scratch);
     }
-    reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Announced)
+    reply::send(datagram, env, &reply, Some(&mut scratch.list)).map(|()| Verdict::Announced)
 }
 
 const fn verdict(miss: Miss) -> Verdict {

@@ -1,7 +1,12 @@
 //! The Internet checksum (RFC 1071). Sums are of words as they lie in memory, which the byte order of
 //! the host does not change; words of 32 bits give the same as words of 16.
 
-use tracker_common::family::Family;
+use aya_ebpf::helpers::generated::bpf_csum_diff;
+use tracker_common::{
+    family::Family,
+    peers::{PEERS_BYTES_MAX, PeerBuf},
+    verifier::bounded,
+};
 
 /// The words of `T`, whose odd last byte is padded with zero.
 #[inline(always)]
@@ -33,6 +38,40 @@ pub fn sum_addr<F: Family>(addr: &F::Addr) -> u64 {
     let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
     let [first, second] = F::words(addr);
     if F::IS_V6 { halves(first) + halves(second) } else { first }
+}
+
+/// Bytes that `bpf_csum_diff` takes at a time: older kernels have no room for more.
+const STRIDE: usize = 512;
+
+/// A list is shorter than this.
+const LIST_BYTES: usize = 1536;
+
+const _: () = assert!(LIST_BYTES >= PEERS_BYTES_MAX);
+
+/// The words of a list.
+#[inline(always)]
+pub fn sum_list(list: &mut PeerBuf) -> u64 {
+    let len = list.pad();
+    let mut sum = 0;
+    for stride in 0..LIST_BYTES / STRIDE {
+        let start = stride * STRIDE;
+        if start as u32 >= len {
+            break;
+        }
+        let rest = len - start as u32;
+        let bytes = if rest > STRIDE as u32 { STRIDE as u32 } else { rest };
+        let bytes = bounded::<1023>(bytes) as u32;
+        if bytes as usize > STRIDE {
+            break;
+        }
+        // SAFETY: the list is initialised to LIST_BYTES, in words of four bytes.
+        let partial = unsafe {
+            let from = list.as_ptr().add(start).cast_mut().cast();
+            bpf_csum_diff(core::ptr::null_mut(), 0, from, bytes, 0)
+        };
+        sum += partial as u32 as u64;
+    }
+    sum
 }
 
 /// The checksum of a sum below 2^48, folded to 16 bits.

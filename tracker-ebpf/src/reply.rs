@@ -44,13 +44,13 @@ pub fn send<F: Ip, T, H>(
     datagram: &Datagram<F, T>,
     env: &Env,
     head: &Head<H>,
-    list: Option<&PeerBuf>,
+    mut list: Option<&mut PeerBuf>,
 ) -> Result<(), Verdict> {
     find_next_hop(datagram, env)?;
     let ctx = datagram.ctx;
     let l3 = datagram.l3;
-    let (list_len, list_sum) = match list {
-        Some(list) => (list.len() as usize, list.sum()),
+    let (list_len, list_sum) = match &mut list {
+        Some(list) => (list.len() as usize, checksum::sum_list(list)),
         None => (0, 0),
     };
     let payload = l3 + Datagram::<F, T>::PAYLOAD;

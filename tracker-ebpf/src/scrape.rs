@@ -54,7 +54,7 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
     }
     let reply =
         Head(ReplyHead { action: action::SCRAPE, transaction_id: datagram.payload.transaction_id });
-    reply::send(datagram, env, &reply, Some(&env.scratch()?.list)).map(|()| Verdict::Scraped)
+    reply::send(datagram, env, &reply, Some(&mut env.scratch()?.list)).map(|()| Verdict::Scraped)
 }
 
 /// Appends the figures of the torrent whose info-hash is at `offset` of the frame. Returns 0, or 1
