@@ -19,7 +19,7 @@ use tracker_common::connection::ConnectionIds;
 use super::observe::{HttpObserver, UdpObserver};
 use crate::{
     config::{self, Config, ListenAddr},
-    http::{self, HttpFrontend, HttpOptions, Plain},
+    http::{self, CertificateFiles, HttpFrontend, HttpOptions, Plain, Tls},
     metrics::{self, Metrics},
     pipeline::Pipeline,
     udp::{BadConnectionId, UdpOptions, UdpServer},
@@ -53,16 +53,26 @@ impl Frontends {
             tracing::info!("serving metrics on http://{}/metrics", listener.local_addr()?);
             tcp.spawn(metrics::serve(listener, Arc::clone(metrics), until(stopped)));
         }
+        let settings = http::Settings::new(http_options(config)).context("http")?;
+        let observer = Arc::new(HttpObserver::new(metrics));
+        let frontend = Arc::new(HttpFrontend::new(settings, Arc::clone(pipeline), observer));
         if let Some(addr) = config.http.addr {
-            let observer = Arc::new(HttpObserver::new(metrics));
-            let frontend = HttpFrontend::new(http_options(config), Arc::clone(pipeline), observer)
-                .context("http")?;
             let listener = listen_tcp(addr).with_context(|| format!("http.addr: {addr}"))?;
             tracing::info!("serving HTTP on {}", listener.local_addr()?);
-            tcp.spawn(http::serve(listener, Plain, Arc::new(frontend), until(stopped)));
+            tcp.spawn(http::serve(listener, Plain, Arc::clone(&frontend), until(stopped)));
         }
-        if config.http.https_addr.is_some() {
-            anyhow::bail!("http.https_addr: HTTPS is not supported yet; remove the key");
+        if let (Some(addr), Some(files)) = (config.http.https_addr, certificate_files(config)) {
+            let tls = Tls::new(files).context("http")?;
+            let listener = listen_tcp(addr).with_context(|| format!("http.https_addr: {addr}"))?;
+            tracing::info!("serving HTTPS on {}", listener.local_addr()?);
+            tcp.spawn(http::serve(listener, tls.clone(), frontend, until(stopped)));
+            let stopped = until(stopped);
+            tcp.spawn(async move {
+                tokio::select! {
+                    () = stopped => {}
+                    () = tls.follow_files() => {}
+                }
+            });
         }
         let udp = if config.udp.addr.is_empty() {
             None
@@ -130,6 +140,12 @@ fn open_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+fn certificate_files(config: &Config) -> Option<CertificateFiles> {
+    let http = &config.http;
+    let (chain, key) = (http.tls_cert_path.clone()?, http.tls_key_path.clone()?);
+    Some(CertificateFiles { chain, key })
 }
 
 fn http_options(config: &Config) -> HttpOptions {

@@ -28,6 +28,7 @@ pub struct Metrics {
     storage: StorageMetrics,
     table: TableMetrics,
     attach: AttachMetrics,
+    tls_handshakes_failed: IntCounter,
     limits: IntCounterVec,
 }
 
@@ -56,6 +57,7 @@ impl Metrics {
             storage: StorageMetrics::new(&registry)?,
             table: TableMetrics::new(&registry)?,
             attach: AttachMetrics::new(&registry)?,
+            tls_handshakes_failed: register(&registry, tls_handshakes_failed()?)?,
             limits,
             registry,
         })
@@ -91,6 +93,12 @@ impl Metrics {
         &self.attach
     }
 
+    /// TLS connections that came to nothing.
+    #[must_use]
+    pub fn tls_handshakes_failed(&self) -> &IntCounter {
+        &self.tls_handshakes_failed
+    }
+
     /// The counter of how often a bound was reached; callers on a hot path keep it.
     #[must_use]
     pub fn limit_reached(&self, limit: &'static str) -> IntCounter {
@@ -110,6 +118,13 @@ impl Metrics {
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
+}
+
+fn tls_handshakes_failed() -> prometheus::Result<IntCounter> {
+    IntCounter::new(
+        "xdp_tracker_tls_handshakes_failed_total",
+        "HTTPS connections on which the client did not agree on TLS in time.",
+    )
 }
 
 fn register<C>(registry: &Registry, collector: C) -> prometheus::Result<C>
