@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::{self, Config, UnknownKeys},
+    config::{self, ConfigFile, UnknownKeys},
+    daemon,
     logging::LogOptions,
 };
 
@@ -32,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Tell whether the configuration is fine and print what it amounts to
     Check,
+    /// Have the running tracker read its configuration again
+    Reload,
     /// Print the default configuration with its explanations
     ConfigExample,
 }
@@ -48,28 +51,39 @@ impl Cli {
         })
     }
 
-    /// Reads the configuration and logs what is odd about it.
-    ///
-    /// # Errors
-    /// When the file cannot be read or used.
-    pub fn load_config(&self) -> Result<Config, config::ConfigError> {
+    /// The configuration that it names.
+    #[must_use]
+    pub fn config_file(&self) -> ConfigFile {
         let unknown_keys = if self.lenient { UnknownKeys::Ignore } else { UnknownKeys::Refuse };
-        let loaded = config::load(&self.config, unknown_keys)?;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(loaded.config)
+        ConfigFile { path: self.config.clone(), unknown_keys }
     }
+}
 
-    /// Runs `check`: prints the effective configuration on stdout, with secrets hidden.
-    ///
-    /// # Errors
-    /// As [`Cli::load_config`], or when stdout is closed.
-    pub fn check(&self) -> anyhow::Result<()> {
-        let config = self.load_config()?;
-        io::stdout().write_all(config::to_yaml(&config)?.as_bytes())?;
-        Ok(())
+/// Runs `check`: prints the effective configuration on stdout, with secrets hidden.
+///
+/// # Errors
+/// When a tracker would not start with it, or when stdout is closed.
+pub fn check(file: &ConfigFile) -> anyhow::Result<()> {
+    let loaded = file.load()?;
+    loaded.log_warnings();
+    let text = config::to_yaml(&loaded.config)?;
+    daemon::check(loaded.config)?;
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Runs `reload`: has the running tracker read its configuration again, and prints what it says.
+///
+/// # Errors
+/// When there is none, or the configuration cannot be used.
+pub fn reload(file: &ConfigFile) -> anyhow::Result<()> {
+    let socket = file.load()?.config.control_socket;
+    let report = daemon::request_reload(&socket)?;
+    for warning in report.lines() {
+        tracing::warn!("{warning}");
     }
+    tracing::info!("reloaded");
+    Ok(())
 }
 
 /// Runs `config-example`.

@@ -19,9 +19,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
+    let file = cli.config_file();
     match cli.command {
-        Some(Command::Check) => cli.check(),
+        Some(Command::Check) => cli::check(&file),
         Some(Command::ConfigExample) => Ok(cli::print_config_example()?),
-        None => daemon::run(&cli.load_config()?),
+        Some(Command::Reload) => cli::reload(&file),
+        None => daemon::run(&file),
     }
 }

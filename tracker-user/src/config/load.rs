@@ -31,6 +31,15 @@ pub struct Loaded {
     pub warnings: Vec<Finding>,
 }
 
+impl Loaded {
+    /// Logs the warnings.
+    pub fn log_warnings(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -92,16 +101,27 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// Reads the file at `path`, in which `$VAR` and `${VAR}` are expanded from the environment.
-///
-/// # Errors
-/// See [`ConfigError`].
-pub fn load(path: &str, unknown_keys: UnknownKeys) -> Result<Loaded, ConfigError> {
-    let file = shellexpand::env(path)
-        .map_err(|source| ConfigError::Path { path: path.to_owned(), source })?;
-    let text = fs::read_to_string(&*file)
-        .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
-    parse(&file, &text, unknown_keys)
+/// Where the configuration is, and how strictly it is read: at the start and at each reload.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    /// Its path, in which `$VAR` and `${VAR}` are expanded from the environment.
+    pub path: String,
+    /// What to do about keys that have no meaning.
+    pub unknown_keys: UnknownKeys,
+}
+
+impl ConfigFile {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        let file = shellexpand::env(&self.path)
+            .map_err(|source| ConfigError::Path { path: self.path.clone(), source })?;
+        let text = fs::read_to_string(&*file)
+            .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
+        parse(&file, &text, self.unknown_keys)
+    }
 }
 
 /// Reads the configuration from `text`; `file` is its name in messages.

@@ -29,7 +29,7 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tracker_common::connection::ConnectionIds;
+use tracker_common::{abi, connection::ConnectionIds};
 
 pub use load::Kernel;
 
@@ -82,8 +82,9 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
 
 /// The running data plane. When it is dropped the program is detached.
 pub struct DataPlane {
-    /// Dropped to stop the thread.
-    stop: Option<mpsc::Sender<()>>,
+    /// What to publish next. Dropped to stop the thread.
+    policies: Option<mpsc::Sender<Box<abi::Config>>>,
+    storage: Arc<MemoryStorage>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -115,18 +116,26 @@ impl DataPlane {
             events,
         };
         worker.follow()?;
-        let (stop, stopped) = mpsc::channel();
+        let (policies, published) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("data-plane".to_owned())
-            .spawn(move || worker.run(&stopped))
+            .spawn(move || worker.run(&published))
             .context("cannot start the data plane's thread")?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { policies: Some(policies), storage: Arc::clone(storage), thread: Some(thread) })
+    }
+
+    /// Has the kernel go by another configuration and other hooks. Interfaces, the way of attaching
+    /// and the log stay as they were.
+    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: &Pipeline) {
+        let policy = policy::compile(config, connection_ids, &self.storage, pipeline);
+        // Without its thread, the data plane has said why.
+        let _ = self.policies.as_ref().map(|policies| policies.send(Box::new(policy)));
     }
 }
 
 impl Drop for DataPlane {
     fn drop(&mut self) {
-        self.stop = None;
+        self.policies = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the data plane's thread had panicked");
         }
@@ -141,10 +150,15 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, stopped: &mpsc::Receiver<()>) {
-        let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
+    fn run(mut self, policies: &mpsc::Receiver<Box<abi::Config>>) {
         let mut follow_at = Instant::now() + FOLLOW_INTERVAL;
-        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        loop {
+            let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
+            match policies.recv_timeout(pause) {
+                Ok(policy) => self.publish(&policy),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
             self.events.drain();
             if Instant::now() >= follow_at {
                 if let Err(error) = self.follow() {
@@ -155,6 +169,13 @@ impl Worker {
         }
         self.attacher.detach();
         self.events.drain();
+    }
+
+    fn publish(&mut self, policy: &abi::Config) {
+        self.events.reload(policy);
+        if let Err(error) = self.publisher.set_policy(policy) {
+            tracing::error!("the kernel goes by the configuration before: {error:#}");
+        }
     }
 
     /// Brings what the kernel knows up to date: first addresses, so that an interface never answers

@@ -100,12 +100,14 @@ struct Served {
 }
 
 impl Tls {
-    /// Serves the certificate of these files.
+    /// Serves this certificate, which came from these files.
     ///
     /// # Errors
-    /// As for [`Certificate::load`].
-    pub fn new(files: CertificateFiles) -> Result<Self, TlsError> {
-        let Certificate(certificate) = Certificate::load(&files)?;
+    /// When the system has no randomness.
+    pub fn new(
+        Certificate(certificate): Certificate,
+        files: CertificateFiles,
+    ) -> Result<Self, TlsError> {
         let served = Served { certificate: ArcSwap::new(certificate), files: Mutex::new(files) };
         let served = Arc::new(served);
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -15,7 +15,7 @@ use prometheus::{
 pub use labels::{Action, AddressFamily, Outcome};
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
-pub use tracker::{AttachMetrics, PerFamily, StorageMetrics, TableMetrics};
+pub use tracker::{AttachMetrics, PerFamily, ReloadMetrics, StorageMetrics, TableMetrics};
 
 use requests::UserRequests;
 
@@ -29,6 +29,7 @@ pub struct Metrics {
     table: TableMetrics,
     attach: AttachMetrics,
     tls_handshakes_failed: IntCounter,
+    reloads: ReloadMetrics,
     limits: IntCounterVec,
 }
 
@@ -57,6 +58,7 @@ impl Metrics {
             storage: StorageMetrics::new(&registry)?,
             table: TableMetrics::new(&registry)?,
             attach: AttachMetrics::new(&registry)?,
+            reloads: ReloadMetrics::new(&registry)?,
             tls_handshakes_failed: register(&registry, tls_handshakes_failed()?)?,
             limits,
             registry,
@@ -97,6 +99,12 @@ impl Metrics {
     #[must_use]
     pub fn tls_handshakes_failed(&self) -> &IntCounter {
         &self.tls_handshakes_failed
+    }
+
+    /// Those of reloads of the configuration.
+    #[must_use]
+    pub fn reloads(&self) -> &ReloadMetrics {
+        &self.reloads
     }
 
     /// The counter of how often a bound was reached; callers on a hot path keep it.
@@ -231,6 +239,18 @@ mod tests {
         assert!(!text(&metrics).contains("native"));
         metrics.attach().set("eth0", None);
         assert!(!text(&metrics).contains("eth0"));
+    }
+
+    #[test]
+    fn a_refused_reload_shows_until_one_is_applied() {
+        let metrics = Metrics::new().unwrap();
+        assert_shows(&metrics, "xdp_tracker_config_last_reload_successful 1");
+        metrics.reloads().count(false);
+        assert_shows(&metrics, "xdp_tracker_config_last_reload_successful 0");
+        assert_shows(&metrics, r#"xdp_tracker_config_reloads_total{outcome="refused"} 1"#);
+        metrics.reloads().count(true);
+        assert_shows(&metrics, "xdp_tracker_config_last_reload_successful 1");
+        assert_shows(&metrics, r#"xdp_tracker_config_reloads_total{outcome="applied"} 1"#);
     }
 
     #[test]

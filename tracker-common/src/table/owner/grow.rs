@@ -72,7 +72,7 @@ impl<M: Memory> Table<M> {
         if waiting.is_empty() {
             return 0;
         }
-        let clock = Clock::new(now_ns, self.lifetime);
+        let clock = self.clock(now_ns);
         for one in &waiting {
             one.with_line(self, |line| line.freeze(), |line| line.freeze());
         }

@@ -355,12 +355,13 @@ fn what_check_prints_can_be_read_again() {
 
 #[test]
 fn the_path_is_expanded_from_the_environment() {
-    let Err(ConfigError::Read { file, .. }) = load("${HOME}/no/such/file", UnknownKeys::Refuse)
-    else {
+    let load =
+        |path: &str| ConfigFile { path: path.to_owned(), unknown_keys: UnknownKeys::Refuse }.load();
+    let Err(ConfigError::Read { file, .. }) = load("${HOME}/no/such/file") else {
         panic!("there is no such file");
     };
     assert_eq!(file, format!("{}/no/such/file", std::env::var("HOME").unwrap()));
-    let unset = load("$XDP_TRACKER_UNSET/x", UnknownKeys::Refuse).unwrap_err();
+    let unset = load("$XDP_TRACKER_UNSET/x").unwrap_err();
     let unset = format!("{:#}", anyhow::Error::from(unset));
     assert!(unset.contains("XDP_TRACKER_UNSET"), "{unset}");
 }

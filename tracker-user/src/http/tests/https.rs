@@ -55,8 +55,12 @@ async fn shake_hands(
     connector.connect(name, server.connect().await).await
 }
 
+fn tls(files: &CertificateFiles) -> Tls {
+    Tls::new(Certificate::load(files).unwrap(), files.clone()).unwrap()
+}
+
 async fn serve_https(files: &CertificateFiles, options: HttpOptions) -> (Server, Tls) {
-    let tls = Tls::new(files.clone()).unwrap();
+    let tls = tls(files);
     (Server::start_on(tls.clone(), Tracker::new(options)).await, tls)
 }
 
@@ -128,7 +132,7 @@ async fn the_limit_of_connections_is_for_http_and_https_together() {
     let folder = folder();
     let files = write_pair(folder.path());
     let tracker = Tracker::new(HttpOptions { connections_max: 1, ..patient() });
-    let https = Server::start_on(Tls::new(files.clone()).unwrap(), tracker.clone()).await;
+    let https = Server::start_on(tls(&files), tracker.clone()).await;
     let http = Server::start_on(Plain, tracker).await;
     let first = shake_hands(&https, &connector(&files.chain, &TLS13)).await.unwrap();
     let mut second = http.connect().await;
@@ -164,7 +168,7 @@ async fn a_new_certificate_is_for_new_connections_and_open_ones_stay() {
 async fn the_files_are_followed_and_a_bad_certificate_keeps_the_one_before() {
     let folder = folder();
     let files = write_pair(folder.path());
-    let tls = Tls::new(files.clone()).unwrap();
+    let tls = tls(&files);
     let following = tls.clone();
     tokio::spawn(async move { following.follow_files().await });
     let served = async || {
