@@ -85,6 +85,7 @@ pub struct DataPlane {
     /// What to publish next. Dropped to stop the thread.
     policies: Option<mpsc::Sender<Box<abi::Config>>>,
     storage: Arc<MemoryStorage>,
+    listed: policy::Listed,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -104,7 +105,7 @@ impl DataPlane {
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
-        let policy = policy::compile(config, connection_ids, storage, &pipeline.load());
+        let (policy, listed) = policy::compile(config, connection_ids, storage, &pipeline.load());
         let names: Vec<_> = config.xdp.interface_names()?.into_iter().collect();
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
         let publisher = Publisher::new(&mut kernel, policy)?;
@@ -121,13 +122,15 @@ impl DataPlane {
             .name("data-plane".to_owned())
             .spawn(move || worker.run(&published))
             .context("cannot start the data plane's thread")?;
-        Ok(Self { policies: Some(policies), storage: Arc::clone(storage), thread: Some(thread) })
+        let storage = Arc::clone(storage);
+        Ok(Self { policies: Some(policies), storage, listed, thread: Some(thread) })
     }
 
     /// Has the kernel go by another configuration and other hooks. Interfaces, the way of attaching
     /// and the log stay as they were.
     pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: &Pipeline) {
-        let policy = policy::compile(config, connection_ids, &self.storage, pipeline);
+        let policy =
+            policy::recompile(&self.listed, config, connection_ids, &self.storage, pipeline);
         // Without its thread, the data plane has said why.
         let _ = self.policies.as_ref().map(|policies| policies.send(Box::new(policy)));
     }

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 const LISTEN: &str = "http: { addr: '127.0.0.1:0' }\nudp: { addr: '127.0.0.1:0' }\n";
@@ -26,6 +28,33 @@ fn a_reload_keeps_peers_connection_ids_and_connections() {
     let mut reply = Vec::new();
     kept.read_to_end(&mut reply).unwrap();
     assert!(reply.escape_ascii().to_string().contains("8:intervali600e"));
+}
+
+#[test]
+fn a_reload_under_load_loses_no_packet() {
+    const RELOADS: u32 = 50;
+    let running = Running::start(LISTEN).unwrap();
+    let done = AtomicBool::new(false);
+    let answers = std::thread::scope(|scope| {
+        let client = running.udp();
+        let announcing = scope.spawn(|| {
+            let client = client;
+            let id = client.connect();
+            let mut answers = 0;
+            // An answer that does not come fails the test.
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(client.announce(id, 1, [0; 4])[..4], action::ANNOUNCE);
+                answers += 1;
+            }
+            answers
+        });
+        for minutes in 1..=RELOADS {
+            running.reload(&with(&format!("announce_interval: {minutes}m"), "", ""));
+        }
+        done.store(true, Ordering::Relaxed);
+        announcing.join().unwrap()
+    });
+    assert!(answers > 0);
 }
 
 #[test]
