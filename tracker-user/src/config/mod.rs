@@ -6,6 +6,7 @@
 mod address;
 mod duration;
 mod example;
+mod file_schema;
 mod hooks;
 mod http;
 mod interfaces;
@@ -27,6 +28,7 @@ use smart_default::SmartDefault;
 pub use address::{ListenAddr, Network};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
+pub use file_schema::file_schema;
 pub use hooks::{HookConfig, IntervalVariationConfig, TorrentApprovalConfig};
 pub use http::HttpConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};

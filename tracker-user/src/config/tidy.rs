@@ -15,8 +15,20 @@ use super::{
 pub(super) const ALIASES: [(&str, &str); 2] =
     [("prometheus_addr", "metrics_addr"), ("config", "options")];
 
-/// Keys that Chihaya knows and that have no meaning here.
-const IGNORED: [(&str, &str); 1] = [("shard_count", "has no effect: the table needs no shards")];
+/// A key that Chihaya knows and that has no meaning here.
+pub(super) struct Ignored {
+    pub(super) key: &'static str,
+    /// A key of ours that stands beside it.
+    pub(super) beside: &'static str,
+    why: &'static str,
+}
+
+/// All of them.
+pub(super) const IGNORED: [Ignored; 1] = [Ignored {
+    key: "shard_count",
+    beside: "gc_interval",
+    why: "has no effect: the table needs no shards",
+}];
 
 /// Makes `value` fit `schema`:
 ///
@@ -107,7 +119,7 @@ fn take(written: &mut Mapping, key: &str, path: &Path, findings: &mut Findings) 
         let Some(aliased) = written.remove(alias) else { continue };
         if value.is_some() {
             findings.error(path, format!("given twice, the second time as `{alias}`"));
-        } else if key == "metrics_addr" {
+        } else {
             findings.warning(path, format!("`{alias}` is now called `{key}`"));
         }
         return value.or(Some(aliased));
@@ -154,21 +166,20 @@ fn report_unknown(
         other => serde_yaml::to_string(other).unwrap_or_default().trim_end().to_owned(),
     };
     let path = path.key(&key);
-    if let Some((_, why)) = IGNORED.iter().find(|(ignored, _)| *ignored == key) {
-        findings.warning(&path, *why);
+    let is_ignored = |it: &&Ignored| it.key == key && known.contains_key(it.beside);
+    if let Some(ignored) = IGNORED.iter().find(is_ignored) {
+        findings.warning(&path, ignored.why);
         return;
     }
     let nearest = known
         .keys()
         .map(|known| (strsim::jaro_winkler(&key, known), known))
         .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let message = match nearest {
-        Some((_, nearest)) => format!("unknown key; did you mean `{nearest}`?"),
-        None => "unknown key".to_owned(),
-    };
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, nearest)| format!("; did you mean `{nearest}`?"))
+        .unwrap_or_default();
     match unknown_keys {
-        UnknownKeys::Refuse => findings.error(&path, message),
-        UnknownKeys::Ignore => findings.warning(&path, message),
+        UnknownKeys::Refuse => findings.unknown_key(&path, format!("unknown key{nearest}")),
+        UnknownKeys::Ignore => findings.warning(&path, format!("unknown key, ignored{nearest}")),
     }
 }

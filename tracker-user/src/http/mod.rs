@@ -25,7 +25,7 @@ use std::{net::IpAddr, time::Duration};
 
 pub use frontend::HttpFrontend;
 pub use options::{HttpOptions, OptionsError, Settings};
-pub use router::{ROUTES_MAX, RouteError};
+pub use router::{ROUTES_MAX, RouteError, Router};
 pub use server::{Plain, Transport, serve};
 pub use tls::{Certificate, CertificateFiles, Tls, TlsError};
 
