@@ -30,7 +30,9 @@ impl ConnectionKey {
     /// Always the same ids for the same secret.
     pub(super) fn ids(&self, udp: &UdpConfig) -> ConnectionIds {
         let key = udp.private_key.as_ref().map_or(self.random, derive);
-        ConnectionIds::new(key, udp.connection_id_lifetime.as_secs())
+        let [lifetime_s, skew_s] =
+            [udp.connection_id_lifetime, udp.max_clock_skew].map(|duration| duration.as_secs());
+        ConnectionIds::new(key, lifetime_s, skew_s)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Every key of Chihaya's example file has its effect: one test each, on what clients or operators
 //! can observe. Those of hooks are with the hooks.
 
+use tracker_common::family::V4;
+
 use super::*;
+use crate::{clock::wall_ns, daemon::secrets::ConnectionKey};
 
 /// The keys of Chihaya's example, in the order of its documentation, all with its values.
 const EXAMPLE: &str = r#"
@@ -285,6 +288,31 @@ fn udp_private_key() {
     let id = one.udp().connect();
     assert_eq!(same.udp().scrape(id, 1)[..4], action::SCRAPE);
     assert_eq!(another.udp().scrape(id, 1)[8..], *b"bad connection ID\0");
+}
+
+/// The id that a tracker with the same key would issue to this machine when its clock says so.
+fn foreign_id(private_key: &str, now_ns: u64) -> [u8; 8] {
+    let udp = serde_yaml::from_str(&format!("private_key: {private_key}")).unwrap();
+    ConnectionKey::new().unwrap().ids(&udp).issue::<V4>(&[127, 0, 0, 1], now_ns)
+}
+
+#[test]
+fn udp_max_clock_skew() {
+    let id = foreign_id("one", wall_ns() + 60_000_000_000);
+    for (keys, action) in [("", action::ERROR), (", max_clock_skew: 70s", action::SCRAPE)] {
+        let running = with_udp(&format!("private_key: one{keys}"));
+        assert_eq!(running.udp().scrape(id, 1)[..4], action);
+    }
+}
+
+/// Not a key of Chihaya's.
+#[test]
+fn udp_connection_id_lifetime() {
+    let id = foreign_id("one", wall_ns() - 240_000_000_000);
+    for (keys, action) in [("", action::ERROR), (", connection_id_lifetime: 5m", action::SCRAPE)] {
+        let running = with_udp(&format!("private_key: one{keys}"));
+        assert_eq!(running.udp().scrape(id, 1)[..4], action);
+    }
 }
 
 #[test]
