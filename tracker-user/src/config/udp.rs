@@ -35,7 +35,7 @@ pub struct UdpConfig {
     /// The peers a reply carries when the client does not say.
     #[default(50)]
     pub default_numwant: u32,
-    /// The most torrents one scrape may ask for; the rest is left out.
+    /// The most torrents one scrape may ask for; the rest is left out. A packet has room for 74.
     #[default(50)]
     pub max_scrape_infohashes: u32,
     /// Threads that serve what the kernel does not. 0: one per core.

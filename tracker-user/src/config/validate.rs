@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use hyper::header::HeaderName;
+use tracker_common::{
+    peers::{PEERS_V4_MAX, PEERS_V6_MAX},
+    wire::SCRAPE_MAX,
+};
 
 use super::{
     Config, HookConfig, HttpConfig, IntervalVariationConfig, StorageConfig, UdpConfig, XdpConfig,
     load::Findings, path::Path,
 };
 use crate::http::Router;
+
+/// Info-hashes that fit a URL of 65,534 bytes when all of their bytes are escaped.
+const HTTP_SCRAPE_MAX: u32 = 900;
 
 /// The longest name that Linux gives an interface.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -70,6 +77,7 @@ fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
         findings.warning(&path.key("real_ip_header"), message);
     }
     numwant(http.default_numwant, http.max_numwant, path, findings);
+    scrape(http.max_scrape_infohashes, HTTP_SCRAPE_MAX, path, findings);
 }
 
 fn routes(http: &HttpConfig, path: &Path, findings: &mut Findings) {
@@ -86,12 +94,27 @@ fn routes(http: &HttpConfig, path: &Path, findings: &mut Findings) {
 
 fn udp(udp: &UdpConfig, path: &Path, findings: &mut Findings) {
     numwant(udp.default_numwant, udp.max_numwant, path, findings);
+    scrape(udp.max_scrape_infohashes, SCRAPE_MAX, path, findings);
 }
 
 fn numwant(default: u32, max: u32, path: &Path, findings: &mut Findings) {
     if default > max {
         let message = format!("{default} is more than max_numwant, {max}, which is used instead");
         findings.warning(&path.key("default_numwant"), message);
+    }
+    if max > PEERS_V4_MAX.into() {
+        let message = format!(
+            "{max} is more than a reply has room for: {PEERS_V4_MAX} peers over IPv4, {PEERS_V6_MAX} \
+             over IPv6"
+        );
+        findings.warning(&path.key("max_numwant"), message);
+    }
+}
+
+fn scrape(max: u32, room: u32, path: &Path, findings: &mut Findings) {
+    if max > room {
+        let message = format!("{max} is more than a request has room for, {room}");
+        findings.warning(&path.key("max_scrape_infohashes"), message);
     }
 }
 

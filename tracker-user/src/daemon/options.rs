@@ -10,6 +10,9 @@ use crate::{
     udp::{BadConnectionId, UdpOptions},
 };
 
+/// More than the longest URL, which has 65,534 bytes.
+const HEAD_BYTES_MAX: usize = 80 << 10;
+
 /// The files of the certificate, where HTTPS is served.
 pub(super) fn certificate_files(config: &Config) -> Option<CertificateFiles> {
     let http = &config.http;
@@ -34,6 +37,7 @@ pub(super) fn http_options(config: &Config) -> HttpOptions {
         read_timeout: *http.read_timeout,
         write_timeout: *http.write_timeout,
         idle_timeout: *http.idle_timeout,
+        head_bytes_max: head_bytes_max(http.max_scrape_infohashes),
         ..HttpOptions::default()
     }
 }
@@ -61,6 +65,13 @@ pub(super) fn udp_options(config: &Config, connection_ids: ConnectionIds) -> Udp
 
 fn clamp_u16(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+/// Room for a scrape of so many info-hashes, each with all of its bytes escaped.
+fn head_bytes_max(info_hashes: u32) -> usize {
+    const OF_EACH: usize = "info_hash=&".len() + 3 * 20;
+    let default = HttpOptions::default().head_bytes_max;
+    default.max((default / 2 + OF_EACH * info_hashes as usize).min(HEAD_BYTES_MAX))
 }
 
 /// Whole seconds, as the protocols count; the configuration is checked to be within 31 bits.

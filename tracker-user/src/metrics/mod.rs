@@ -1,6 +1,7 @@
 //! Prometheus metrics: Chihaya's names, labels and buckets, so that its dashboards go on working,
 //! and our own, which begin with `xdp_tracker_`.
 
+mod durations;
 mod labels;
 mod requests;
 mod server;
@@ -12,6 +13,7 @@ use prometheus::{
     IntCounter, IntCounterVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
 };
 
+pub use durations::Untimed;
 pub use labels::{Action, AddressFamily, Outcome};
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
@@ -174,6 +176,36 @@ mod tests {
         ] {
             assert_shows(&metrics, line);
         }
+    }
+
+    #[test]
+    fn requests_that_were_not_timed_are_in_every_bucket() {
+        let metrics = Metrics::new().unwrap();
+        metrics.udp().observe(Action::Announce, AddressFamily::IPv4, "", Duration::from_millis(20));
+        let (family, count) = (AddressFamily::IPv4, 7);
+        metrics.udp().add_untimed(move || {
+            [
+                ("", Action::Announce),
+                ("unapproved torrent", Action::Announce),
+                ("", Action::Connect),
+            ]
+            .map(|(error, action)| Untimed { action, family, error, count })
+            .to_vec()
+        });
+        let name = "chihaya_udp_response_duration_milliseconds";
+        for (action, error, rest) in [
+            ("announce", "", r#",le="9.375"} 7"#),
+            ("announce", "", r#",le="37.5"} 8"#),
+            ("announce", "", r#",le="+Inf"} 8"#),
+            ("connect", "", r#",le="9.375"} 7"#),
+            ("announce", "unapproved torrent", r#",le="+Inf"} 7"#),
+        ] {
+            let labels = format!(r#"action="{action}",address_family="IPv4",error="{error}""#);
+            assert_shows(&metrics, &format!("{name}_bucket{{{labels}{rest}"));
+        }
+        let announces = r#"{action="announce",address_family="IPv4",error=""}"#;
+        assert_shows(&metrics, &format!("{name}_count{announces} 8"));
+        assert_shows(&metrics, &format!("{name}_sum{announces} 20"));
     }
 
     #[test]

@@ -312,6 +312,9 @@ fn odd_but_usable_settings_are_remarked_upon() {
         ("announce_interval: 1h", "peers drop out between announces"),
         ("http: { trusted_proxies: 192.0.2.1 }", "no effect without real_ip_header"),
         ("http: { max_numwant: 7 }", "50 is more than max_numwant, 7"),
+        ("http: { max_numwant: 243 }", "242 peers over IPv4, 79 over IPv6"),
+        ("http: { max_scrape_infohashes: 901 }", "more than a request has room for, 900"),
+        ("http: { real_ip_header: x }", "name your proxies in trusted_proxies"),
     ] {
         let found = warnings(&listening(lines)).join("\n");
         assert!(found.contains(warning), "{found}");
