@@ -54,6 +54,14 @@ impl Control {
         }
     }
 
+    /// Listens at `path` instead, if it does not already.
+    pub(super) fn follow(self, path: &Path) -> Self {
+        match &self.listening {
+            Some((_, listening)) if listening != path => Self::listen(path),
+            _ => self,
+        }
+    }
+
     /// Waits for a client that asks for a reload.
     pub(super) async fn next(&self) -> Client {
         let Some((listener, _)) = &self.listening else { return std::future::pending().await };
@@ -198,6 +206,15 @@ mod tests {
         assert!(error.starts_with("another tracker listens there"), "{error}");
         drop(control);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn it_follows_the_configuration() {
+        let (_folder, path) = socket();
+        let other = path.with_extension("other");
+        let control = Control::listen(&path).follow(&other);
+        assert!(!path.exists() && other.exists());
+        assert!(control.follow(&other).listening.is_some());
     }
 
     #[tokio::test]

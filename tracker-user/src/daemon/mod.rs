@@ -38,18 +38,13 @@ use tracker::Tracker;
 pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let runtime = Runtime::new().context("cannot start the threads of the async runtime")?;
     // Before anything slow, so that a signal during the start is not the end.
-    let mut signals = {
-        let _runtime = runtime.enter();
-        Signals::new().context("cannot wait for signals")?
-    };
+    let _runtime = runtime.enter();
+    let mut signals = Signals::new().context("cannot wait for signals")?;
     let loaded = file.load()?;
     loaded.log_warnings();
     let metrics = Arc::new(Metrics::new()?);
-    let tracker = Tracker::start(Prepared::new(loaded.config)?, &metrics, &runtime)?;
-    let control = {
-        let _runtime = runtime.enter();
-        Control::listen(&tracker.started_with().control_socket)
-    };
+    let mut tracker = Tracker::start(Prepared::new(loaded.config)?, &metrics, &runtime)?;
+    let mut control = Control::listen(&tracker.config().control_socket);
     tracing::info!("ready");
 
     loop {
@@ -64,12 +59,15 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
                 tracing::info!("{name}: shutting down");
                 break;
             }
-            Event::Signal(Signal::Reload(name)) => _ = reload(&tracker, file, name, &metrics),
+            Event::Signal(Signal::Reload(name)) => {
+                reload(&mut tracker, file, name, &metrics);
+            }
             Event::Client(client) => {
-                let report = reload(&tracker, file, "control socket", &metrics);
+                let report = reload(&mut tracker, file, "control socket", &metrics);
                 runtime.block_on(client.answer(&report));
             }
         }
+        control = control.follow(&tracker.config().control_socket);
     }
     drop(control);
     tracker.stop(&runtime);
@@ -98,7 +96,7 @@ struct Report {
 
 /// Reads the configuration again and applies what can be applied. Whatever is wrong leaves
 /// everything as it was.
-fn reload(tracker: &Tracker, file: &ConfigFile, asked_by: &str, metrics: &Metrics) -> Report {
+fn reload(tracker: &mut Tracker, file: &ConfigFile, asked_by: &str, metrics: &Metrics) -> Report {
     tracing::info!("{asked_by}: reloading {}", file.path);
     let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::{Config, MemoryConfig, StorageConfig},
+    dataplane,
     http::{self, Certificate, CertificateFiles},
     pipeline::{Pipeline, PostHook, PreHook},
     storage::Storage,
@@ -36,6 +37,7 @@ impl Prepared {
         let StorageConfig::Memory(memory) = &config.storage else {
             anyhow::bail!("storage.name: only `memory` is supported");
         };
+        dataplane::interfaces(&config)?;
         let http = http::Settings::new(http_options(&config)).context("http")?;
         let certificate = certificate_files(&config)
             .map(|files| anyhow::Ok((Certificate::load(&files)?, files)))

@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct Tracker {
     /// What it was started with: some keys count then only.
     started_with: Config,
+    /// What it goes by.
+    config: Config,
     connection_key: secrets::ConnectionKey,
     storage: Arc<MemoryStorage>,
     pipeline: Arc<ArcSwap<Pipeline>>,
@@ -67,18 +69,18 @@ impl Tracker {
                 DataPlane::start(kernel, &config, connection_ids, &storage, &pipeline, metrics)
             })
             .transpose()?;
-        let started_with = config;
-        Ok(Self { started_with, connection_key, storage, pipeline, frontends, data_plane })
+        let started_with = config.clone();
+        Ok(Self { started_with, config, connection_key, storage, pipeline, frontends, data_plane })
     }
 
-    /// What it was started with.
-    pub(super) fn started_with(&self) -> &Config {
-        &self.started_with
+    /// What it goes by.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Goes by another configuration, and returns the keys that wait for a restart. No request is
     /// lost: each goes by the one or by the other.
-    pub(super) fn reload(&self, prepared: Prepared) -> Vec<&'static str> {
+    pub(super) fn reload(&mut self, prepared: Prepared) -> Vec<&'static str> {
         self.storage.reload(&prepared.memory);
         let (config, pipeline, settings) =
             prepared.split(self.storage.clone(), &self.connection_key);
@@ -88,7 +90,8 @@ impl Tracker {
         if let Some(data_plane) = &self.data_plane {
             data_plane.reload(&config, connection_ids, &self.pipeline.load());
         }
-        restart::needed(&self.started_with, &config)
+        self.config = config;
+        restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
     }
 
     /// Stops everything, the kernel first: it answers in the stead of the others.

@@ -34,6 +34,11 @@ impl Endpoints {
         }
     }
 
+    /// Goes by the addresses of other interfaces.
+    pub(super) fn reload(&mut self, interfaces: Vec<String>) {
+        self.interfaces = interfaces;
+    }
+
     /// The endpoints, if they are others than last time.
     pub(super) fn changed(&mut self) -> Option<OwnEndpoints> {
         let addresses = match self.interface_addresses() {

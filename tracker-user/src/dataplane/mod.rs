@@ -50,24 +50,36 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How often events and logs are fetched: the program wakes nobody for them.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The interfaces that the kernel shall answer on; none where all is served from userspace.
+///
+/// # Errors
+/// When one of them does not exist.
+pub fn interfaces(config: &Config) -> anyhow::Result<Vec<String>> {
+    if config.xdp.mode == AttachMode::Off || config.udp.addr.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names =
+        config.xdp.interface_names().context("xdp.interfaces: `auto` cannot be resolved")?;
+    for name in &names {
+        attach::check_exists(name)?;
+    }
+    Ok(names.into_iter().collect())
+}
+
 /// Loads the program for a table of this size, or says in the log why all is served from
 /// userspace, and returns `None`.
 ///
 /// # Errors
 /// When an interface does not exist, or the configuration insists on a mode that cannot be had.
 pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>> {
-    let names =
-        config.xdp.interface_names().context("xdp.interfaces: `auto` cannot be resolved")?;
-    if config.xdp.mode == AttachMode::Off || config.udp.addr.is_empty() {
-        tracing::info!("serving from userspace only: xdp.mode is off, or there is no udp.addr");
+    if interfaces(config)?.is_empty() {
+        let why = match config.xdp.mode {
+            AttachMode::Off => "xdp.mode is off",
+            _ if config.udp.addr.is_empty() => "there is no udp.addr",
+            _ => "xdp.interfaces names no interface",
+        };
+        tracing::info!("serving from userspace only: {why}");
         return Ok(None);
-    }
-    if names.is_empty() {
-        tracing::info!("serving from userspace only: xdp.interfaces names no interface");
-        return Ok(None);
-    }
-    for name in &names {
-        attach::check_exists(name)?;
     }
     let kernel = probe::check_host().and_then(|()| Kernel::load(config, size));
     match kernel {
@@ -80,10 +92,17 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
     }
 }
 
+/// What a reload brings.
+struct Update {
+    policy: abi::Config,
+    interfaces: Vec<String>,
+    mode: AttachMode,
+}
+
 /// The running data plane. When it is dropped the program is detached.
 pub struct DataPlane {
-    /// What to publish next. Dropped to stop the thread.
-    policies: Option<mpsc::Sender<Box<abi::Config>>>,
+    /// Dropped to stop the thread.
+    updates: Option<mpsc::Sender<Update>>,
     storage: Arc<MemoryStorage>,
     listed: policy::Listed,
     thread: Option<JoinHandle<()>>,
@@ -106,7 +125,7 @@ impl DataPlane {
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
         let (policy, listed) = policy::compile(config, connection_ids, storage, &pipeline.load());
-        let names: Vec<_> = config.xdp.interface_names()?.into_iter().collect();
+        let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
         let publisher = Publisher::new(&mut kernel, policy)?;
         let events = Events::new(&mut kernel, config, &policy, Arc::clone(pipeline))?;
@@ -117,28 +136,35 @@ impl DataPlane {
             events,
         };
         worker.follow()?;
-        let (policies, published) = mpsc::channel();
+        let (updates, received) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("data-plane".to_owned())
-            .spawn(move || worker.run(&published))
+            .spawn(move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
         let storage = Arc::clone(storage);
-        Ok(Self { policies: Some(policies), storage, listed, thread: Some(thread) })
+        Ok(Self { updates: Some(updates), storage, listed, thread: Some(thread) })
     }
 
-    /// Has the kernel go by another configuration and other hooks. Interfaces, the way of attaching
-    /// and the log stay as they were.
+    /// Has the kernel go by another configuration and other hooks, on other interfaces. What it
+    /// logs stays as it was.
     pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: &Pipeline) {
+        let interfaces = match interfaces(config) {
+            Ok(interfaces) => interfaces,
+            Err(error) => return tracing::error!("the kernel goes on as before: {error:#}"),
+        };
         let policy =
             policy::recompile(&self.listed, config, connection_ids, &self.storage, pipeline);
-        // Without its thread, the data plane has said why.
-        let _ = self.policies.as_ref().map(|policies| policies.send(Box::new(policy)));
+        let update = Update { policy, interfaces, mode: config.xdp.mode };
+        if let Some(updates) = &self.updates {
+            // Without its thread, the data plane has said why.
+            let _ = updates.send(update);
+        }
     }
 }
 
 impl Drop for DataPlane {
     fn drop(&mut self) {
-        self.policies = None;
+        self.updates = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the data plane's thread had panicked");
         }
@@ -153,12 +179,15 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, policies: &mpsc::Receiver<Box<abi::Config>>) {
+    fn run(mut self, updates: &mpsc::Receiver<Update>) {
         let mut follow_at = Instant::now() + FOLLOW_INTERVAL;
         loop {
             let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
-            match policies.recv_timeout(pause) {
-                Ok(policy) => self.publish(&policy),
+            match updates.recv_timeout(pause) {
+                Ok(update) => {
+                    self.apply(update);
+                    follow_at = Instant::now();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -174,11 +203,15 @@ impl Worker {
         self.events.drain();
     }
 
-    fn publish(&mut self, policy: &abi::Config) {
-        self.events.reload(policy);
-        if let Err(error) = self.publisher.set_policy(policy) {
+    /// The rest is for [`Worker::follow`].
+    fn apply(&mut self, update: Update) {
+        let Update { policy, interfaces, mode } = update;
+        self.events.reload(&policy);
+        if let Err(error) = self.publisher.set_policy(&policy) {
             tracing::error!("the kernel goes by the configuration before: {error:#}");
         }
+        self.attacher.reload(&interfaces, mode);
+        self.endpoints.reload(interfaces);
     }
 
     /// Brings what the kernel knows up to date: first addresses, so that an interface never answers

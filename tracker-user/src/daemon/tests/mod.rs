@@ -47,8 +47,8 @@ impl Running {
     }
 
     /// The keys that wait for a restart.
-    fn reload(&self, lines: &str) -> Vec<&'static str> {
-        self.tracker().reload(prepare(lines).unwrap())
+    fn reload(&mut self, lines: &str) -> Vec<&'static str> {
+        self.tracker.as_mut().unwrap().reload(prepare(lines).unwrap())
     }
 
     /// Where this is served first.

@@ -13,7 +13,7 @@ fn with(lines: &str, http: &str, udp: &str) -> String {
 
 #[test]
 fn a_reload_keeps_peers_connection_ids_and_connections() {
-    let running = Running::start(&with("", "enable_keepalive: true", "")).unwrap();
+    let mut running = Running::start(&with("", "enable_keepalive: true", "")).unwrap();
     let udp = running.udp();
     let id = udp.connect();
     udp.announce(id, 1, [0; 4]);
@@ -33,7 +33,7 @@ fn a_reload_keeps_peers_connection_ids_and_connections() {
 #[test]
 fn a_reload_under_load_loses_no_packet() {
     const RELOADS: u32 = 50;
-    let running = Running::start(LISTEN).unwrap();
+    let mut running = Running::start(LISTEN).unwrap();
     let done = AtomicBool::new(false);
     let answers = std::thread::scope(|scope| {
         let client = running.udp();
@@ -59,7 +59,7 @@ fn a_reload_under_load_loses_no_packet() {
 
 #[test]
 fn what_frontends_go_by_changes_with_the_next_request() {
-    let running = Running::start(LISTEN).unwrap();
+    let mut running = Running::start(LISTEN).unwrap();
     let udp = running.udp();
     let id = udp.connect();
     assert_eq!(udp.scrape(id, 3).len(), 8 + 3 * 12);
@@ -72,7 +72,7 @@ fn what_frontends_go_by_changes_with_the_next_request() {
 
 #[test]
 fn hooks_change_with_the_next_request() {
-    let running = Running::start(LISTEN).unwrap();
+    let mut running = Running::start(LISTEN).unwrap();
     assert!(running.get(&announce(1, "")).contains("incomplete"));
     let hooks = format!(
         "prehooks: [ {{ name: torrent approval, options: {{ blacklist: [ '{}' ] }} }} ]\n{LISTEN}",
@@ -86,7 +86,7 @@ fn hooks_change_with_the_next_request() {
 
 #[test]
 fn a_shorter_life_of_peers_counts_at_once() {
-    let running = Running::start(LISTEN).unwrap();
+    let mut running = Running::start(LISTEN).unwrap();
     running.get(&announce(1, ""));
     let scrape = "/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa";
     assert!(running.get(scrape).contains("10:incompletei1e"));
@@ -100,7 +100,7 @@ fn a_shorter_life_of_peers_counts_at_once() {
 
 #[test]
 fn where_it_listens_and_the_size_of_the_table_wait_for_a_restart() {
-    let running = Running::start(LISTEN).unwrap();
+    let mut running = Running::start(LISTEN).unwrap();
     let (http, udp) = (running.addr("HTTP"), running.addr("UDP"));
     let waiting = running.reload(
         "http: { addr: '127.0.0.1:1' }\nudp: { addr: '127.0.0.1:2' }\nxdp: { table: { blocks: 1MiB } }",
