@@ -38,6 +38,8 @@ pub(super) const IGNORED: [Ignored; 1] = [Ignored {
 /// * aliases get their proper names, and keys the order of the schema (so that a hook's name
 ///   comes before its options);
 /// * unknown keys are dropped.
+///
+/// A value where a section belongs is an error.
 pub(super) fn tidy(
     value: &mut Value,
     schema: &Schema,
@@ -57,8 +59,17 @@ pub(super) fn tidy(
                 tidy(element, schema, &path.index(i), unknown_keys, findings);
             }
         }
+        _ if kinds(schema).next().is_some() => {
+            let names = names_of(kinds(schema));
+            findings.error(path, format!("needs a `name` below it, one of {names}"));
+        }
+        _ if properties(schema).is_some() => findings.error(path, "needs keys below it"),
         _ => {}
     }
+}
+
+fn names_of<'s>(kinds: impl Iterator<Item = (&'s str, &'s Schema)>) -> String {
+    kinds.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The schema that goes with the section's `name`, or `schema` itself when it has but one kind.
@@ -72,7 +83,7 @@ fn kind_of<'s>(
     if known.is_empty() {
         return Some(schema);
     }
-    let names = known.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let names = names_of(kinds(schema));
     let Some(name) = section.get("name").and_then(Value::as_str) else {
         findings.error(path, format!("needs a `name`, one of {names}"));
         return None;

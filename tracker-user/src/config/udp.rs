@@ -1,6 +1,6 @@
 //! The UDP frontend's keys.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -42,6 +42,21 @@ pub struct UdpConfig {
     pub workers: u16,
 }
 
+impl UdpConfig {
+    /// The addresses to bind: each once, and none that an unspecified one of its port covers.
+    #[must_use]
+    pub fn binds(&self) -> BTreeSet<SocketAddr> {
+        let all: BTreeSet<_> = self.addr.iter().map(|addr| addr.to_bind()).collect();
+        let is_covered = |addr: &SocketAddr| {
+            !addr.ip().is_unspecified()
+                && all
+                    .iter()
+                    .any(|other| other.ip().is_unspecified() && other.port() == addr.port())
+        };
+        all.iter().filter(|addr| !is_covered(addr)).copied().collect()
+    }
+}
+
 /// A text that is shown to nobody: printed and serialized as a placeholder.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -66,5 +81,18 @@ impl fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(HIDDEN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_covers_the_others_of_its_port() {
+        let addr = ["127.0.0.1:1", "0.0.0.0:1", ":1", "[::1]:1", "127.0.0.1:2", "127.0.0.1:2"];
+        let addr = addr.map(|addr| addr.parse().unwrap()).to_vec();
+        let binds = UdpConfig { addr, ..UdpConfig::default() }.binds();
+        assert!(binds.iter().map(ToString::to_string).eq(["127.0.0.1:2", "[::]:1"]));
     }
 }

@@ -1,6 +1,6 @@
 //! From the keys of the configuration to the frontends' options.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, thread, time::Duration};
+use std::{num::NonZeroUsize, thread, time::Duration};
 
 use tracker_common::connection::ConnectionIds;
 
@@ -44,7 +44,6 @@ pub(super) fn http_options(config: &Config) -> HttpOptions {
 
 pub(super) fn udp_options(config: &Config, connection_ids: ConnectionIds) -> UdpOptions {
     let udp = &config.udp;
-    let addrs: BTreeSet<_> = udp.addr.iter().map(|addr| addr.to_bind()).collect();
     let workers = NonZeroUsize::new(udp.workers.into())
         .or_else(|| thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN);
@@ -59,7 +58,7 @@ pub(super) fn udp_options(config: &Config, connection_ids: ConnectionIds) -> Udp
             config::BadConnectionId::Drop => BadConnectionId::Drop,
         },
         request_timing: udp.enable_request_timing,
-        ..UdpOptions::new(addrs.into_iter().collect(), connection_ids)
+        ..UdpOptions::new(udp.binds().into_iter().collect(), connection_ids)
     }
 }
 

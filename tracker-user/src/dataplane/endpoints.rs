@@ -27,7 +27,7 @@ impl Endpoints {
     /// Nothing is looked up yet.
     pub(super) fn new(udp: &UdpConfig, interfaces: Vec<String>, metrics: &Arc<Metrics>) -> Self {
         Self {
-            listen: udp.addr.iter().map(|addr| addr.to_bind()).collect(),
+            listen: udp.binds(),
             interfaces,
             last: None,
             exhausted: metrics.limit_reached("kernel_endpoints"),

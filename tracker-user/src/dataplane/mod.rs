@@ -50,6 +50,8 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How often events and logs are fetched: the program wakes nobody for them.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(50);
 
+const INSISTS: &str = "xdp.mode insists on the kernel; `auto` would do without";
+
 /// The interfaces that the kernel shall answer on; none where all is served from userspace.
 ///
 /// # Errors
@@ -88,7 +90,7 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
             tracing::warn!("serving from userspace only: {error:#}");
             Ok(None)
         }
-        Err(error) => Err(error.context("xdp.mode insists on the kernel; `auto` would do without")),
+        Err(error) => Err(error.context(INSISTS)),
     }
 }
 
@@ -135,7 +137,11 @@ impl DataPlane {
             publisher,
             events,
         };
-        worker.follow()?;
+        let followed = worker.follow();
+        match config.xdp.mode {
+            AttachMode::Auto => followed?,
+            _ => followed.context(INSISTS)?,
+        }
         let (updates, received) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("data-plane".to_owned())

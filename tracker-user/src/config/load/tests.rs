@@ -277,7 +277,9 @@ fn wrong_types_are_named_with_key_and_line() {
         ("udp: { addr: 'nowhere' }", "udp.addr[0]: `nowhere`: an address to listen on is written"),
         ("announce_interval: soon", "announce_interval: `soon`: a duration is written like 30m"),
         ("xdp: { mode: fast }", "xdp.mode: unknown variant `fast`, expected one of `auto`,"),
-        ("http: 3", "http: invalid type: integer `3`"),
+        ("http: 3", "http: needs keys below it"),
+        ("storage: redis", "storage: needs a `name` below it, one of `memory`, `redis`"),
+        ("prehooks: [jwt]", "prehooks[0]: needs a `name` below it, one of"),
     ] {
         let [found] = &errors(&with(lines))[..] else { panic!("{lines}") };
         assert!(found.starts_with(&format!("t.yaml:3: chihaya.{error}")), "{found}");
