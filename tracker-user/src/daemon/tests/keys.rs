@@ -134,34 +134,9 @@ fn http_addr() {
 
 #[test]
 fn http_https_addr_tls_cert_path_and_tls_key_path() {
-    let folder = tempfile::tempdir().unwrap();
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
-    std::fs::write(&cert, pair.cert.pem()).unwrap();
-    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
-    let running = Running::start(&format!(
-        "http: {{ https_addr: '127.0.0.1:0', tls_cert_path: '{}', tls_key_path: '{}' }}",
-        cert.display(),
-        key.display(),
-    ))
-    .unwrap();
-
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(pair.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = "localhost".try_into().unwrap();
-    let client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let tcp = TcpStream::connect(running.addr("HTTPS")).unwrap();
-    let mut stream = rustls::StreamOwned::new(client, tcp);
-    write!(stream, "GET {} HTTP/1.0\r\n\r\n", announce(1, "")).unwrap();
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply).unwrap();
-    assert!(reply.escape_ascii().to_string().contains("10:incompletei1e"));
+    let certificate = Certificate::new();
+    let running = Running::start(&certificate.config()).unwrap();
+    assert!(certificate.get(running.addr("HTTPS"), &announce(1, "")).contains("10:incompletei1e"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A tracker made from a configuration, as clients and operators see it.
 
+mod certificate;
 mod keys;
 mod reload;
 mod start;
@@ -13,6 +14,8 @@ use std::{
 
 use tokio::runtime::Runtime;
 use tracker_common::wire::{PROTOCOL_ID, action};
+
+use certificate::Certificate;
 
 use super::{prepared::Prepared, tracker::Tracker};
 use crate::{config, config::UnknownKeys, metrics::Metrics};

@@ -85,6 +85,19 @@ fn hooks_change_with_the_next_request() {
 }
 
 #[test]
+fn a_certificate_is_read_again() {
+    let old = Certificate::new();
+    let config = old.config();
+    let mut running = Running::start(&config).unwrap();
+    let https = running.addr("HTTPS");
+    assert!(old.get(https, "/announce").contains("200 OK"));
+    let new = old.renew();
+    assert_eq!(new.get(https, "/announce"), "");
+    running.reload(&config);
+    assert!(new.get(https, "/announce").contains("200 OK"));
+}
+
+#[test]
 fn a_shorter_life_of_peers_counts_at_once() {
     let mut running = Running::start(LISTEN).unwrap();
     running.get(&announce(1, ""));
