@@ -1,10 +1,12 @@
 //! The hooks' keys: one variant a hook, so that an unknown name is an error that lists the known.
 
+mod validate;
+
 use std::{fmt::Display, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use tracker_common::id::InfoHash;
+use tracker_common::id::{ClientId, InfoHash};
 
 /// A hook and its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +15,9 @@ pub enum HookConfig {
     /// Admits or refuses by info-hash.
     #[serde(rename = "torrent approval")]
     TorrentApproval(TorrentApprovalConfig),
+    /// Admits or refuses by the client's software.
+    #[serde(rename = "client approval")]
+    ClientApproval(ClientApprovalConfig),
     /// Spreads clients that arrived together.
     #[serde(rename = "interval variation")]
     IntervalVariation(IntervalVariationConfig),
@@ -24,6 +29,7 @@ impl HookConfig {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::TorrentApproval(_) => "torrent approval",
+            Self::ClientApproval(_) => "client approval",
             Self::IntervalVariation(_) => "interval variation",
         }
     }
@@ -41,6 +47,21 @@ pub struct TorrentApprovalConfig {
     #[serde(with = "text_list")]
     #[schemars(with = "Vec<String>")]
     pub blacklist: Vec<InfoHash>,
+}
+
+/// Options of `client approval`: one of the two lists, not both. A client id is what follows the
+/// dash of the peer id (`-TR4050-...`), or its first 6 bytes if there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ClientApprovalConfig {
+    /// The only clients that are served: 6 bytes each.
+    #[serde(with = "text_list")]
+    #[schemars(with = "Vec<String>")]
+    pub whitelist: Vec<ClientId>,
+    /// Clients that are refused.
+    #[serde(with = "text_list")]
+    #[schemars(with = "Vec<String>")]
+    pub blacklist: Vec<ClientId>,
 }
 
 /// Lists whose elements are written as text; an error names the element.
@@ -84,11 +105,15 @@ pub struct IntervalVariationConfig {
 }
 
 /// One of each, for the shipped file.
-pub(super) fn examples() -> [HookConfig; 2] {
+pub(super) fn examples() -> [HookConfig; 3] {
     [
         HookConfig::TorrentApproval(TorrentApprovalConfig {
             whitelist: vec![InfoHash(*b"an example infohash!")],
             blacklist: Vec::new(),
+        }),
+        HookConfig::ClientApproval(ClientApprovalConfig {
+            whitelist: Vec::new(),
+            blacklist: vec![ClientId(*b"XL0012")],
         }),
         HookConfig::IntervalVariation(IntervalVariationConfig {
             modify_response_probability: 0.25,

@@ -5,7 +5,8 @@ use anyhow::Context as _;
 use crate::{
     config::{Config, HookConfig},
     middleware::{
-        IntervalVariation, IntervalVariationOptions, TorrentApproval, TorrentApprovalOptions,
+        ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
+        TorrentApproval, TorrentApprovalOptions,
     },
     pipeline::{PostHook, PreHook},
 };
@@ -25,6 +26,12 @@ fn pre_hook(config: &HookConfig) -> anyhow::Result<Box<dyn PreHook>> {
     Ok(match config {
         HookConfig::TorrentApproval(options) => {
             Box::new(TorrentApproval::new(TorrentApprovalOptions {
+                whitelist: options.whitelist.clone(),
+                blacklist: options.blacklist.clone(),
+            })?)
+        }
+        HookConfig::ClientApproval(options) => {
+            Box::new(ClientApproval::new(ClientApprovalOptions {
                 whitelist: options.whitelist.clone(),
                 blacklist: options.blacklist.clone(),
             })?)

@@ -105,8 +105,9 @@ impl Composed {
                 Offload::IntervalVariation(variation) if composed.variation.threshold == 0 => {
                     composed.variation = variation;
                 }
-                // A second variation adds to the first, which the kernel does not do.
-                Offload::Never | Offload::IntervalVariation(_) => {
+                // A second variation adds to the first, which the kernel does not do; nor does it know
+                // of clients.
+                Offload::Never | Offload::IntervalVariation(_) | Offload::Clients(_) => {
                     tracing::warn!("the hook `{name}` has the daemon serve every announce");
                     composed.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
                 }

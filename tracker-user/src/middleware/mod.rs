@@ -1,8 +1,10 @@
 //! The hooks that come with the tracker.
 
+mod client_approval;
 mod interval_variation;
 mod torrent_approval;
 
+pub use client_approval::{ClientApproval, ClientApprovalError, ClientApprovalOptions};
 pub use interval_variation::{IntervalVariation, IntervalVariationError, IntervalVariationOptions};
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
 

@@ -48,11 +48,7 @@ impl TorrentApproval {
     }
 
     fn approves(&self, info_hash: &InfoHash) -> bool {
-        let listed = self.list.info_hashes.contains(info_hash);
-        match self.list.kind {
-            ListKind::Allow => listed,
-            ListKind::Deny => !listed,
-        }
+        self.list.kind.admits(self.list.info_hashes.contains(info_hash))
     }
 }
 

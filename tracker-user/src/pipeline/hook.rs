@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use tracker_common::{id::InfoHash, policy::IntervalVariation};
+use tracker_common::{
+    id::{ClientId, InfoHash},
+    policy::IntervalVariation,
+};
 
 use super::{AnnounceRequest, AnnounceResponse, Refusal, ScrapeRequest};
 
@@ -69,6 +72,8 @@ pub enum Offload {
     Unaffected,
     /// Refuse or admit by info-hash.
     Torrents(TorrentList),
+    /// Refuse or admit by client id.
+    Clients(ClientList),
     /// Compute the same interval.
     IntervalVariation(IntervalVariation),
 }
@@ -82,6 +87,15 @@ pub struct TorrentList {
     pub info_hashes: Arc<HashSet<InfoHash>>,
 }
 
+/// Client ids that are admitted, or refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientList {
+    /// Whether the list names the admitted clients or the refused ones.
+    pub kind: ListKind,
+    /// The clients.
+    pub ids: HashSet<ClientId>,
+}
+
 /// What being on a list means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListKind {
@@ -89,4 +103,15 @@ pub enum ListKind {
     Allow,
     /// All but what is listed is admitted.
     Deny,
+}
+
+impl ListKind {
+    /// Whether what is on the list, or is not, is admitted.
+    #[must_use]
+    pub const fn admits(self, listed: bool) -> bool {
+        match self {
+            Self::Allow => listed,
+            Self::Deny => !listed,
+        }
+    }
 }

@@ -5,7 +5,7 @@ mod request;
 
 use std::sync::Arc;
 
-pub use hook::{Interest, ListKind, Offload, PostHook, PreHook, TorrentList};
+pub use hook::{ClientList, Interest, ListKind, Offload, PostHook, PreHook, TorrentList};
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
 
 use crate::storage::Storage;

@@ -211,9 +211,9 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         errors(&text),
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
-             known are `torrent approval`, `interval variation`",
+             known are `torrent approval`, `client approval`, `interval variation`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
-             one of `torrent approval`, `interval variation`",
+             one of `torrent approval`, `client approval`, `interval variation`",
         ]
     );
 }
@@ -227,6 +227,18 @@ fn hook_options_are_checked() {
     assert_eq!(
         errors(&listening(&both)),
         ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
+    );
+    let both =
+        "prehooks:\n- name: client approval\n  options: { whitelist: OP1011, blacklist: TR4050 }";
+    assert_eq!(
+        errors(&listening(both)),
+        ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
+    );
+    let long = "prehooks:\n- name: client approval\n  options:\n    blacklist: -TR4050-";
+    assert_eq!(
+        errors(&listening(long)),
+        ["t.yaml:6: chihaya.prehooks[0].options.blacklist[0]: \
+          `-TR4050-`: a client id has 6 bytes, like TR4050"]
     );
     let short = "prehooks:\n- name: torrent approval\n  options:\n    whitelist:\n    - 'abc'";
     assert_eq!(
