@@ -2,7 +2,7 @@
 
 mod validate;
 
-use std::{fmt::Display, str::FromStr};
+use std::{fmt::Display, path::PathBuf, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -35,7 +35,9 @@ impl HookConfig {
     }
 }
 
-/// Options of `torrent approval`: one of the two lists, not both.
+/// Options of `torrent approval`: a whitelist or a blacklist, not both. Files are read again when
+/// they change. They are text files with an info-hash at the beginning of each line, or
+/// directories of `.torrent` files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TorrentApprovalConfig {
@@ -43,14 +45,18 @@ pub struct TorrentApprovalConfig {
     #[serde(with = "text_list")]
     #[schemars(with = "Vec<String>")]
     pub whitelist: Vec<InfoHash>,
+    /// Files of such torrents.
+    pub whitelist_files: Vec<PathBuf>,
     /// Torrents that are refused.
     #[serde(with = "text_list")]
     #[schemars(with = "Vec<String>")]
     pub blacklist: Vec<InfoHash>,
+    /// Files of such torrents.
+    pub blacklist_files: Vec<PathBuf>,
 }
 
-/// Options of `client approval`: one of the two lists, not both. A client id is what follows the
-/// dash of the peer id (`-TR4050-...`), or its first 6 bytes if there is none.
+/// Options of `client approval`: one of the two lists, not both. A client id is what follows
+/// the dash of the peer id (`-TR4050-...`), or its first 6 bytes if there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientApprovalConfig {
@@ -109,7 +115,8 @@ pub(super) fn examples() -> [HookConfig; 3] {
     [
         HookConfig::TorrentApproval(TorrentApprovalConfig {
             whitelist: vec![InfoHash(*b"an example infohash!")],
-            blacklist: Vec::new(),
+            whitelist_files: vec!["/etc/xdp-tracker/torrents.txt".into(), "/srv/torrents".into()],
+            ..TorrentApprovalConfig::default()
         }),
         HookConfig::ClientApproval(ClientApprovalConfig {
             whitelist: Vec::new(),

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 
 use crate::{
     config::{Config, HookConfig},
+    metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
         TorrentApproval, TorrentApprovalOptions,
@@ -15,20 +16,27 @@ use crate::{
 ///
 /// # Errors
 /// What is wrong with the options of one of them.
-pub(super) fn pre_hooks(config: &Config) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
+pub(super) fn pre_hooks(
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
     let hooks = config.prehooks.iter().enumerate().map(|(index, hook)| {
-        pre_hook(hook).with_context(|| format!("prehooks[{index}] ({})", hook.name()))
+        pre_hook(hook, metrics).with_context(|| format!("prehooks[{index}] ({})", hook.name()))
     });
     hooks.collect()
 }
 
-fn pre_hook(config: &HookConfig) -> anyhow::Result<Box<dyn PreHook>> {
+fn pre_hook(config: &HookConfig, metrics: &Metrics) -> anyhow::Result<Box<dyn PreHook>> {
     Ok(match config {
         HookConfig::TorrentApproval(options) => {
-            Box::new(TorrentApproval::new(TorrentApprovalOptions {
-                whitelist: options.whitelist.clone(),
-                blacklist: options.blacklist.clone(),
-            })?)
+            let options = options.clone();
+            let options = TorrentApprovalOptions {
+                whitelist: options.whitelist,
+                whitelist_files: options.whitelist_files,
+                blacklist: options.blacklist,
+                blacklist_files: options.blacklist_files,
+            };
+            Box::new(TorrentApproval::new(options, metrics)?)
         }
         HookConfig::ClientApproval(options) => {
             Box::new(ClientApproval::new(ClientApprovalOptions {

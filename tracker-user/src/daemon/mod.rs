@@ -36,7 +36,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         anyhow::bail!("storage.name: only `memory` is supported");
     };
 
-    let (pre_hooks, post_hooks) = (hooks::pre_hooks(config)?, hooks::post_hooks(config));
+    let (pre_hooks, post_hooks) = (hooks::pre_hooks(config, &metrics)?, hooks::post_hooks(config));
     let size = TableSize::of(&config.xdp.table);
     let kernel = dataplane::load(config, &size)?;
     let memory = match &kernel {

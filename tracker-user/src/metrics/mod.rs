@@ -1,6 +1,7 @@
 //! Prometheus metrics: Chihaya's names, labels and buckets, so that its dashboards go on working,
 //! and our own, which begin with `xdp_tracker_`.
 
+mod hooks;
 mod labels;
 mod requests;
 mod server;
@@ -12,11 +13,13 @@ use prometheus::{
     IntCounter, IntCounterVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
 };
 
+pub use hooks::Refreshes;
 pub use labels::{Action, AddressFamily, Outcome};
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
 pub use tracker::{AttachMetrics, PerFamily, StorageMetrics, TableMetrics};
 
+use hooks::HookMetrics;
 use requests::UserRequests;
 
 /// All metrics of a daemon. Whatever is reached through it can be updated from any thread.
@@ -28,6 +31,7 @@ pub struct Metrics {
     storage: StorageMetrics,
     table: TableMetrics,
     attach: AttachMetrics,
+    hooks: HookMetrics,
     limits: IntCounterVec,
 }
 
@@ -56,6 +60,7 @@ impl Metrics {
             storage: StorageMetrics::new(&registry)?,
             table: TableMetrics::new(&registry)?,
             attach: AttachMetrics::new(&registry)?,
+            hooks: HookMetrics::new(&registry)?,
             limits,
             registry,
         })
@@ -89,6 +94,12 @@ impl Metrics {
     #[must_use]
     pub fn attach(&self) -> &AttachMetrics {
         &self.attach
+    }
+
+    /// How often the lists or keys of the hook of this name were brought up to date.
+    #[must_use]
+    pub fn hook_refreshes(&self, hook: &'static str) -> Refreshes {
+        self.hooks.refreshes(hook)
     }
 
     /// The counter of how often a bound was reached; callers on a hot path keep it.
@@ -191,6 +202,16 @@ mod tests {
             );
         }
         assert_eq!(text(&metrics).matches("# TYPE xdp_tracker_requests_total").count(), 1);
+    }
+
+    #[test]
+    fn refreshes_of_hooks_are_counted_by_name_and_outcome() {
+        let metrics = Metrics::new().unwrap();
+        metrics.hook_refreshes("jwt").failed.inc();
+        for (outcome, count) in [("failed", 1), ("succeeded", 0)] {
+            let labels = format!(r#"{{hook="jwt",outcome="{outcome}"}}"#);
+            assert_shows(&metrics, &format!("xdp_tracker_hook_refreshes_total{labels} {count}"));
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The hooks that come with the tracker.
 
+mod background;
 mod client_approval;
 mod interval_variation;
+mod lists;
 mod torrent_approval;
 
 pub use client_approval::{ClientApproval, ClientApprovalError, ClientApprovalOptions};
 pub use interval_variation::{IntervalVariation, IntervalVariationError, IntervalVariationOptions};
+pub use lists::ListError;
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The two kinds of hook, and what each lets the kernel do in its stead.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use tracker_common::{
     id::{ClientId, InfoHash},
     policy::IntervalVariation,
 };
 
-use super::{AnnounceRequest, AnnounceResponse, Refusal, ScrapeRequest};
+use super::{AnnounceRequest, AnnounceResponse, Live, Refusal, ScrapeRequest};
 
 /// Runs before a reply is made: may refuse the request or change the response.
 pub trait PreHook: Send + Sync {
@@ -70,7 +70,7 @@ pub enum Offload {
     Never,
     /// Answer without it: the hook leaves alone whatever the kernel would answer.
     Unaffected,
-    /// Refuse or admit by info-hash.
+    /// Refuse or admit by info-hash, as long as the list is followed.
     Torrents(TorrentList),
     /// Refuse or admit by client id.
     Clients(ClientList),
@@ -78,13 +78,13 @@ pub enum Offload {
     IntervalVariation(IntervalVariation),
 }
 
-/// Info-hashes that are admitted, or refused, and what the refused are told.
+/// Info-hashes that are admitted, or refused.
 #[derive(Debug, Clone)]
 pub struct TorrentList {
     /// Whether the list names the admitted torrents or the refused ones.
     pub kind: ListKind,
-    /// The torrents.
-    pub info_hashes: Arc<HashSet<InfoHash>>,
+    /// The torrents; they may change.
+    pub info_hashes: Live<HashSet<InfoHash>>,
 }
 
 /// Client ids that are admitted, or refused.

@@ -1,11 +1,13 @@
 //! What happens to a request, whatever protocol brought it: pre-hooks, storage, reply, post-hooks.
 
 mod hook;
+mod live;
 mod request;
 
 use std::sync::Arc;
 
 pub use hook::{ClientList, Interest, ListKind, Offload, PostHook, PreHook, TorrentList};
+pub use live::{Follower, Live};
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
 
 use crate::storage::Storage;

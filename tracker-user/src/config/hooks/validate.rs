@@ -1,6 +1,6 @@
 //! What is wrong with a hook's options that their types cannot say.
 
-use super::{HookConfig, IntervalVariationConfig};
+use super::{ClientApprovalConfig, HookConfig, IntervalVariationConfig, TorrentApprovalConfig};
 use crate::config::{load::Findings, path::Path};
 
 impl HookConfig {
@@ -8,18 +8,23 @@ impl HookConfig {
     pub(in crate::config) fn validate(&self, path: &Path, findings: &mut Findings) {
         match self {
             Self::TorrentApproval(options) => {
-                one_list(&options.whitelist, &options.blacklist, path, findings);
+                let TorrentApprovalConfig { whitelist, whitelist_files, .. } = options;
+                let TorrentApprovalConfig { blacklist, blacklist_files, .. } = options;
+                let has_whitelist = !whitelist.is_empty() || !whitelist_files.is_empty();
+                let has_blacklist = !blacklist.is_empty() || !blacklist_files.is_empty();
+                one_list(has_whitelist, has_blacklist, path, findings);
             }
             Self::ClientApproval(options) => {
-                one_list(&options.whitelist, &options.blacklist, path, findings);
+                let ClientApprovalConfig { whitelist, blacklist } = options;
+                one_list(!whitelist.is_empty(), !blacklist.is_empty(), path, findings);
             }
             Self::IntervalVariation(options) => interval_variation(options, path, findings),
         }
     }
 }
 
-fn one_list<T>(whitelist: &[T], blacklist: &[T], path: &Path, findings: &mut Findings) {
-    if !whitelist.is_empty() && !blacklist.is_empty() {
+fn one_list(has_whitelist: bool, has_blacklist: bool, path: &Path, findings: &mut Findings) {
+    if has_whitelist && has_blacklist {
         findings.error(path, "has both a whitelist and a blacklist; give one");
     }
 }

@@ -4,6 +4,7 @@ use tracker_common::{announce::Event, id::PeerId, wire::action};
 
 use super::*;
 use crate::{
+    metrics::Metrics,
     middleware::{TorrentApproval, TorrentApprovalOptions},
     pipeline::Params,
     udp::{Action, BadConnectionId},
@@ -354,7 +355,8 @@ fn a_scrape_is_clamped_to_the_limit_and_to_what_fits_a_frame() {
 #[test]
 fn a_refused_announce_is_answered_with_the_hook_s_text_and_a_scrape_passes() {
     let blacklist = vec![InfoHash([b'h'; 20])];
-    let hook = TorrentApproval::new(TorrentApprovalOptions { blacklist, ..Default::default() });
+    let options_of_hook = TorrentApprovalOptions { blacklist, ..Default::default() };
+    let hook = TorrentApproval::new(options_of_hook, &Metrics::new().unwrap());
     let hooks: Vec<Box<dyn PreHook>> = vec![Box::new(hook.unwrap())];
     let mut tracker = Tracker::with(options(), FakeStorage::default(), hooks);
     let outcome = tracker.verified(&Announce::default().packet(), CLIENT_V4);

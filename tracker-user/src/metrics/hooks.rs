@@ -1,0 +1,36 @@
+//! What hooks do beside judging requests.
+
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+
+use super::register;
+
+/// How often a hook's lists or keys were brought up to date.
+#[derive(Debug, Clone)]
+pub struct Refreshes {
+    /// They are the new ones now.
+    pub succeeded: IntCounter,
+    /// The old ones are still in force.
+    pub failed: IntCounter,
+}
+
+/// Those of all hooks, by name.
+#[derive(Debug)]
+pub(super) struct HookMetrics {
+    refreshes: IntCounterVec,
+}
+
+impl HookMetrics {
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let opts = Opts::new(
+            "xdp_tracker_hook_refreshes_total",
+            "How often a hook's lists or keys were read or fetched again.",
+        );
+        let refreshes = IntCounterVec::new(opts, &["hook", "outcome"])?;
+        Ok(Self { refreshes: register(registry, refreshes)? })
+    }
+
+    pub(super) fn refreshes(&self, hook: &'static str) -> Refreshes {
+        let outcome = |outcome| self.refreshes.with_label_values(&[hook, outcome]);
+        Refreshes { succeeded: outcome("succeeded"), failed: outcome("failed") }
+    }
+}
