@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracker_common::id::{ClientId, InfoHash};
 
+use super::Network;
+
 /// A hook and its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", content = "options")]
@@ -18,6 +20,9 @@ pub enum HookConfig {
     /// Admits or refuses by the client's software.
     #[serde(rename = "client approval")]
     ClientApproval(ClientApprovalConfig),
+    /// Admits or refuses by the client's address.
+    #[serde(rename = "ip approval")]
+    IpApproval(IpApprovalConfig),
     /// Spreads clients that arrived together.
     #[serde(rename = "interval variation")]
     IntervalVariation(IntervalVariationConfig),
@@ -30,6 +35,7 @@ impl HookConfig {
         match self {
             Self::TorrentApproval(_) => "torrent approval",
             Self::ClientApproval(_) => "client approval",
+            Self::IpApproval(_) => "ip approval",
             Self::IntervalVariation(_) => "interval variation",
         }
     }
@@ -68,6 +74,22 @@ pub struct ClientApprovalConfig {
     #[serde(with = "text_list")]
     #[schemars(with = "Vec<String>")]
     pub blacklist: Vec<ClientId>,
+}
+
+/// Options of `ip approval`. Of the networks that hold an address the smallest decides. Files
+/// have a network or an address at the beginning of each line, and are read again when they
+/// change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct IpApprovalConfig {
+    /// Networks or addresses that are served. If there are any, here or in files, no others are.
+    pub allow: Vec<Network>,
+    /// Files of such networks.
+    pub allow_files: Vec<PathBuf>,
+    /// Networks or addresses that are refused.
+    pub deny: Vec<Network>,
+    /// Files of such networks.
+    pub deny_files: Vec<PathBuf>,
 }
 
 /// Lists whose elements are written as text; an error names the element.
@@ -111,8 +133,8 @@ pub struct IntervalVariationConfig {
 }
 
 /// One of each, for the shipped file.
-pub(super) fn examples() -> [HookConfig; 3] {
-    [
+pub(super) fn examples() -> Vec<HookConfig> {
+    vec![
         HookConfig::TorrentApproval(TorrentApprovalConfig {
             whitelist: vec![InfoHash(*b"an example infohash!")],
             whitelist_files: vec!["/etc/xdp-tracker/torrents.txt".into(), "/srv/torrents".into()],
@@ -121,6 +143,11 @@ pub(super) fn examples() -> [HookConfig; 3] {
         HookConfig::ClientApproval(ClientApprovalConfig {
             whitelist: Vec::new(),
             blacklist: vec![ClientId(*b"XL0012")],
+        }),
+        HookConfig::IpApproval(IpApprovalConfig {
+            deny: ["192.0.2.0/24", "2001:db8::1"].iter().flat_map(|text| text.parse()).collect(),
+            deny_files: vec!["/etc/xdp-tracker/denied.txt".into()],
+            ..IpApprovalConfig::default()
         }),
         HookConfig::IntervalVariation(IntervalVariationConfig {
             modify_response_probability: 0.25,

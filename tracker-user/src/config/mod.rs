@@ -25,7 +25,10 @@ use smart_default::SmartDefault;
 pub use address::{ListenAddr, Network};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
-pub use hooks::{ClientApprovalConfig, HookConfig, IntervalVariationConfig, TorrentApprovalConfig};
+pub use hooks::{
+    ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig,
+    TorrentApprovalConfig,
+};
 pub use http::HttpConfig;
 pub use load::{ConfigError, Finding, Loaded, UnknownKeys, load, parse};
 pub use schema::schema;

@@ -3,11 +3,11 @@
 use anyhow::Context as _;
 
 use crate::{
-    config::{Config, HookConfig},
+    config::{Config, HookConfig, Network},
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
-        TorrentApproval, TorrentApprovalOptions,
+        IpApproval, IpApprovalOptions, TorrentApproval, TorrentApprovalOptions,
     },
     pipeline::{PostHook, PreHook},
 };
@@ -43,6 +43,17 @@ fn pre_hook(config: &HookConfig, metrics: &Metrics) -> anyhow::Result<Box<dyn Pr
                 whitelist: options.whitelist.clone(),
                 blacklist: options.blacklist.clone(),
             })?)
+        }
+        HookConfig::IpApproval(options) => {
+            let options = options.clone();
+            let networks = |list: Vec<Network>| list.into_iter().map(Into::into).collect();
+            let options = IpApprovalOptions {
+                allow: networks(options.allow),
+                allow_files: options.allow_files,
+                deny: networks(options.deny),
+                deny_files: options.deny_files,
+            };
+            Box::new(IpApproval::new(options, metrics)?)
         }
         HookConfig::IntervalVariation(options) => {
             Box::new(IntervalVariation::new(&IntervalVariationOptions {

@@ -109,10 +109,11 @@ impl Composed {
                     composed.variation = variation;
                 }
                 // A second variation adds to the first, which the kernel does not do; nor does it know
-                // of clients.
+                // of clients and networks.
                 Offload::Never
                 | Offload::Torrents(_)
                 | Offload::Clients(_)
+                | Offload::Networks(_)
                 | Offload::IntervalVariation(_) => {
                     tracing::warn!("the hook `{name}` has the daemon serve every announce");
                     composed.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
@@ -158,7 +159,7 @@ fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{ClientList, Live};
+    use crate::pipeline::{ClientList, Live, NetworkList};
 
     fn hashes(bytes: &[u8]) -> HashSet<InfoHash> {
         bytes.iter().map(|&byte| InfoHash([byte; 20])).collect()
@@ -195,6 +196,7 @@ mod tests {
         for offload in [
             Offload::Torrents(TorrentList { kind: ListKind::Allow, info_hashes }),
             Offload::Clients(clients),
+            Offload::Networks(Live::fixed(NetworkList::default())),
         ] {
             let composed = compose(&[offload]);
             assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);

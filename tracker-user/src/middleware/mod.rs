@@ -3,11 +3,13 @@
 mod background;
 mod client_approval;
 mod interval_variation;
+mod ip_approval;
 mod lists;
 mod torrent_approval;
 
 pub use client_approval::{ClientApproval, ClientApprovalError, ClientApprovalOptions};
 pub use interval_variation::{IntervalVariation, IntervalVariationError, IntervalVariationOptions};
+pub use ip_approval::{IpApproval, IpApprovalError, IpApprovalOptions};
 pub use lists::ListError;
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
 

@@ -7,7 +7,7 @@ use tracker_common::{
     policy::IntervalVariation,
 };
 
-use super::{AnnounceRequest, AnnounceResponse, Live, Refusal, ScrapeRequest};
+use super::{AnnounceRequest, AnnounceResponse, Live, NetworkList, Refusal, ScrapeRequest};
 
 /// Runs before a reply is made: may refuse the request or change the response.
 pub trait PreHook: Send + Sync {
@@ -74,6 +74,8 @@ pub enum Offload {
     Torrents(TorrentList),
     /// Refuse or admit by client id.
     Clients(ClientList),
+    /// Refuse or admit by source address, scrapes too, as long as the list is followed.
+    Networks(Live<NetworkList>),
     /// Compute the same interval.
     IntervalVariation(IntervalVariation),
 }

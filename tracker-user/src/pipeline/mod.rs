@@ -2,12 +2,14 @@
 
 mod hook;
 mod live;
+mod networks;
 mod request;
 
 use std::sync::Arc;
 
 pub use hook::{ClientList, Interest, ListKind, Offload, PostHook, PreHook, TorrentList};
 pub use live::{Follower, Live};
+pub use networks::NetworkList;
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
 
 use crate::storage::Storage;

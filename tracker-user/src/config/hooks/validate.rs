@@ -18,6 +18,7 @@ impl HookConfig {
                 let ClientApprovalConfig { whitelist, blacklist } = options;
                 one_list(!whitelist.is_empty(), !blacklist.is_empty(), path, findings);
             }
+            Self::IpApproval(_) => {}
             Self::IntervalVariation(options) => interval_variation(options, path, findings),
         }
     }

@@ -211,9 +211,9 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         errors(&text),
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
-             known are `torrent approval`, `client approval`, `interval variation`",
+             known are `torrent approval`, `client approval`, `ip approval`, `interval variation`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
-             one of `torrent approval`, `client approval`, `interval variation`",
+             one of `torrent approval`, `client approval`, `ip approval`, `interval variation`",
         ]
     );
 }
@@ -245,6 +245,12 @@ fn hook_options_are_checked() {
         errors(&listening(short)),
         ["t.yaml:7: chihaya.prehooks[0].options.whitelist[0]: \
           `abc`: an info-hash is 40 hexadecimal digits"]
+    );
+    let wide = "prehooks:\n- name: ip approval\n  options:\n    deny: [192.0.2.0/24, 192.0.2.0/33]";
+    assert_eq!(
+        errors(&listening(wide)),
+        ["t.yaml:6: chihaya.prehooks[0].options.deny[1]: `192.0.2.0/33`: a network is written \
+          192.0.2.0/24, 2001:db8::/32, or as one address"]
     );
     let variation = |options: &str| {
         errors(&listening(&format!("prehooks:\n- name: interval variation\n  options: {options}")))
