@@ -26,6 +26,9 @@ pub enum HookConfig {
     /// Spreads clients that arrived together.
     #[serde(rename = "interval variation")]
     IntervalVariation(IntervalVariationConfig),
+    /// Prefers peers that are near each other.
+    #[serde(rename = "preferred subnet")]
+    PreferredSubnet(PreferredSubnetConfig),
 }
 
 impl HookConfig {
@@ -37,6 +40,7 @@ impl HookConfig {
             Self::ClientApproval(_) => "client approval",
             Self::IpApproval(_) => "ip approval",
             Self::IntervalVariation(_) => "interval variation",
+            Self::PreferredSubnet(_) => "preferred subnet",
         }
     }
 }
@@ -132,6 +136,16 @@ pub struct IntervalVariationConfig {
     pub modify_min_interval: bool,
 }
 
+/// Options of `preferred subnet`: peers of the announcer's own subnet come first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PreferredSubnetConfig {
+    /// How many leading bits two IPv4 addresses of one subnet share, at most 32. 0: no preference.
+    pub preferred_ipv4_subnet_mask_bits_set: u8,
+    /// How many leading bits two IPv6 addresses of one subnet share, at most 128. 0: no preference.
+    pub preferred_ipv6_subnet_mask_bits_set: u8,
+}
+
 /// One of each, for the shipped file.
 pub(super) fn examples() -> Vec<HookConfig> {
     vec![
@@ -153,6 +167,10 @@ pub(super) fn examples() -> Vec<HookConfig> {
             modify_response_probability: 0.25,
             max_increase_delta: 60,
             modify_min_interval: true,
+        }),
+        HookConfig::PreferredSubnet(PreferredSubnetConfig {
+            preferred_ipv4_subnet_mask_bits_set: 24,
+            preferred_ipv6_subnet_mask_bits_set: 64,
         }),
     ]
 }

@@ -10,6 +10,7 @@ mod hooks;
 mod http;
 mod interfaces;
 mod load;
+mod moved;
 mod path;
 mod schema;
 mod storage;
@@ -27,7 +28,7 @@ pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig,
-    TorrentApprovalConfig,
+    PreferredSubnetConfig, TorrentApprovalConfig,
 };
 pub use http::HttpConfig;
 pub use load::{ConfigError, Finding, Loaded, UnknownKeys, load, parse};

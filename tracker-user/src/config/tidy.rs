@@ -12,8 +12,12 @@ use super::{
 };
 
 /// Other spellings of a key, and ours.
-pub(super) const ALIASES: [(&str, &str); 2] =
-    [("prometheus_addr", "metrics_addr"), ("config", "options")];
+pub(super) const ALIASES: [(&str, &str); 4] = [
+    ("prometheus_addr", "metrics_addr"),
+    ("config", "options"),
+    ("preferred_ipv4_subnet", "preferred_ipv4_subnet_mask_bits_set"),
+    ("preferred_ipv6_subnet", "preferred_ipv6_subnet_mask_bits_set"),
+];
 
 /// Keys that Chihaya knows and that have no meaning here.
 const IGNORED: [(&str, &str); 1] = [("shard_count", "has no effect: the table needs no shards")];

@@ -7,9 +7,9 @@ use crate::{
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
-        IpApproval, IpApprovalOptions, TorrentApproval, TorrentApprovalOptions,
+        IpApproval, IpApprovalOptions, PreferredSubnet, TorrentApproval, TorrentApprovalOptions,
     },
-    pipeline::{PostHook, PreHook},
+    pipeline::{self, PostHook, PreHook},
 };
 
 /// The pre-hooks, in the order of the configuration.
@@ -60,6 +60,12 @@ fn pre_hook(config: &HookConfig, metrics: &Metrics) -> anyhow::Result<Box<dyn Pr
                 modify_response_probability: options.modify_response_probability,
                 max_increase_delta_s: options.max_increase_delta,
                 modify_min_interval: options.modify_min_interval,
+            })?)
+        }
+        HookConfig::PreferredSubnet(options) => {
+            Box::new(PreferredSubnet::new(pipeline::PreferredSubnet {
+                ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
+                ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
             })?)
         }
     })

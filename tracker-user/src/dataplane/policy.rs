@@ -109,11 +109,12 @@ impl Composed {
                     composed.variation = variation;
                 }
                 // A second variation adds to the first, which the kernel does not do; nor does it know
-                // of clients and networks.
+                // of clients, networks and subnets.
                 Offload::Never
                 | Offload::Torrents(_)
                 | Offload::Clients(_)
                 | Offload::Networks(_)
+                | Offload::PreferredSubnet(_)
                 | Offload::IntervalVariation(_) => {
                     tracing::warn!("the hook `{name}` has the daemon serve every announce");
                     composed.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
@@ -159,7 +160,7 @@ fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{ClientList, Live, NetworkList};
+    use crate::pipeline::{ClientList, Live, NetworkList, PreferredSubnet};
 
     fn hashes(bytes: &[u8]) -> HashSet<InfoHash> {
         bytes.iter().map(|&byte| InfoHash([byte; 20])).collect()
@@ -197,6 +198,7 @@ mod tests {
             Offload::Torrents(TorrentList { kind: ListKind::Allow, info_hashes }),
             Offload::Clients(clients),
             Offload::Networks(Live::fixed(NetworkList::default())),
+            Offload::PreferredSubnet(PreferredSubnet::default()),
         ] {
             let composed = compose(&[offload]);
             assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);

@@ -5,12 +5,14 @@ mod client_approval;
 mod interval_variation;
 mod ip_approval;
 mod lists;
+mod preferred_subnet;
 mod torrent_approval;
 
 pub use client_approval::{ClientApproval, ClientApprovalError, ClientApprovalOptions};
 pub use interval_variation::{IntervalVariation, IntervalVariationError, IntervalVariationOptions};
 pub use ip_approval::{IpApproval, IpApprovalError, IpApprovalOptions};
 pub use lists::ListError;
+pub use preferred_subnet::{PreferredSubnet, PreferredSubnetError};
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub enum Offload {
     Networks(Live<NetworkList>),
     /// Compute the same interval.
     IntervalVariation(IntervalVariation),
+    /// Choose peers of the announcer's subnet first, as the storage does.
+    PreferredSubnet(PreferredSubnet),
 }
 
 /// Info-hashes that are admitted, or refused.
@@ -96,6 +98,15 @@ pub struct ClientList {
     pub kind: ListKind,
     /// The clients.
     pub ids: HashSet<ClientId>,
+}
+
+/// How many leading bits two addresses share that are of one subnet; 0 means that there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PreferredSubnet {
+    /// Of IPv4 addresses, at most 32.
+    pub ipv4_bits: u8,
+    /// Of IPv6 addresses, at most 128.
+    pub ipv6_bits: u8,
 }
 
 /// What being on a list means.

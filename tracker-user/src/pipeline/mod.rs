@@ -7,7 +7,9 @@ mod request;
 
 use std::sync::Arc;
 
-pub use hook::{ClientList, Interest, ListKind, Offload, PostHook, PreHook, TorrentList};
+pub use hook::{
+    ClientList, Interest, ListKind, Offload, PostHook, PreHook, PreferredSubnet, TorrentList,
+};
 pub use live::{Follower, Live};
 pub use networks::NetworkList;
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};

@@ -1,6 +1,9 @@
 //! What is wrong with a hook's options that their types cannot say.
 
-use super::{ClientApprovalConfig, HookConfig, IntervalVariationConfig, TorrentApprovalConfig};
+use super::{
+    ClientApprovalConfig, HookConfig, IntervalVariationConfig, PreferredSubnetConfig,
+    TorrentApprovalConfig,
+};
 use crate::config::{load::Findings, path::Path};
 
 impl HookConfig {
@@ -20,6 +23,7 @@ impl HookConfig {
             }
             Self::IpApproval(_) => {}
             Self::IntervalVariation(options) => interval_variation(options, path, findings),
+            Self::PreferredSubnet(options) => preferred_subnet(options, path, findings),
         }
     }
 }
@@ -40,5 +44,20 @@ fn interval_variation(options: &IntervalVariationConfig, path: &Path, findings: 
     if !(1..=i64::from(i32::MAX)).contains(&seconds) {
         let message = format!("{seconds} is not from 1 to 2147483647 seconds");
         findings.error(&path.key("max_increase_delta"), message);
+    }
+}
+
+fn preferred_subnet(options: &PreferredSubnetConfig, path: &Path, findings: &mut Findings) {
+    let lengths = [
+        ("preferred_ipv4_subnet_mask_bits_set", options.preferred_ipv4_subnet_mask_bits_set, 32),
+        ("preferred_ipv6_subnet_mask_bits_set", options.preferred_ipv6_subnet_mask_bits_set, 128),
+    ];
+    for (key, bits, bits_max) in lengths {
+        if bits > bits_max {
+            findings.error(&path.key(key), format!("{bits} is not from 0 to {bits_max}"));
+        }
+    }
+    if lengths.iter().all(|(_, bits, _)| *bits == 0) {
+        findings.warning(path, "prefers no subnet: give a length above zero");
     }
 }

@@ -211,9 +211,11 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         errors(&text),
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
-             known are `torrent approval`, `client approval`, `ip approval`, `interval variation`",
+             known are `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             `preferred subnet`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
-             one of `torrent approval`, `client approval`, `ip approval`, `interval variation`",
+             one of `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             `preferred subnet`",
         ]
     );
 }
@@ -252,6 +254,12 @@ fn hook_options_are_checked() {
         ["t.yaml:6: chihaya.prehooks[0].options.deny[1]: `192.0.2.0/33`: a network is written \
           192.0.2.0/24, 2001:db8::/32, or as one address"]
     );
+    let long = "prehooks:\n- name: preferred subnet\n  options: { preferred_ipv4_subnet: 33 }";
+    assert_eq!(
+        errors(&listening(long)),
+        ["t.yaml:5: chihaya.prehooks[0].options.preferred_ipv4_subnet_mask_bits_set: \
+          33 is not from 0 to 32"]
+    );
     let variation = |options: &str| {
         errors(&listening(&format!("prehooks:\n- name: interval variation\n  options: {options}")))
     };
@@ -269,6 +277,48 @@ fn hook_options_are_checked() {
         variation(""),
         ["t.yaml:5: chihaya.prehooks[0].options: missing field `modify_response_probability`"]
     );
+}
+
+#[test]
+fn subnet_preference_is_read_where_older_files_have_it() {
+    let preference = |lines: &str| {
+        let Loaded { config, warnings } = strict(&listening(lines)).unwrap();
+        let [HookConfig::PreferredSubnet(options)] = config.prehooks[..] else {
+            panic!("{:?}", config.prehooks)
+        };
+        assert!(matches!(config.storage, StorageConfig::Memory(_)));
+        let bits = (
+            options.preferred_ipv4_subnet_mask_bits_set,
+            options.preferred_ipv6_subnet_mask_bits_set,
+        );
+        (bits, warnings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let hook = "prehooks: { name: preferred subnet, options: { preferred_ipv4_subnet: 24 } }";
+    assert_eq!(preference(hook), ((24, 0), vec![]));
+    let storage = "storage:
+  name: memorybysubnet
+  config:
+    gc_interval: 2m
+    preferred_ipv4_subnet_mask_bits_set: 8
+    preferred_ipv6_subnet_mask_bits_set: 16";
+    let warning = "t.yaml:4: chihaya.storage.name: `memorybysubnet` is now `memory` with the hook \
+                   `preferred subnet`";
+    assert_eq!(preference(storage), ((8, 16), vec![warning.to_owned()]));
+    let tracker = "preferred_subnet: true\npreferred_ipv4_subnet: 8\npreferred_ipv6_subnet: 16";
+    let warning = "t.yaml:1: chihaya: `preferred_subnet` is now the hook `preferred subnet`";
+    assert_eq!(preference(tracker), ((8, 16), vec![warning.to_owned()]));
+}
+
+#[test]
+fn subnet_preference_that_was_off_stays_off() {
+    for lines in [
+        "preferred_subnet: false\npreferred_ipv4_subnet: 8",
+        "preferred_subnet: true",
+        "storage: { name: memorybysubnet }",
+        "storage: { name: memorybysubnet, config: { preferred_ipv4_subnet_mask_bits_set: 0 } }",
+    ] {
+        assert_eq!(strict(&listening(lines)).unwrap().config.prehooks, [], "{lines}");
+    }
 }
 
 #[test]
