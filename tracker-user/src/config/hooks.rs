@@ -8,12 +8,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracker_common::id::{ClientId, InfoHash};
 
-use super::Network;
+use super::{GoDuration, Network};
 
 /// A hook and its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", content = "options")]
 pub enum HookConfig {
+    /// Admits who brings a JSON web token for the torrent.
+    #[serde(rename = "jwt")]
+    Jwt(JwtConfig),
     /// Admits or refuses by info-hash.
     #[serde(rename = "torrent approval")]
     TorrentApproval(TorrentApprovalConfig),
@@ -36,6 +39,7 @@ impl HookConfig {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Jwt(_) => "jwt",
             Self::TorrentApproval(_) => "torrent approval",
             Self::ClientApproval(_) => "client approval",
             Self::IpApproval(_) => "ip approval",
@@ -43,6 +47,25 @@ impl HookConfig {
             Self::PreferredSubnet(_) => "preferred subnet",
         }
     }
+}
+
+/// Options of `jwt`. The token is the parameter `jwt` of the announce's URL, or of its route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JwtConfig {
+    /// Who must have issued the token (`iss`).
+    pub issuer: String,
+    /// Whom the token must be for (`aud`).
+    pub audience: String,
+    /// Where the issuer's keys are: a JWK set, over HTTP or HTTPS.
+    pub jwk_set_url: String,
+    /// How often they are fetched. While they cannot be had the old ones stay.
+    #[serde(default = "five_minutes")]
+    #[schemars(default = "five_minutes")]
+    pub jwk_set_update_interval: GoDuration,
+}
+
+const fn five_minutes() -> GoDuration {
+    GoDuration::from_mins(5)
 }
 
 /// Options of `torrent approval`: a whitelist or a blacklist, not both. Files are read again when
@@ -149,6 +172,12 @@ pub struct PreferredSubnetConfig {
 /// One of each, for the shipped file.
 pub(super) fn examples() -> Vec<HookConfig> {
     vec![
+        HookConfig::Jwt(JwtConfig {
+            issuer: "https://issuer.example".to_owned(),
+            audience: "https://tracker.example".to_owned(),
+            jwk_set_url: "https://issuer.example/keys".to_owned(),
+            jwk_set_update_interval: five_minutes(),
+        }),
         HookConfig::TorrentApproval(TorrentApprovalConfig {
             whitelist: vec![InfoHash(*b"an example infohash!")],
             whitelist_files: vec!["/etc/xdp-tracker/torrents.txt".into(), "/srv/torrents".into()],

@@ -27,7 +27,7 @@ pub use address::{ListenAddr, Network};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
 pub use hooks::{
-    ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig,
+    ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
     PreferredSubnetConfig, TorrentApprovalConfig,
 };
 pub use http::HttpConfig;

@@ -1,5 +1,7 @@
 //! From the names of hooks to hooks.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 
 use crate::{
@@ -7,27 +9,45 @@ use crate::{
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
-        IpApproval, IpApprovalOptions, PreferredSubnet, TorrentApproval, TorrentApprovalOptions,
+        IpApproval, IpApprovalOptions, Jwt, JwtOptions, PreferredSubnet, TorrentApproval,
+        TorrentApprovalOptions,
     },
-    pipeline::{self, PostHook, PreHook},
+    pipeline::{self, GrantSink, PostHook, PreHook},
 };
 
-/// The pre-hooks, in the order of the configuration.
+/// The pre-hooks, in the order of the configuration. Takes as long as it takes to read their lists and
+/// to fetch their keys.
 ///
 /// # Errors
 /// What is wrong with the options of one of them.
 pub(super) fn pre_hooks(
     config: &Config,
     metrics: &Metrics,
+    grants: &Arc<dyn GrantSink>,
 ) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
     let hooks = config.prehooks.iter().enumerate().map(|(index, hook)| {
-        pre_hook(hook, metrics).with_context(|| format!("prehooks[{index}] ({})", hook.name()))
+        pre_hook(hook, metrics, grants)
+            .with_context(|| format!("prehooks[{index}] ({})", hook.name()))
     });
     hooks.collect()
 }
 
-fn pre_hook(config: &HookConfig, metrics: &Metrics) -> anyhow::Result<Box<dyn PreHook>> {
+fn pre_hook(
+    config: &HookConfig,
+    metrics: &Metrics,
+    grants: &Arc<dyn GrantSink>,
+) -> anyhow::Result<Box<dyn PreHook>> {
     Ok(match config {
+        HookConfig::Jwt(options) => {
+            let options = options.clone();
+            let options = JwtOptions {
+                issuer: options.issuer,
+                audience: options.audience,
+                jwk_set_url: options.jwk_set_url,
+                jwk_set_update_interval: *options.jwk_set_update_interval,
+            };
+            Box::new(Jwt::new(options, metrics, Arc::clone(grants))?)
+        }
         HookConfig::TorrentApproval(options) => {
             let options = options.clone();
             let options = TorrentApprovalOptions {

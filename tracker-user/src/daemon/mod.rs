@@ -20,7 +20,7 @@ use crate::{
     config::{Config, StorageConfig},
     dataplane::{self, DataPlane},
     metrics::Metrics,
-    pipeline::Pipeline,
+    pipeline::{GrantSink, NoGrants, Pipeline},
     storage::memory::{MappedMemory, MemoryStorage, TableSize},
 };
 use frontends::Frontends;
@@ -36,7 +36,9 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         anyhow::bail!("storage.name: only `memory` is supported");
     };
 
-    let (pre_hooks, post_hooks) = (hooks::pre_hooks(config, &metrics)?, hooks::post_hooks(config));
+    let grants: Arc<dyn GrantSink> = Arc::new(NoGrants);
+    let pre_hooks = hooks::pre_hooks(config, &metrics, &grants)?;
+    let post_hooks = hooks::post_hooks(config);
     let size = TableSize::of(&config.xdp.table);
     let kernel = dataplane::load(config, &size)?;
     let memory = match &kernel {

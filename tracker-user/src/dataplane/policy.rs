@@ -109,11 +109,12 @@ impl Composed {
                     composed.variation = variation;
                 }
                 // A second variation adds to the first, which the kernel does not do; nor does it know
-                // of clients, networks and subnets.
+                // of clients, networks, subnets and grants.
                 Offload::Never
                 | Offload::Torrents(_)
                 | Offload::Clients(_)
                 | Offload::Networks(_)
+                | Offload::Grants
                 | Offload::PreferredSubnet(_)
                 | Offload::IntervalVariation(_) => {
                     tracing::warn!("the hook `{name}` has the daemon serve every announce");
@@ -199,6 +200,7 @@ mod tests {
             Offload::Clients(clients),
             Offload::Networks(Live::fixed(NetworkList::default())),
             Offload::PreferredSubnet(PreferredSubnet::default()),
+            Offload::Grants,
         ] {
             let composed = compose(&[offload]);
             assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);

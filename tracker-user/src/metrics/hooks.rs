@@ -17,6 +17,7 @@ pub struct Refreshes {
 #[derive(Debug)]
 pub(super) struct HookMetrics {
     refreshes: IntCounterVec,
+    pub(super) jwt_refusals: IntCounterVec,
 }
 
 impl HookMetrics {
@@ -26,7 +27,15 @@ impl HookMetrics {
             "How often a hook's lists or keys were read or fetched again.",
         );
         let refreshes = IntCounterVec::new(opts, &["hook", "outcome"])?;
-        Ok(Self { refreshes: register(registry, refreshes)? })
+        let opts = Opts::new(
+            "xdp_tracker_jwt_refusals_total",
+            "Announces with a token that the hook `jwt` found wrong, by what is wrong with it.",
+        );
+        let jwt_refusals = IntCounterVec::new(opts, &["reason"])?;
+        Ok(Self {
+            refreshes: register(registry, refreshes)?,
+            jwt_refusals: register(registry, jwt_refusals)?,
+        })
     }
 
     pub(super) fn refreshes(&self, hook: &'static str) -> Refreshes {

@@ -102,6 +102,12 @@ impl Metrics {
         self.hooks.refreshes(hook)
     }
 
+    /// Tokens that the hook `jwt` found wrong, with the label `reason`.
+    #[must_use]
+    pub fn jwt_refusals(&self) -> IntCounterVec {
+        self.hooks.jwt_refusals.clone()
+    }
+
     /// The counter of how often a bound was reached; callers on a hot path keep it.
     #[must_use]
     pub fn limit_reached(&self, limit: &'static str) -> IntCounter {

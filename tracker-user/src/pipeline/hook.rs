@@ -78,6 +78,9 @@ pub enum Offload {
     Networks(Live<NetworkList>),
     /// Compute the same interval.
     IntervalVariation(IntervalVariation),
+    /// Admit announces that the hook has left a [`Grant`](super::Grant) for, and pass the others.
+    /// If several hooks leave grants, a grant does not tell of which: pass all announces then.
+    Grants,
     /// Choose peers of the announcer's subnet first, as the storage does.
     PreferredSubnet(PreferredSubnet),
 }

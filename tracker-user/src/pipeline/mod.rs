@@ -1,5 +1,6 @@
 //! What happens to a request, whatever protocol brought it: pre-hooks, storage, reply, post-hooks.
 
+mod grant;
 mod hook;
 mod live;
 mod networks;
@@ -7,6 +8,7 @@ mod request;
 
 use std::sync::Arc;
 
+pub use grant::{Grant, GrantSink, NoGrants};
 pub use hook::{
     ClientList, Interest, ListKind, Offload, PostHook, PreHook, PreferredSubnet, TorrentList,
 };

@@ -1,7 +1,11 @@
 //! What is wrong with a hook's options that their types cannot say.
 
+use std::time::Duration;
+
+use hyper::Uri;
+
 use super::{
-    ClientApprovalConfig, HookConfig, IntervalVariationConfig, PreferredSubnetConfig,
+    ClientApprovalConfig, HookConfig, IntervalVariationConfig, JwtConfig, PreferredSubnetConfig,
     TorrentApprovalConfig,
 };
 use crate::config::{load::Findings, path::Path};
@@ -10,6 +14,7 @@ impl HookConfig {
     /// Reports what is wrong with the options, which stand at `path`.
     pub(in crate::config) fn validate(&self, path: &Path, findings: &mut Findings) {
         match self {
+            Self::Jwt(options) => jwt(options, path, findings),
             Self::TorrentApproval(options) => {
                 let TorrentApprovalConfig { whitelist, whitelist_files, .. } = options;
                 let TorrentApprovalConfig { blacklist, blacklist_files, .. } = options;
@@ -25,6 +30,23 @@ impl HookConfig {
             Self::IntervalVariation(options) => interval_variation(options, path, findings),
             Self::PreferredSubnet(options) => preferred_subnet(options, path, findings),
         }
+    }
+}
+
+fn jwt(options: &JwtConfig, path: &Path, findings: &mut Findings) {
+    url(&options.jwk_set_url, &path.key("jwk_set_url"), findings);
+    if *options.jwk_set_update_interval < Duration::from_secs(1) {
+        let message = format!("{} is not 1s or more", options.jwk_set_update_interval);
+        findings.error(&path.key("jwk_set_update_interval"), message);
+    }
+}
+
+fn url(text: &str, path: &Path, findings: &mut Findings) {
+    let is_good = text.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    if !is_good {
+        findings.error(path, format!("`{text}` is no URL that begins with http:// or https://"));
     }
 }
 

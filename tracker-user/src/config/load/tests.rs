@@ -211,13 +211,22 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         errors(&text),
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
-             known are `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             known are `jwt`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
              `preferred subnet`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
-             one of `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             one of `jwt`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
              `preferred subnet`",
         ]
     );
+}
+
+#[test]
+fn the_hooks_that_the_shipped_file_shows_are_fine() {
+    let prehooks = crate::config::hooks::examples();
+    let mut shown = Config { prehooks, ..Config::default() };
+    shown.udp.addr.extend(":6969".parse::<crate::config::ListenAddr>());
+    let Loaded { config, warnings } = strict(&crate::config::to_yaml(&shown).unwrap()).unwrap();
+    assert_eq!((config, warnings), (shown, vec![]));
 }
 
 #[test]
@@ -259,6 +268,21 @@ fn hook_options_are_checked() {
         errors(&listening(long)),
         ["t.yaml:5: chihaya.prehooks[0].options.preferred_ipv4_subnet_mask_bits_set: \
           33 is not from 0 to 32"]
+    );
+    let jwt = |options: &str| {
+        errors(&listening(&format!("prehooks:\n- name: jwt\n  options: {options}")))
+    };
+    assert_eq!(
+        jwt("{ issuer: i, audience: a, jwk_set_url: /keys, jwk_set_update_interval: 1ms }"),
+        [
+            "t.yaml:5: chihaya.prehooks[0].options.jwk_set_url: \
+             `/keys` is no URL that begins with http:// or https://",
+            "t.yaml:5: chihaya.prehooks[0].options.jwk_set_update_interval: 1ms is not 1s or more",
+        ]
+    );
+    assert_eq!(
+        jwt("{ issuer: '', audience: a, jwk_set_url: 'http://h/' }"),
+        ["t.yaml:5: chihaya.prehooks[0].options: missing field `issuer`"]
     );
     let variation = |options: &str| {
         errors(&listening(&format!("prehooks:\n- name: interval variation\n  options: {options}")))
