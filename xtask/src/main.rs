@@ -1,6 +1,7 @@
 //! Builds, runs and tests xdp-tracker.
 
 mod apt;
+mod bench;
 mod build;
 mod cargo_test;
 mod demo;
@@ -25,6 +26,8 @@ enum Verb {
     Run(run::Args),
     /// Run the tests; installs what they need where root may
     Test(test::Args),
+    /// Measure, beside other trackers: what was run, the median, the spread and ratios
+    Bench(bench::Args),
     /// Show a file going between three clients, and how much of it the kernel answered
     Demo,
 }
@@ -35,6 +38,7 @@ fn main() -> Result<()> {
         Verb::Build(args) => build::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Demo => demo::run(),
     }
 }
