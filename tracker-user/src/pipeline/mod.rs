@@ -4,6 +4,7 @@ mod grant;
 mod hook;
 mod live;
 mod networks;
+mod pending;
 mod request;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ pub use hook::{
 };
 pub use live::{Follower, Live};
 pub use networks::NetworkList;
+pub use pending::{Asking, Pending};
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
 
 use crate::storage::Storage;

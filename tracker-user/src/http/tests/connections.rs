@@ -15,7 +15,7 @@ use crate::http::{Plain, serve, server::serve_stream};
 const PATIENT: Duration = Duration::from_secs(600);
 
 /// Timeouts that no test reaches.
-fn patient() -> HttpOptions {
+pub(super) fn patient() -> HttpOptions {
     HttpOptions {
         keepalive: true,
         read_timeout: PATIENT,
@@ -26,15 +26,15 @@ fn patient() -> HttpOptions {
 }
 
 /// A tracker on loopback.
-struct Server {
-    tracker: Tracker,
+pub(super) struct Server {
+    pub(super) tracker: Tracker,
     address: SocketAddr,
     shutdown: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(options: HttpOptions) -> Self {
+    pub(super) async fn start(options: HttpOptions) -> Self {
         let tracker = Tracker::new(options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -46,22 +46,22 @@ impl Server {
         Self { tracker, address, shutdown, task }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.shutdown.send(()).unwrap();
         self.task.await.unwrap();
     }
 }
 
-fn get(path: &str) -> Vec<u8> {
+pub(super) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: tracker\r\n\r\n").into_bytes()
 }
 
 /// Reads one reply up to the end of its bencoded or plain body.
-async fn read_reply(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+pub(super) async fn read_reply(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut reply = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&reply).to_lowercase();

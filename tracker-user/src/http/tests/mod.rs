@@ -1,7 +1,9 @@
-//! The frontend as clients see it: `replies` without a network, `connections` over streams.
+//! The frontend as clients see it: `replies` without a network, `connections` over streams, `waiting`
+//! where a hook takes its time.
 
 mod connections;
 mod replies;
+mod waiting;
 
 use std::{
     borrow::Cow,
