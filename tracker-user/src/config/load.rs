@@ -7,6 +7,7 @@ use serde_yaml::Value;
 
 use super::{
     Config, ROOT,
+    moved::move_settings,
     path::{Path, locate},
     schema::schema,
     tidy::{ALIASES, tidy},
@@ -144,6 +145,9 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     let root = Path::default().key(ROOT);
     if !document.get(ROOT).is_some_and(Value::is_mapping) {
         findings.error(&Path::default(), format!("needs the key `{ROOT}` with settings below it"));
+    }
+    if let Some(settings) = document.get_mut(ROOT).and_then(Value::as_mapping_mut) {
+        move_settings(settings, &root, &mut findings);
     }
     tidy(&mut document, &whole, &Path::default(), unknown_keys, &mut findings);
 

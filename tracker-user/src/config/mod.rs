@@ -11,6 +11,7 @@ mod hooks;
 mod http;
 mod interfaces;
 mod load;
+mod moved;
 mod path;
 mod schema;
 mod storage;
@@ -29,7 +30,10 @@ pub use address::{ListenAddr, Network};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
 pub use file_schema::file_schema;
-pub use hooks::{HookConfig, IntervalVariationConfig, TorrentApprovalConfig};
+pub use hooks::{
+    ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
+    PreferredSubnetConfig, TorrentApprovalConfig,
+};
 pub use http::HttpConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;

@@ -12,8 +12,12 @@ use super::{
 };
 
 /// Other spellings of a key, and ours.
-pub(super) const ALIASES: [(&str, &str); 2] =
-    [("prometheus_addr", "metrics_addr"), ("config", "options")];
+pub(super) const ALIASES: [(&str, &str); 4] = [
+    ("prometheus_addr", "metrics_addr"),
+    ("config", "options"),
+    ("preferred_ipv4_subnet", "preferred_ipv4_subnet_mask_bits_set"),
+    ("preferred_ipv6_subnet", "preferred_ipv6_subnet_mask_bits_set"),
+];
 
 /// A key that Chihaya knows and that has no meaning here.
 pub(super) struct Ignored {
@@ -130,7 +134,7 @@ fn take(written: &mut Mapping, key: &str, path: &Path, findings: &mut Findings) 
         let Some(aliased) = written.remove(alias) else { continue };
         if value.is_some() {
             findings.error(path, format!("given twice, the second time as `{alias}`"));
-        } else {
+        } else if key == "metrics_addr" {
             findings.warning(path, format!("`{alias}` is now called `{key}`"));
         }
         return value.or(Some(aliased));

@@ -8,10 +8,7 @@ use tracker_common::{
     wire::SCRAPE_MAX,
 };
 
-use super::{
-    Config, HookConfig, HttpConfig, IntervalVariationConfig, StorageConfig, UdpConfig, XdpConfig,
-    load::Findings, path::Path,
-};
+use super::{Config, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings, path::Path};
 use crate::http::Router;
 
 /// Info-hashes that fit a URL of 65,534 bytes when all of their bytes are escaped.
@@ -136,35 +133,12 @@ fn storage(config: &Config, path: &Path, findings: &mut Findings) {
 
 fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
     for (i, hook) in config.prehooks.iter().enumerate() {
-        let path = root.key("prehooks").index(i).key("options");
-        match hook {
-            HookConfig::TorrentApproval(options) => {
-                if !options.whitelist.is_empty() && !options.blacklist.is_empty() {
-                    findings.error(&path, "has both a whitelist and a blacklist; give one");
-                }
-            }
-            HookConfig::IntervalVariation(options) => {
-                interval_variation(options, &path, findings);
-            }
-        }
+        hook.validate(&root.key("prehooks").index(i).key("options"), findings);
     }
     for (i, hook) in config.posthooks.iter().enumerate() {
         let path = root.key("posthooks").index(i).key("name");
         let name = hook.name();
         findings.error(&path, format!("`{name}` comes too late after the reply; see prehooks"));
-    }
-}
-
-fn interval_variation(options: &IntervalVariationConfig, path: &Path, findings: &mut Findings) {
-    let probability = options.modify_response_probability;
-    if !(probability > 0.0 && probability <= 1.0) {
-        let message = format!("{probability} is not above 0 and at most 1");
-        findings.error(&path.key("modify_response_probability"), message);
-    }
-    let seconds = options.max_increase_delta;
-    if !(1..=i64::from(i32::MAX)).contains(&seconds) {
-        let message = format!("{seconds} is not from 1 to 2147483647 seconds");
-        findings.error(&path.key("max_increase_delta"), message);
     }
 }
 

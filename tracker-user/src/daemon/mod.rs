@@ -43,7 +43,7 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let loaded = file.load()?;
     loaded.log_warnings();
     let metrics = Arc::new(Metrics::new()?);
-    let mut tracker = Tracker::start(Prepared::new(loaded.config)?, &metrics, &runtime)?;
+    let mut tracker = Tracker::start(Prepared::new(loaded.config, &metrics)?, &metrics, &runtime)?;
     let mut control = Control::listen(&tracker.config().control_socket);
     tracing::info!("ready");
 
@@ -80,7 +80,7 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
 /// # Errors
 /// What is wrong.
 pub fn check(config: Config) -> anyhow::Result<()> {
-    Prepared::new(config).map(drop)
+    Prepared::new(config, &Metrics::new()?).map(drop)
 }
 
 enum Event {
@@ -100,7 +100,7 @@ fn reload(tracker: &mut Tracker, file: &ConfigFile, asked_by: &str, metrics: &Me
     tracing::info!("{asked_by}: reloading {}", file.path);
     let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-        let waiting = tracker.reload(Prepared::new(loaded.config)?);
+        let waiting = tracker.reload(Prepared::new(loaded.config, metrics)?);
         if !waiting.is_empty() {
             lines
                 .push(format!("these changes take effect after a restart: {}", waiting.join(", ")));

@@ -14,7 +14,8 @@ use crate::{
     config::{Config, MemoryConfig, StorageConfig},
     dataplane,
     http::{self, Certificate, CertificateFiles},
-    pipeline::{Pipeline, PostHook, PreHook},
+    metrics::Metrics,
+    pipeline::{NoGrants, Pipeline, PostHook, PreHook},
     storage::Storage,
 };
 
@@ -33,7 +34,7 @@ impl Prepared {
     ///
     /// # Errors
     /// What is wrong with the configuration or with a file that it names.
-    pub(super) fn new(config: Config) -> anyhow::Result<Self> {
+    pub(super) fn new(config: Config, metrics: &Metrics) -> anyhow::Result<Self> {
         let StorageConfig::Memory(memory) = &config.storage else {
             anyhow::bail!("storage.name: only `memory` is supported");
         };
@@ -45,7 +46,7 @@ impl Prepared {
             .context("http")?;
         Ok(Self {
             memory: memory.clone(),
-            pre_hooks: hooks::pre_hooks(&config)?,
+            pre_hooks: hooks::pre_hooks(&config, metrics, &(Arc::new(NoGrants) as _))?,
             post_hooks: hooks::post_hooks(&config),
             http,
             certificate,

@@ -140,12 +140,22 @@ impl Composed {
         for (name, offload) in hooks {
             match offload {
                 Offload::Unaffected => {}
-                Offload::Torrents(list) => composed.torrents.add(&list),
+                // A list that may change is not followed.
+                Offload::Torrents(list) if list.info_hashes.is_fixed() => {
+                    composed.torrents.add(&list);
+                }
                 Offload::IntervalVariation(variation) if composed.variation.threshold == 0 => {
                     composed.variation = variation;
                 }
-                // A second variation adds to the first, which the kernel does not do.
-                Offload::Never | Offload::IntervalVariation(_) => {
+                // A second variation adds to the first, which the kernel does not do; nor does it know
+                // of clients, networks, subnets and grants.
+                Offload::Never
+                | Offload::Torrents(_)
+                | Offload::Clients(_)
+                | Offload::Networks(_)
+                | Offload::Grants
+                | Offload::PreferredSubnet(_)
+                | Offload::IntervalVariation(_) => {
                     tracing::warn!("the hook `{name}` has the daemon serve every announce");
                     composed.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
                 }
@@ -157,11 +167,12 @@ impl Composed {
 
 impl Torrents {
     fn add(&mut self, list: &TorrentList) {
+        let info_hashes = list.info_hashes.load();
         match list.kind {
-            ListKind::Deny => self.denied.extend(list.info_hashes.iter().copied()),
+            ListKind::Deny => self.denied.extend(info_hashes.iter().copied()),
             ListKind::Allow => match &mut self.allowed {
-                Some(allowed) => allowed.retain(|hash| list.info_hashes.contains(hash)),
-                None => self.allowed = Some((*list.info_hashes).clone()),
+                Some(allowed) => allowed.retain(|hash| info_hashes.contains(hash)),
+                None => self.allowed = Some((**info_hashes).clone()),
             },
         }
     }
@@ -189,11 +200,14 @@ fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use crate::pipeline::{ClientList, Live, NetworkList, PreferredSubnet};
 
-    fn list(kind: ListKind, hashes: &[u8]) -> Offload {
-        let info_hashes = hashes.iter().map(|&byte| InfoHash([byte; 20])).collect();
-        Offload::Torrents(TorrentList { kind, info_hashes: Arc::new(info_hashes) })
+    fn hashes(bytes: &[u8]) -> HashSet<InfoHash> {
+        bytes.iter().map(|&byte| InfoHash([byte; 20])).collect()
+    }
+
+    fn list(kind: ListKind, bytes: &[u8]) -> Offload {
+        Offload::Torrents(TorrentList { kind, info_hashes: Live::fixed(hashes(bytes)) })
     }
 
     fn compose(offloads: &[Offload]) -> Composed {
@@ -212,8 +226,25 @@ mod tests {
             list(ListKind::Allow, &[2, 3, 4]),
         ])
         .torrents;
-        assert_eq!(torrents.allowed, Some([2, 3].map(|byte| InfoHash([byte; 20])).into()));
-        assert_eq!(torrents.denied, [InfoHash([2; 20])].into());
+        assert_eq!(torrents.allowed, Some(hashes(&[2, 3])));
+        assert_eq!(torrents.denied, hashes(&[2]));
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_do_is_the_daemons() {
+        let info_hashes = Live::new(hashes(&[1]));
+        let clients = ClientList { kind: ListKind::Deny, ids: HashSet::new() };
+        for offload in [
+            Offload::Torrents(TorrentList { kind: ListKind::Allow, info_hashes }),
+            Offload::Clients(clients),
+            Offload::Networks(Live::fixed(NetworkList::default())),
+            Offload::PreferredSubnet(PreferredSubnet::default()),
+            Offload::Grants,
+        ] {
+            let composed = compose(&[offload]);
+            assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
+            assert_eq!(composed.torrents, Torrents::default());
+        }
     }
 
     #[test]

@@ -3,37 +3,21 @@
 use std::{
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
 };
 
 use anyhow::{Context as _, bail};
 use bt_bencode::Value;
 use tracker_common::announce::Event;
-use ureq::{
-    Agent,
-    tls::{RootCerts, TlsConfig},
-};
+use ureq::tls::RootCerts;
 
 use super::{Announce, LEFT, NUMWANT, PATIENCE, read_compact};
+use crate::middleware::client::agent;
 
 /// Announces to `url`, and returns the peers that it is given.
 pub(super) fn announce(url: &str, announce: &Announce) -> anyhow::Result<Vec<SocketAddr>> {
-    let mut reply = agent().get(announce_url(url, announce)).call()?;
+    let mut reply =
+        agent(RootCerts::PlatformVerifier, PATIENCE).get(announce_url(url, announce)).call()?;
     read_reply(&reply.body_mut().read_to_vec()?)
-}
-
-/// Certificates are checked against those that this machine trusts.
-fn agent() -> Agent {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(provider);
-    Agent::config_builder()
-        .tls_config(tls.build())
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(true)
-        .build()
-        .into()
 }
 
 fn announce_url(url: &str, announce: &Announce) -> String {

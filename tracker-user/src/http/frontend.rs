@@ -23,7 +23,7 @@ use super::{
     router::Match,
     scrape,
 };
-use crate::pipeline::{AnnounceRequest, AnnounceResponse, Pipeline, Refusal, SwarmStats};
+use crate::pipeline::{AnnounceRequest, AnnounceResponse, Pending, Pipeline, Refusal, SwarmStats};
 
 /// A reply with its body in one piece.
 pub(super) type Reply = Response<Full<Bytes>>;
@@ -67,6 +67,10 @@ pub(super) struct Head<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The other end of the connection.
     pub(super) remote: SocketAddr,
+    /// When it was complete.
+    pub(super) received: Instant,
+    /// Whether it may still wait for a hook.
+    pub(super) may_wait: bool,
 }
 
 /// What is known of a request when it has been dealt with.
@@ -102,29 +106,40 @@ impl HttpFrontend {
     }
 
     /// Answers one request. Post-hooks are for the caller to run, if there is something for them.
-    pub(super) fn answer(&self, head: &Head, scratch: &mut Scratch) -> (Reply, Option<Answered>) {
+    ///
+    /// # Errors
+    /// What a hook waits for: the request is to be brought again after that.
+    pub(super) fn answer(
+        &self,
+        head: &Head,
+        scratch: &mut Scratch,
+    ) -> Result<(Reply, Option<Answered>), Pending> {
         let settings = self.settings.load();
         let found = match settings.router.find(head.uri.path()) {
             Ok(Some(found)) => found,
-            Ok(None) => return (plain(StatusCode::NOT_FOUND, "not found\n"), None),
-            Err(_) => return (plain(StatusCode::BAD_REQUEST, "bad request\n"), None),
+            Ok(None) => return Ok((plain(StatusCode::NOT_FOUND, "not found\n"), None)),
+            Err(_) => return Ok((plain(StatusCode::BAD_REQUEST, "bad request\n"), None)),
         };
         if head.method != Method::GET {
             let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
             reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-            return (reply, None);
+            return Ok((reply, None));
         }
-        let started = settings.options.request_timing.then(Instant::now);
         let action = found.action;
         let mut outcome = Outcome::default();
         scratch.out.clear();
-        let result = self.run(&settings, head, found, scratch, &mut outcome);
+        let result = match self.run(&settings, head, found, scratch, &mut outcome) {
+            Err(Refusal::Pending(pending)) if head.may_wait => return Err(pending),
+            Err(Refusal::Pending(_)) => Err(Refusal::Internal("a hook goes on waiting".to_owned())),
+            result => result,
+        };
         if let Err(refusal) = &result {
             reply::write_refusal(&mut scratch.out, refusal);
         }
         let error = match &result {
             Ok(()) => "",
             Err(Refusal::Client(reason)) => reason,
+            Err(Refusal::Pending(_)) => "undecided",
             Err(Refusal::Internal(cause)) => {
                 if let Some(requests) = self.internal_errors.admit() {
                     tracing::error!(requests, cause, "HTTP requests failed");
@@ -132,9 +147,10 @@ impl HttpFrontend {
                 "internal error"
             }
         };
-        let elapsed = started.map_or(Duration::ZERO, |started| started.elapsed());
+        let is_timed = settings.options.request_timing;
+        let elapsed = if is_timed { head.received.elapsed() } else { Duration::ZERO };
         self.observer.response(action, outcome.client, error, elapsed);
-        (plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered)
+        Ok((plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered))
     }
 
     /// Reads the request, asks the pipeline and writes the reply into `scratch.out`.

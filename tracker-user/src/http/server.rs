@@ -3,15 +3,15 @@
 use std::{
     cell::RefCell,
     convert::Infallible,
-    future::{Ready, ready},
+    future::ready,
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
+use hyper::{Request, body::Incoming, http::request::Parts, server::conn::http1, service::Service};
 use hyper_util::{
     rt::TokioIo,
     server::graceful::{GracefulShutdown, Watcher},
@@ -30,6 +30,7 @@ use super::{
     frontend::{Head, Reply, Scratch},
     log_limit::LogLimit,
 };
+use crate::pipeline::Pending;
 
 /// The smallest buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
@@ -159,7 +160,8 @@ pub(super) async fn serve_stream(
 ) {
     let outbox = Arc::new(Outbox::default());
     let stream = Connection::new(stream, Arc::clone(&outbox), options);
-    let exchange = Exchange { frontend, remote, outbox, scratch: RefCell::default() };
+    let connection = Handle { frontend, remote, outbox };
+    let exchange = Exchange { connection, scratch: RefCell::default() };
     let connection = http(options).serve_connection(TokioIo::new(stream), exchange);
     let _ = watcher.watch(connection).await;
 }
@@ -176,30 +178,70 @@ fn http(options: &HttpOptions) -> http1::Builder {
     builder
 }
 
+/// How often a request may wait for a hook. More than once only if several hooks ask somebody, or
+/// one has forgotten the answer meanwhile.
+const WAITS_MAX: usize = 4;
+
 /// Hands the requests of one connection to the frontend, one at a time.
 struct Exchange {
+    connection: Handle,
+    scratch: RefCell<Scratch>,
+}
+
+/// What the requests of a connection have in common.
+#[derive(Clone)]
+struct Handle {
     frontend: Arc<HttpFrontend>,
     remote: SocketAddr,
     outbox: Arc<Outbox>,
-    scratch: RefCell<Scratch>,
 }
 
 impl Service<Request<Incoming>> for Exchange {
     type Response = Reply;
     type Error = Infallible;
-    type Future = Ready<Result<Reply, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let head = Head {
-            method: request.method(),
-            uri: request.uri(),
-            headers: request.headers(),
-            remote: self.remote,
-        };
-        let (reply, answered) = self.frontend.answer(&head, &mut self.scratch.borrow_mut());
+        let (request, received) = (request.into_parts().0, Instant::now());
+        match self.connection.answer(&request, received, true, &mut self.scratch.borrow_mut()) {
+            Ok(reply) => Box::pin(ready(Ok(reply))),
+            Err(pending) => {
+                let connection = self.connection.clone();
+                Box::pin(
+                    async move { Ok(connection.answer_after(pending, request, received).await) },
+                )
+            }
+        }
+    }
+}
+
+impl Handle {
+    fn answer(
+        &self,
+        request: &Parts,
+        received: Instant,
+        may_wait: bool,
+        scratch: &mut Scratch,
+    ) -> Result<Reply, Pending> {
+        let Parts { method, uri, headers, .. } = request;
+        let head = Head { method, uri, headers, remote: self.remote, received, may_wait };
+        let (reply, answered) = self.frontend.answer(&head, scratch)?;
         if let Some(answered) = answered {
             self.outbox.push(answered);
         }
-        ready(Ok(reply))
+        Ok(reply)
+    }
+
+    async fn answer_after(self, mut pending: Pending, request: Parts, received: Instant) -> Reply {
+        let mut waits = 0;
+        loop {
+            pending.ended().await;
+            waits += 1;
+            let scratch = &mut Scratch::default();
+            match self.answer(&request, received, waits < WAITS_MAX, scratch) {
+                Ok(reply) => return reply,
+                Err(again) => pending = again,
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! and our own, which begin with `xdp_tracker_`.
 
 mod durations;
+mod hooks;
 mod labels;
 mod requests;
 mod server;
@@ -14,11 +15,13 @@ use prometheus::{
 };
 
 pub use durations::Untimed;
+pub use hooks::Refreshes;
 pub use labels::{Action, AddressFamily, Outcome};
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
 pub use tracker::{AttachMetrics, PerFamily, ReloadMetrics, StorageMetrics, TableMetrics};
 
+use hooks::HookMetrics;
 use requests::UserRequests;
 
 /// All metrics of a daemon. Whatever is reached through it can be updated from any thread.
@@ -32,6 +35,7 @@ pub struct Metrics {
     attach: AttachMetrics,
     tls_handshakes_failed: IntCounter,
     reloads: ReloadMetrics,
+    hooks: HookMetrics,
     limits: IntCounterVec,
 }
 
@@ -62,6 +66,7 @@ impl Metrics {
             attach: AttachMetrics::new(&registry)?,
             reloads: ReloadMetrics::new(&registry)?,
             tls_handshakes_failed: register(&registry, tls_handshakes_failed()?)?,
+            hooks: HookMetrics::new(&registry)?,
             limits,
             registry,
         })
@@ -107,6 +112,18 @@ impl Metrics {
     #[must_use]
     pub fn reloads(&self) -> &ReloadMetrics {
         &self.reloads
+    }
+
+    /// How often the lists or keys of the hook of this name were brought up to date.
+    #[must_use]
+    pub fn hook_refreshes(&self, hook: &'static str) -> Refreshes {
+        self.hooks.refreshes(hook)
+    }
+
+    /// Tokens that the hook `jwt` found wrong, with the label `reason`.
+    #[must_use]
+    pub fn jwt_refusals(&self) -> IntCounterVec {
+        self.hooks.jwt_refusals.clone()
     }
 
     /// The counter of how often a bound was reached; callers on a hot path keep it.
@@ -246,6 +263,16 @@ mod tests {
             );
         }
         assert_eq!(text(&metrics).matches("# TYPE xdp_tracker_requests_total").count(), 1);
+    }
+
+    #[test]
+    fn refreshes_of_hooks_are_counted_by_name_and_outcome() {
+        let metrics = Metrics::new().unwrap();
+        metrics.hook_refreshes("jwt").failed.inc();
+        for (outcome, count) in [("failed", 1), ("succeeded", 0)] {
+            let labels = format!(r#"{{hook="jwt",outcome="{outcome}"}}"#);
+            assert_shows(&metrics, &format!("xdp_tracker_hook_refreshes_total{labels} {count}"));
+        }
     }
 
     #[test]

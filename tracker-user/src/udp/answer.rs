@@ -51,6 +51,7 @@ impl Outcome {
             None => "",
             Some(Refusal::Client(text)) => text,
             Some(Refusal::Internal(_)) => "internal error",
+            Some(Refusal::Pending(_)) => "undecided",
         }
     }
 }
@@ -140,6 +141,8 @@ impl UdpFrontend {
             None => {}
             Some(Refusal::Client(text)) => write_error(head, text, reply),
             Some(Refusal::Internal(_)) => write_error(head, INTERNAL_ERROR, reply),
+            // A client that hears nothing asks again.
+            Some(Refusal::Pending(_)) => {}
         }
         Outcome { action, refusal }
     }

@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn prepare(lines: &str) -> anyhow::Result<Prepared> {
     let indented: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     let text = format!("chihaya:\n{indented}");
-    Prepared::new(config::parse("t.yaml", &text, UnknownKeys::Refuse)?.config)
+    let config = config::parse("t.yaml", &text, UnknownKeys::Refuse)?.config;
+    Prepared::new(config, &Metrics::new()?)
 }
 
 /// A tracker that runs until this is dropped.

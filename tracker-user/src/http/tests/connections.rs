@@ -34,7 +34,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    async fn start(options: HttpOptions) -> Self {
+    pub(super) async fn start(options: HttpOptions) -> Self {
         Self::start_on(Plain, Tracker::new(options)).await
     }
 

@@ -1,9 +1,10 @@
 //! The frontend as clients see it: `replies` without a network, `connections` over streams, `https`
-//! over TLS.
+//! over TLS, `waiting` where a hook takes its time.
 
 mod connections;
 mod https;
 mod replies;
+mod waiting;
 
 use std::{
     borrow::Cow,

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 
@@ -11,8 +13,10 @@ fn request(tracker: &Tracker, remote: &str, method: Method, path: &str) -> Reply
         uri: &path.parse::<Uri>().unwrap(),
         headers: &HeaderMap::new(),
         remote: SocketAddr::new(remote.parse().unwrap(), 40000),
+        received: Instant::now(),
+        may_wait: false,
     };
-    let (reply, answered) = tracker.frontend.answer(&head, &mut Scratch::default());
+    let (reply, answered) = tracker.frontend.answer(&head, &mut Scratch::default()).unwrap();
     if let Some(answered) = answered {
         answered.run_post_hooks();
     }
