@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -183,9 +183,10 @@ struct Watch {
     last: [Stamp; 2],
 }
 
-/// What changes when a file is written or replaced: inode, time and length; `None` where there is no
+/// What changes when a file is written or replaced: inode, length, and time of the last change of
+/// anything about it, as the time of modification can be set to what it was. `None` where there is no
 /// such file.
-type Stamp = Option<(u64, SystemTime, u64)>;
+type Stamp = Option<(u64, u64, [i64; 2])>;
 
 impl Watch {
     fn new(files: CertificateFiles) -> Self {
@@ -214,6 +215,6 @@ impl Watch {
 fn stamps(files: &CertificateFiles) -> [Stamp; 2] {
     [&files.chain, &files.key].map(|file| {
         let metadata = fs::metadata(file).ok()?;
-        Some((metadata.ino(), metadata.modified().ok()?, metadata.len()))
+        Some((metadata.ino(), metadata.len(), [metadata.ctime(), metadata.ctime_nsec()]))
     })
 }
