@@ -32,6 +32,7 @@ use tracker_common::{
     wire,
 };
 use tracker_user::{
+    metrics::Metrics,
     middleware::{
         IntervalVariation, IntervalVariationOptions, TorrentApproval, TorrentApprovalOptions,
     },
@@ -137,8 +138,8 @@ impl Daemon {
 }
 
 fn approval() -> TorrentApproval {
-    TorrentApproval::new(TorrentApprovalOptions { whitelist: vec![], blacklist: vec![REFUSED] })
-        .expect("one list only")
+    let options = TorrentApprovalOptions { blacklist: vec![REFUSED], ..Default::default() };
+    TorrentApproval::new(options, &Metrics::new().expect("names differ")).expect("one list only")
 }
 
 fn variation() -> IntervalVariation {

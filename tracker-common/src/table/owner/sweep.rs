@@ -37,7 +37,7 @@ impl<M: Memory> Table<M> {
     /// torrents that have shrunk back into their lines. `grace` is that of [`Table::grow`], and called
     /// at most once for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
-        let clock = Clock::new(now_ns, self.lifetime);
+        let clock = self.clock(now_ns);
         let mut totals = Totals::default();
         self.sweep_family::<V4>(&clock, &mut totals, &mut grace);
         self.sweep_family::<V6>(&clock, &mut totals, &mut grace);
