@@ -73,7 +73,7 @@ mod tests {
     fn is_fresh(clock: &Clock, seen: u64) -> bool {
         // The other bits of a word make no difference.
         let low = clock.is_stale(seen).bit();
-        assert_eq!(low, clock.is_stale(seen | (1 << SEEN_SHIFT) - 1).bit());
+        assert_eq!(low, clock.is_stale(seen | ((1 << SEEN_SHIFT) - 1)).bit());
         low == 0
     }
 
