@@ -24,6 +24,34 @@ pub fn bounded<const MASK: u32>(value: u32) -> usize {
     }
 }
 
+/// The numbers from 0 up to `count`, but at most `MAX` of them.
+///
+/// LLVM counts an unknown number of turns down to zero, with `!=`, from which kernels before 6.8
+/// derive no bound: they see a loop without end. This one begins with a constant, which only the
+/// verifier sees, and LLVM does not write it out.
+#[inline(always)]
+pub fn turns<const MAX: u32>(count: u32) -> impl Iterator<Item = u32> {
+    (0..constant::<MAX>()).take_while(move |&turn| turn < count)
+}
+
+/// `VALUE`, which LLVM does not know.
+#[inline(always)]
+fn constant<const VALUE: u32>() -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let value: u64;
+        // SAFETY: changes nothing but its operand.
+        unsafe {
+            core::arch::asm!("{0} = {1}", out(reg) value, const VALUE, options(pure, nomem));
+        }
+        value as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        VALUE
+    }
+}
+
 /// `value`, of which the verifier forgets what it knew: a search that ended at one index and one
 /// that ended at another would otherwise be two states of all that comes after.
 #[inline(always)]
