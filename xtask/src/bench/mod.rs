@@ -1,17 +1,23 @@
 //! `cargo xtask bench`: figures, beside those of other trackers.
 //!
 //! * `profile`: what trackers carry, as lists of requests;
-//! * `loadgen`, `mapped`, `cable`: play them from within the kernel, over a veth pair;
-//! * `subject`: who is asked; `metrics`: what ours says of itself;
-//! * `stats`: medians and spreads;
+//! * `loadgen`, `mapped`, `cable`, `socket_memory`: play them from within the kernel, over veth pairs;
+//! * `subject`: who is asked; `metrics`, `program`: what is known of ours;
+//! * `contest`: takes turns among them; `check`: looks at their replies;
+//! * `stats`, `report`: medians, spreads and tables;
 //! * `dataplane`: one benchmark a module.
 
 mod cable;
+mod check;
+mod contest;
 mod dataplane;
 mod loadgen;
 mod mapped;
 mod metrics;
 mod profile;
+mod program;
+mod report;
+mod socket_memory;
 mod stats;
 mod subject;
 

@@ -1,0 +1,149 @@
+//! Subjects that are measured in turn, under one load.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use loadgen::Request;
+
+use super::{
+    check::Findings,
+    loadgen::{ConnectionIds, Loadgen, Outcome, Pace},
+    profile::Load,
+    subject::{Kind, Subject},
+};
+
+/// Requests that may wait in a socket of 32 MiB: each keeps a page of 4 KiB and more.
+pub const WINDOW: u64 = 6000;
+
+/// Each turn begins with so much of the load that does not count.
+const WARM_UP: Duration = Duration::from_millis(150);
+
+/// One in so many replies is looked at, in a turn of its own.
+const SAMPLE_MASK: u32 = 0xff;
+
+/// How often every peer is announced before measuring, at most.
+const LAPS_MAX: usize = 8;
+
+/// The subjects, and what they are asked.
+pub struct Contest<'a> {
+    /// Asks.
+    pub loadgen: Loadgen,
+    /// The load.
+    pub load: &'a Load,
+    contestants: Vec<Contestant>,
+}
+
+struct Contestant {
+    subject: Subject,
+    ids: Option<ConnectionIds>,
+}
+
+impl<'a> Contest<'a> {
+    /// Starts the subjects and makes all peers of the load known to them.
+    ///
+    /// # Errors
+    /// One does not start, or does not answer.
+    pub fn new(object: &Path, load: &'a Load, kinds: &[Kind], folder: &Path) -> Result<Self> {
+        let requests = load.list.len().max(load.figures.clients as usize) as u32;
+        let mut loadgen = Loadgen::load(object, requests, load.figures.clients)?;
+        let mut contestants = Vec::new();
+        for (number, &kind) in (0..).zip(kinds) {
+            eprintln!("bench: starting {}", kind.name());
+            let subject = Subject::start(kind, &mut loadgen, number, load, folder)
+                .with_context(|| format!("starting {}", kind.name()))?;
+            contestants.push(Contestant { subject, ids: None });
+        }
+        let mut contest = Self { loadgen, load, contestants };
+        for (index, kind) in kinds.iter().enumerate() {
+            contest.populate(index).with_context(|| format!("asking {}", kind.name()))?;
+        }
+        Ok(contest)
+    }
+
+    /// A subject.
+    pub fn subject(&self, index: usize) -> &Subject {
+        &self.contestants[index].subject
+    }
+
+    /// Announces every peer; where the kernel answers, until it answers no more of them than before.
+    fn populate(&mut self, index: usize) -> Result<()> {
+        let kind = self.subject(index).kind;
+        if kind == Kind::Echo {
+            return Ok(());
+        }
+        let joins = self.load.joins();
+        self.put(index, &joins)?;
+        let mut passed_before = f64::INFINITY;
+        for lap in 0..LAPS_MAX {
+            let subject = self.subject(index);
+            let before = subject.answered()?;
+            let outcome = self.loadgen.play_once(&subject.cable, joins.len(), WINDOW)?;
+            let passed = subject.answered()?.by_daemon - before.by_daemon;
+            let rate = outcome.rate();
+            eprintln!("bench: {} knows {} peers ({rate:.0}/s)", kind.name(), joins.len());
+            let settled =
+                kind != Kind::Kernel || lap > 0 && (passed == 0.0 || passed > 0.98 * passed_before);
+            if settled && outcome.good() as usize == joins.len() {
+                return Ok(());
+            }
+            passed_before = passed;
+        }
+        bail!("it goes on changing after {LAPS_MAX} announces of every peer")
+    }
+
+    /// Gives the list to the generator, with this subject's connection ids.
+    fn put(&mut self, index: usize, list: &[Request]) -> Result<()> {
+        let Contestant { subject, ids } = &mut self.contestants[index];
+        if ids.as_ref().is_none_or(ConnectionIds::are_stale) {
+            let new = match subject.kind {
+                Kind::Echo => ConnectionIds::none(),
+                _ => self.loadgen.connect(&subject.cable, list, WINDOW)?,
+            };
+            *ids = Some(new);
+        }
+        self.loadgen.put(list, ids.as_ref().expect("they were just set"));
+        Ok(())
+    }
+
+    /// Plays the load to one subject, flat out. One in userspace is asked by one generator, and is
+    /// not overrun.
+    ///
+    /// # Errors
+    /// The generator fails, or a client gets no connection id.
+    pub fn take_turn(
+        &mut self,
+        index: usize,
+        generators: usize,
+        time: Duration,
+    ) -> Result<Outcome> {
+        self.put(index, &self.load.list)?;
+        let Subject { kind, cable, .. } = &self.contestants[index].subject;
+        let (loadgen, len) = (&self.loadgen, self.load.list.len());
+        if kind.is_userspace() {
+            let pace = Pace { window: WINDOW, ..Pace::FLAT_OUT };
+            return loadgen.play(cable, len, &pace, WARM_UP, time);
+        }
+        loadgen.play_flat_out(cable, len, generators, u32::MAX, WARM_UP)?;
+        loadgen.play_flat_out(cable, len, generators, u32::MAX, time)
+    }
+
+    /// Looks at some of a subject's replies.
+    ///
+    /// # Errors
+    /// One of them is wrong.
+    pub fn check(&mut self, index: usize) -> Result<Option<Findings>> {
+        let kind = self.subject(index).kind;
+        if kind == Kind::Echo {
+            return Ok(None);
+        }
+        self.loadgen.samples();
+        self.put(index, &self.load.list)?;
+        let pace = Pace { window: WINDOW, sample_mask: SAMPLE_MASK, ..Pace::FLAT_OUT };
+        let cable = &self.contestants[index].subject.cable;
+        self.loadgen.play(cable, self.load.list.len(), &pace, Duration::ZERO, WARM_UP)?;
+        let samples = self.loadgen.samples();
+        let findings = Findings::of(&samples, self.load, kind.sends_checksums())
+            .with_context(|| format!("a reply of {}", kind.name()))?;
+        Ok(Some(findings))
+    }
+}
