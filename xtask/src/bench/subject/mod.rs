@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use tracker_tests::{Namespace, Program};
 
 use super::{
-    cable::{Cable, FAR_V4},
+    cable::{Cable, FAR_V4, INTERFACE},
     loadgen::{Loadgen, PRIORITY},
     metrics,
     profile::Load,
@@ -87,14 +87,10 @@ impl Kind {
         !matches!(self, Self::Echo | Self::Kernel)
     }
 
-    /// Whether replies have checksums. Those that come down the stack leave them to the NIC.
+    /// Whether replies shall have checksums. Those that come down the stack leave them to the NIC
+    /// else.
     pub fn sends_checksums(self) -> bool {
         self == Self::Kernel
-    }
-
-    /// Whether it serves IPv6.
-    pub fn has_v6(self) -> bool {
-        self != Self::Opentracker
     }
 
     /// Installs what is not ours.
@@ -134,6 +130,9 @@ impl Subject {
     ) -> Result<Self> {
         let cable = loadgen.lay_cable(number)?;
         let host = &cable.far;
+        if kind.sends_checksums() {
+            host.run("ethtool", &["-K", INTERFACE, "tx", "off"])?;
+        }
         let program = match kind {
             Kind::Echo => {
                 loadgen.attach_echo(&cable)?;
