@@ -1,6 +1,9 @@
 //! Subjects that are measured in turn, under one load.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use loadgen::Request;
@@ -20,6 +23,9 @@ const WARM_UP: Duration = Duration::from_millis(150);
 
 /// One in so many replies is looked at, in a turn of its own.
 const SAMPLE_MASK: u32 = 0xff;
+
+/// Announces for which fresh connection ids do.
+const PART: usize = 2_000_000;
 
 /// The share of peers that must have had a reply when they were announced last.
 const KNOWN_MIN: f64 = 0.999;
@@ -77,26 +83,30 @@ impl<'a> Contest<'a> {
         let joins = self.load.joins();
         let mut passed_before = f64::INFINITY;
         for lap in 0..LAPS_MAX {
-            self.put(index, &joins)?;
-            let subject = self.subject(index);
-            let before = subject.answered()?;
-            let outcome = self.loadgen.play_once(&subject.cable, joins.len(), WINDOW)?;
-            let passed = subject.answered()?.by_daemon - before.by_daemon;
-            eprintln!(
-                "bench: {} peers joined at {} ({:.0}/s), {passed} in userspace; {} errors",
-                outcome.good(),
-                kind.name(),
-                outcome.rate(),
-                outcome.replies[3],
-            );
+            let (before, start) = (self.subject(index).answered()?, Instant::now());
+            let joined = self.announce_all(index, &joins)?;
+            let passed = self.subject(index).answered()?.by_daemon - before.by_daemon;
+            let rate = joined as f64 / start.elapsed().as_secs_f64();
+            eprintln!("bench: {joined} peers known to {} ({rate:.0}/s)", kind.name());
             let settled =
                 kind != Kind::Kernel || lap > 0 && (passed == 0.0 || passed > 0.98 * passed_before);
-            if settled && outcome.good() as f64 > KNOWN_MIN * joins.len() as f64 {
+            if settled && joined as f64 > KNOWN_MIN * joins.len() as f64 {
                 return Ok(());
             }
             passed_before = passed;
         }
         bail!("it goes on changing after {LAPS_MAX} announces of every peer")
+    }
+
+    /// Announces all of these, in parts, for connection ids to outlive each.
+    fn announce_all(&mut self, index: usize, joins: &[Request]) -> Result<u64> {
+        let mut joined = 0;
+        for part in joins.chunks(PART) {
+            self.put(index, part)?;
+            let cable = &self.contestants[index].subject.cable;
+            joined += self.loadgen.play_once(cable, part.len(), WINDOW)?.good();
+        }
+        Ok(joined)
     }
 
     /// Gives the list to the generator, with this subject's connection ids.
@@ -105,7 +115,7 @@ impl<'a> Contest<'a> {
         if ids.as_ref().is_none_or(ConnectionIds::are_stale) {
             let new = match subject.kind {
                 Kind::Echo => ConnectionIds::none(),
-                _ => self.loadgen.connect(&subject.cable, list, WINDOW)?,
+                _ => self.loadgen.connect(&subject.cable, &self.load.list, WINDOW)?,
             };
             *ids = Some(new);
         }
@@ -135,6 +145,16 @@ impl<'a> Contest<'a> {
         loadgen.play_flat_out(cable, len, generators, u32::MAX, time)
     }
 
+    /// Plays the load to one subject at a pace, by one generator.
+    ///
+    /// # Errors
+    /// As [`Contest::take_turn`].
+    pub fn play(&mut self, index: usize, pace: &Pace, time: Duration) -> Result<Outcome> {
+        self.put(index, &self.load.list)?;
+        let cable = &self.contestants[index].subject.cable;
+        self.loadgen.play(cable, self.load.list.len(), pace, WARM_UP, time)
+    }
+
     /// Looks at some of a subject's replies.
     ///
     /// # Errors
@@ -145,10 +165,8 @@ impl<'a> Contest<'a> {
             return Ok(None);
         }
         self.loadgen.samples();
-        self.put(index, &self.load.list)?;
         let pace = Pace { window: WINDOW, sample_mask: SAMPLE_MASK, ..Pace::FLAT_OUT };
-        let cable = &self.contestants[index].subject.cable;
-        self.loadgen.play(cable, self.load.list.len(), &pace, Duration::ZERO, WARM_UP)?;
+        self.play(index, &pace, Duration::ZERO)?;
         let samples = self.loadgen.samples();
         let findings = Findings::of(&samples, self.load, kind.sends_checksums())
             .with_context(|| format!("a reply of {}", kind.name()))?;

@@ -1,18 +1,20 @@
 //! `bench dataplane`: replies per second, counted where they arrive.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::{
     contest::Contest,
+    hostile,
     profile::{Load, Profile},
     program::AttachedProgram,
     report::{self, Cell, Table},
     socket_memory::SocketMemory,
-    stats::Series,
+    stats::{Series, Turns},
     subject::{Answered, Kind},
+    sweep,
 };
 use crate::{build, process};
 
@@ -25,15 +27,34 @@ pub struct Args {
     /// Who takes turns with the echo; all when none is named
     #[arg(long = "subject", value_enum)]
     subjects: Vec<Kind>,
-    /// How often each one's turn comes
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// How long a turn is
-    #[arg(long, default_value_t = 500)]
-    milliseconds: u64,
+    /// Leave out the growing number of torrents
+    #[arg(long)]
+    no_sweep: bool,
     /// The share of clients with an IPv6 address where nobody else takes part
     #[arg(long, default_value_t = 20)]
     ipv6_percent: u32,
+    #[command(flatten)]
+    turns: Turns,
+}
+
+impl Args {
+    /// All there is.
+    pub fn all() -> Self {
+        let turns = Turns::default();
+        Self { profiles: vec![], subjects: vec![], no_sweep: false, ipv6_percent: 20, turns }
+    }
+
+    /// A short version: what was not asked for by name is left out.
+    pub fn shorten(&mut self) {
+        if self.profiles.is_empty() {
+            self.profiles.push(Profile::Hot);
+        }
+        if self.subjects.is_empty() {
+            self.subjects.push(Kind::Kernel);
+        }
+        self.no_sweep = true;
+        self.turns.shorten();
+    }
 }
 
 /// Those that answer in the kernel, to which more than one generator can be put.
@@ -53,7 +74,11 @@ pub fn run(args: &Args) -> Result<()> {
     for profile in or_all(&args.profiles) {
         bench.measure(profile)?;
     }
-    report::publish("dataplane", &[bench.throughput, bench.program])
+    let mut tables = vec![bench.throughput, bench.program, bench.hostile];
+    if !args.no_sweep {
+        tables.push(sweep::measure(&bench.object, &args.turns)?);
+    }
+    report::publish("dataplane", &tables)
 }
 
 fn or_all<T: clap::ValueEnum>(chosen: &[T]) -> Vec<T> {
@@ -66,6 +91,7 @@ struct Dataplane<'a> {
     others: Vec<Kind>,
     throughput: Table,
     program: Table,
+    hostile: Table,
 }
 
 impl<'a> Dataplane<'a> {
@@ -76,7 +102,7 @@ impl<'a> Dataplane<'a> {
         let throughput = Table::new(
             format!(
                 "Replies over a veth pair: medians of {} turns of {} ms, taken in turn",
-                args.rounds, args.milliseconds
+                args.turns.rounds, args.turns.milliseconds
             ),
             &[
                 "profile",
@@ -101,7 +127,7 @@ impl<'a> Dataplane<'a> {
                 "machine code bytes",
             ],
         );
-        Ok(Self { args, object, others, throughput, program })
+        Ok(Self { args, object, others, throughput, program, hostile: hostile::table() })
     }
 
     fn measure(&mut self, profile: Profile) -> Result<()> {
@@ -112,6 +138,9 @@ impl<'a> Dataplane<'a> {
             self.take_turns(profile, &mut contest, &IN_KERNEL, generators)?;
         }
         self.look_at_program(profile, &mut contest)?;
+        if profile == Profile::Public {
+            hostile::measure(&mut contest, 1, &self.args.turns, &mut self.hostile)?;
+        }
         drop(contest);
         if self.others.is_empty() {
             return Ok(());
@@ -130,13 +159,13 @@ impl<'a> Dataplane<'a> {
         kinds: &[Kind],
         generators: usize,
     ) -> Result<()> {
-        let time = Duration::from_millis(self.args.milliseconds);
+        let turns = &self.args.turns;
         let mut series = vec![Series::default(); kinds.len()];
         let mut answered = vec![Answered::default(); kinds.len()];
-        for _ in 0..self.args.rounds {
+        for _ in 0..turns.rounds {
             for index in 0..kinds.len() {
                 let before = contest.subject(index).answered()?;
-                let outcome = contest.take_turn(index, generators, time)?;
+                let outcome = contest.take_turn(index, generators, turns.time())?;
                 answered[index] += contest.subject(index).answered()? - before;
                 series[index].0.push(outcome.rate());
             }
@@ -160,25 +189,13 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Asks the kernel how long the program runs, in turns of their own, for the asking takes time.
     fn look_at_program(&mut self, profile: Profile, contest: &mut Contest<'_>) -> Result<()> {
-        let time = Duration::from_millis(self.args.milliseconds);
-        let _counting = aya::sys::enable_stats(aya::sys::Stats::RunTime)?;
-        let mut mean = |index: usize| -> Result<_> {
-            let mut series = Series::default();
-            for _ in 0..self.args.rounds {
-                let before = AttachedProgram::on(&contest.subject(index).cable.far)?.runs();
-                contest.take_turn(index, 1, time)?;
-                let program = AttachedProgram::on(&contest.subject(index).cable.far)?;
-                series.0.push(program.runs().mean_ns_since(&before));
-            }
-            Ok((series.median(), AttachedProgram::on(&contest.subject(index).cable.far)?))
-        };
-        let (echo_ns, _) = mean(0)?;
-        let (ns, program) = mean(1)?;
+        let echo_ns = AttachedProgram::run_ns(contest, 0, &self.args.turns)?;
+        let run_ns = AttachedProgram::run_ns(contest, 1, &self.args.turns)?;
+        let program = AttachedProgram::on(&contest.subject(1).cable.far)?;
         self.program.push(vec![
             profile.name().into(),
-            Cell::number(ns, 0),
+            Cell::number(run_ns, 0),
             Cell::number(echo_ns, 0),
             Cell::number(program.verified_instructions(), 0),
             Cell::number(program.translated_bytes(), 0),

@@ -5,19 +5,39 @@ use aya::programs::{ProgramInfo, loaded_programs};
 use serde_json::Value;
 use tracker_tests::Namespace;
 
-use super::cable::INTERFACE;
+use super::{
+    cable::INTERFACE,
+    contest::Contest,
+    stats::{Series, Turns},
+};
 
 /// The program that is attached on a host, as it was when it was asked for.
 pub struct AttachedProgram(ProgramInfo);
 
-/// How often it has run, and how long in all.
-#[derive(Clone, Copy)]
-pub struct Runs {
+/// How often a program has run, and how long in all.
+struct Runs {
     count: u64,
     ns: u128,
 }
 
 impl AttachedProgram {
+    /// How long the program of a subject runs, in ns: the median of turns of their own, for the
+    /// kernel's counting takes time.
+    ///
+    /// # Errors
+    /// As [`Contest::take_turn`].
+    pub fn run_ns(contest: &mut Contest<'_>, index: usize, turns: &Turns) -> Result<f64> {
+        let _counting = aya::sys::enable_stats(aya::sys::Stats::RunTime)?;
+        let mut series = Series::default();
+        for _ in 0..turns.rounds {
+            let before = Self::on(&contest.subject(index).cable.far)?.runs();
+            contest.take_turn(index, 1, turns.time())?;
+            let after = Self::on(&contest.subject(index).cable.far)?.runs();
+            series.0.push((after.ns - before.ns) as f64 / (after.count - before.count) as f64);
+        }
+        Ok(series.median())
+    }
+
     /// Finds it.
     ///
     /// # Errors
@@ -48,15 +68,7 @@ impl AttachedProgram {
         f64::from(self.0.size_jitted())
     }
 
-    /// Its runs up to when this was asked; the kernel counts only while it is told to.
-    pub fn runs(&self) -> Runs {
+    fn runs(&self) -> Runs {
         Runs { count: self.0.run_count(), ns: self.0.run_time().as_nanos() }
-    }
-}
-
-impl Runs {
-    /// The mean duration of the runs since an earlier time, in ns.
-    pub fn mean_ns_since(&self, before: &Self) -> f64 {
-        (self.ns - before.ns) as f64 / (self.count - before.count) as f64
     }
 }

@@ -40,8 +40,17 @@ impl Cell {
 
     /// The least and the most of several rounds.
     pub fn spread(series: &Series) -> Self {
+        Self::between(series, |figure| grouped(figure, 0))
+    }
+
+    /// Likewise of ratios.
+    pub fn ratio_spread(series: &Series) -> Self {
+        Self::between(series, |ratio| format!("{:.1} %", 100.0 * ratio))
+    }
+
+    fn between(series: &Series, text: impl Fn(f64) -> String) -> Self {
         let (min, max) = (series.min(), series.max());
-        Self { text: format!("{}-{}", grouped(min, 0), grouped(max, 0)), value: json!([min, max]) }
+        Self { text: format!("{} - {}", text(min), text(max)), value: json!([min, max]) }
     }
 }
 
