@@ -27,6 +27,9 @@ const SAMPLE_MASK: u32 = 0xff;
 /// Announces for which fresh connection ids do.
 const PART: usize = 2_000_000;
 
+/// Requests of the load that are played when measuring: reading more would cost the generator more.
+const MEASURED_MAX: usize = 4_000_000;
+
 /// The share of peers that must have had a reply when they were announced last.
 const KNOWN_MIN: f64 = 0.999;
 
@@ -53,7 +56,7 @@ impl<'a> Contest<'a> {
     /// # Errors
     /// One does not start, or does not answer.
     pub fn new(object: &Path, load: &'a Load, kinds: &[Kind], folder: &Path) -> Result<Self> {
-        let requests = load.list.len().max(load.figures.clients as usize) as u32;
+        let requests = load.list.len().min(MEASURED_MAX).max(load.figures.clients as usize) as u32;
         let mut loadgen = Loadgen::load(object, requests, load.figures.clients)?;
         let mut contestants = Vec::new();
         for (number, &kind) in (0..).zip(kinds) {
@@ -134,9 +137,9 @@ impl<'a> Contest<'a> {
         generators: usize,
         time: Duration,
     ) -> Result<Outcome> {
-        self.put(index, &self.load.list)?;
+        self.put(index, self.measured())?;
         let Subject { kind, cable, .. } = &self.contestants[index].subject;
-        let (loadgen, len) = (&self.loadgen, self.load.list.len());
+        let (loadgen, len) = (&self.loadgen, self.measured().len());
         if kind.is_userspace() {
             let pace = Pace { window: WINDOW, ..Pace::FLAT_OUT };
             return loadgen.play(cable, len, &pace, WARM_UP, time);
@@ -150,9 +153,13 @@ impl<'a> Contest<'a> {
     /// # Errors
     /// As [`Contest::take_turn`].
     pub fn play(&mut self, index: usize, pace: &Pace, time: Duration) -> Result<Outcome> {
-        self.put(index, &self.load.list)?;
+        self.put(index, self.measured())?;
         let cable = &self.contestants[index].subject.cable;
-        self.loadgen.play(cable, self.load.list.len(), pace, WARM_UP, time)
+        self.loadgen.play(cable, self.measured().len(), pace, WARM_UP, time)
+    }
+
+    fn measured(&self) -> &'a [Request] {
+        &self.load.list[..self.load.list.len().min(MEASURED_MAX)]
     }
 
     /// Looks at some of a subject's replies.

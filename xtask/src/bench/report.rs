@@ -95,10 +95,10 @@ impl Table {
                 });
             println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
         };
-        println!("\n{}", self.title);
         if self.rows.is_empty() {
             return;
         }
+        println!("\n{}", self.title);
         line(self.columns.clone());
         for row in &self.rows {
             line(row.iter().map(|cell| cell.text.as_str()).collect());
