@@ -7,27 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, RingBuf},
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, xdp::XdpMode},
 };
 use loadgen::{Player, Request, Tally, Target, flag, kind, name};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    time::{ClockId, clock_gettime},
-    unistd::Pid,
-};
+use nix::time::{ClockId, clock_gettime};
 use tracker_tests::Namespace;
 
 use super::{
     cable::{Cable, INTERFACE},
     mapped::Mapped,
+    processor,
 };
-
-/// Of generators and trackers, over whatever else the machine does.
-pub const PRIORITY: i32 = -20;
 
 /// Longer than the longest request, so that the program changes the length of every frame.
 const FRAME_BYTES: usize = 192;
@@ -324,7 +318,7 @@ impl Loadgen {
     fn set_up(&self, cable: &Cable, len: usize, generators: usize, pace: &Pace, remaining: u64) {
         let target = Target {
             sample_mask: pace.sample_mask,
-            processors: processors() as u16,
+            processors: processor::count() as u16,
             ..cable.target()
         };
         self.target.set(0, target);
@@ -358,12 +352,7 @@ impl Loadgen {
         f: impl FnOnce() -> Result<T> + Send,
     ) -> Result<T> {
         self.home.enter(|| {
-            let mut set = CpuSet::new();
-            set.set(processor)?;
-            sched_setaffinity(Pid::from_raw(0), &set)?;
-            // SAFETY: the call takes no pointers. It concerns this thread only.
-            let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, PRIORITY) };
-            ensure!(result == 0, "cannot put the generator before other programs");
+            processor::claim(processor)?;
             f()
         })
     }
@@ -393,7 +382,7 @@ impl Loadgen {
 
     fn tally(&self) -> Tally {
         let mut sum = Tally::default();
-        for processor in 0..processors() {
+        for processor in 0..processor::count() {
             let tally = self.tallies.get(processor);
             for kind in 0..4 {
                 sum.replies[kind] += tally.replies[kind];
@@ -403,10 +392,6 @@ impl Loadgen {
         }
         sum
     }
-}
-
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn monotonic_ns() -> u64 {
