@@ -6,7 +6,8 @@
 //! * `subject`: who is asked; `metrics`, `program`: what is known of ours;
 //! * `contest`: takes turns among them; `check`: looks at their replies;
 //! * `processor`, `stats`, `report`: processors, turns, medians, spreads and tables;
-//! * `dataplane`, with `hostile` and `sweep`, and `udp`, with `aquatic_load`: a benchmark each.
+//! * `dataplane`, with `hostile` and `sweep`, `udp`, with `aquatic_load`, `latency` and
+//!   `memory`: a benchmark each.
 
 mod aquatic_load;
 mod cable;
@@ -15,9 +16,11 @@ mod contest;
 mod datagrams;
 mod dataplane;
 mod hostile;
+mod latency;
 mod loader;
 mod loadgen;
 mod mapped;
+mod memory;
 mod metrics;
 mod processor;
 mod profile;
@@ -49,6 +52,10 @@ enum Bench {
     Dataplane(dataplane::Args),
     /// Replies per second of processor time of the daemon, over loopback
     Udp(udp::Args),
+    /// How long replies take at half load
+    Latency(latency::Args),
+    /// What torrents and peers take in memory
+    Memory(memory::Args),
 }
 
 /// Measures.
@@ -59,7 +66,12 @@ pub fn run(args: Args) -> Result<()> {
     let _foreground = processor::Foreground::take();
     let benches = match args.bench {
         Some(bench) => vec![bench],
-        None => vec![Bench::Dataplane(dataplane::Args::all()), Bench::Udp(udp::Args::all())],
+        None => vec![
+            Bench::Dataplane(dataplane::Args::all()),
+            Bench::Udp(udp::Args::all()),
+            Bench::Latency(latency::Args::all()),
+            Bench::Memory(memory::Args::all()),
+        ],
     };
     benches.into_iter().try_for_each(|bench| bench.run(args.quick))
 }
@@ -78,6 +90,18 @@ impl Bench {
                     args.shorten();
                 }
                 udp::run(&args)
+            }
+            Self::Latency(mut args) => {
+                if quick {
+                    args.shorten();
+                }
+                latency::run(&args)
+            }
+            Self::Memory(mut args) => {
+                if quick {
+                    args.shorten();
+                }
+                memory::run(&args)
             }
         }
     }

@@ -93,11 +93,11 @@ fn measure_with_foreign_load(turns: &Turns) -> Result<Table> {
         "Likewise, with aquatic_udp_load_test",
         &["subject", "replies/CPU-s", "spread", "of aquatic_udp", "replies/s"],
     );
-    let load = Load::new(Figures::uniform(20_000, 1, 1), 0);
+    let figures = Figures::uniform(20_000, 1, 1);
     let folder = TempDir::new()?;
     let start = |kind: &Kind| -> Result<_> {
         let host = Namespace::new()?;
-        let program = subject::start_in_userspace(*kind, &host, TRACKER, &load, folder.path())?;
+        let program = subject::start_in_userspace(*kind, &host, TRACKER, &figures, folder.path())?;
         Ok((host, program))
     };
     let trackers: Vec<_> = FOREIGN_KINDS.iter().map(start).collect::<Result<_>>()?;
@@ -170,7 +170,8 @@ struct Contestant<'a> {
 impl<'a> Contestant<'a> {
     /// Starts a tracker and makes all peers known to it.
     fn start(kind: Kind, host: &'a Namespace, load: &'a Load, folder: &TempDir) -> Result<Self> {
-        let program = subject::start_in_userspace(kind, host, TRACKER, load, folder.path())?;
+        let program =
+            subject::start_in_userspace(kind, host, TRACKER, &load.figures, folder.path())?;
         let loader = Loader::new(host)?;
         let list = load.list.clone();
         let mut contestant =

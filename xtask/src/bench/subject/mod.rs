@@ -20,7 +20,7 @@ use super::{
     loadgen::Loadgen,
     metrics,
     processor::{self, PRIORITY},
-    profile::Load,
+    profile::Figures,
 };
 
 /// One of those that are compared.
@@ -127,7 +127,7 @@ impl Subject {
         kind: Kind,
         loadgen: &mut Loadgen,
         number: u8,
-        load: &Load,
+        figures: &Figures,
         folder: &Path,
     ) -> Result<Self> {
         let cable = loadgen.lay_cable(number)?;
@@ -140,8 +140,8 @@ impl Subject {
                 loadgen.attach_echo(&cable)?;
                 None
             }
-            Kind::Kernel => Some(xdp_tracker::start(host, "native", &load.figures, folder)?),
-            _ => Some(start_in_userspace(kind, host, FAR_V4, load, folder)?),
+            Kind::Kernel => Some(xdp_tracker::start(host, "native", figures, folder)?),
+            _ => Some(start_in_userspace(kind, host, FAR_V4, figures, folder)?),
         };
         Ok(Self { kind, cable, _program: program })
     }
@@ -170,12 +170,12 @@ pub fn start_in_userspace(
     kind: Kind,
     host: &Namespace,
     address: Ipv4Addr,
-    load: &Load,
+    figures: &Figures,
     folder: &Path,
 ) -> Result<Program> {
     match kind {
-        Kind::Userspace => xdp_tracker::start(host, "off", &load.figures, folder),
-        Kind::Opentracker => opentracker::start(host, address, &load.figures, folder),
+        Kind::Userspace => xdp_tracker::start(host, "off", figures, folder),
+        Kind::Opentracker => opentracker::start(host, address, figures, folder),
         Kind::Aquatic => aquatic::start(host, address, folder),
         Kind::Echo | Kind::Kernel => bail!("{} does not run in userspace", kind.name()),
     }
