@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::NamedTempFile;
 
-use crate::{Family, Namespace};
+use crate::{Family, Namespace, XdpPass};
 
 /// The one interface of a [`Host`].
 pub const INTERFACE: &str = "eth0";
@@ -22,6 +22,8 @@ pub struct Lan {
     hosts: u8,
     // Every host's `/etc/hosts`.
     names: NamedTempFile,
+    // One at each port.
+    programs: Vec<XdpPass>,
 }
 
 /// A host of a [`Lan`]: a namespace with one interface, and an address and a name of either family.
@@ -43,7 +45,7 @@ impl Lan {
         switch.run("ip", &["link", "set", "br0", "up"])?;
         let mut names = NamedTempFile::new()?;
         names.write_all(hosts_file().as_bytes())?;
-        Ok(Self { switch, hosts: 0, names })
+        Ok(Self { switch, hosts: 0, names, programs: Vec::new() })
     }
 
     /// Joins a new host.
@@ -54,7 +56,8 @@ impl Lan {
         ensure!(self.hosts < MAX_HOSTS, "the LAN is full");
         self.hosts += 1;
         let host = Host { namespace: Namespace::new()?, number: self.hosts };
-        self.plug_in(&host)?;
+        let program = self.plug_in(&host)?;
+        self.programs.push(program);
 
         let names = self.names.path().to_str().context("path is not UTF-8")?;
         host.namespace.run("mount", &["--bind", names, "/etc/hosts"])?;
@@ -69,17 +72,18 @@ impl Lan {
     }
 
     /// Lays the cable between a port of the switch and the host.
-    fn plug_in(&self, host: &Host) -> Result<()> {
+    fn plug_in(&self, host: &Host) -> Result<XdpPass> {
         let port = format!("port{}", host.number);
         let far_end = ["peer", INTERFACE, "netns", &host.namespace.path()];
         self.switch
             .run("ip", &[["link", "add", &port, "type", "veth"].as_slice(), &far_end].concat())?;
         self.switch.run("ip", &["link", "set", &port, "master", "br0", "up"])?;
-        // veth delivers what an XDP program sends back only to an end that polls, as GRO makes it do.
-        self.switch.run("ethtool", &["-K", &port, "gro", "on"])?;
         // Packets as they would come off a wire: with a whole checksum.
         host.namespace.run("ethtool", &["-K", INTERFACE, "tx", "off"])?;
-        Ok(())
+        // What an XDP program sends back over a veth pair is seen by the other end only once that is
+        // woken, which the kernel does where it has a program of its own. (Polling for GRO is not
+        // enough: then replies wait for the next packet that takes the ordinary way.)
+        XdpPass::attach(&self.switch, &port)
     }
 }
 

@@ -11,6 +11,7 @@ mod scratch;
 mod torrent;
 mod tracker;
 mod udp;
+mod xdp;
 
 pub use client::{Aria2, Libtorrent, Transmission, Webtorrent};
 pub use lan::{Host, Lan};
@@ -21,3 +22,4 @@ pub use scratch::Scratch;
 pub use torrent::{InfoHash, Torrent, sha256};
 pub use tracker::{Family, Mode, Protocol, Tracker};
 pub use udp::{Announce, AnnounceReply, ScrapeReply, UdpClient};
+pub use xdp::XdpPass;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{Host, Metrics, Program, UdpClient, eventually, http, lan};
+use crate::{Host, Metrics, Program, http, lan};
 
 const PORT: u16 = 6969;
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6880);
@@ -79,14 +79,10 @@ impl<'a> Tracker<'a> {
     }
 
     fn wait(&mut self, mode: Mode) -> Result<()> {
-        let metrics = eventually(|| {
-            self.program.ensure_running()?;
-            UdpClient::connect(self.host, self.address(Family::Ipv4))?;
-            self.metrics()
-        })?;
+        self.program.wait_for_output(" ready")?;
         if mode != Mode::Off {
             let labels = [("interface", lan::INTERFACE), ("mode", mode.name())];
-            let attached = metrics.sum("xdp_tracker_attach_mode", &labels);
+            let attached = self.metrics()?.sum("xdp_tracker_attach_mode", &labels);
             ensure!(attached == 1.0, "not attached as {}:\n{}", mode.name(), self.program.output());
         }
         Ok(())

@@ -77,7 +77,8 @@ fn transmission_announces_and_scrapes() -> Result<()> {
 #[ignore = "needs root, BPF and libtorrent: `cargo xtask test e2e`"]
 fn libtorrent_announces_and_scrapes() -> Result<()> {
     announces(EVERY_WAY, Libtorrent::PORT, |stage| {
-        let client = Libtorrent::download(stage.host, &stage.torrent, &stage.folder.join("new"))?;
+        let mut client =
+            Libtorrent::download(stage.host, &stage.torrent, &stage.folder.join("new"))?;
         client.wait_for_output(&format!("announced {} 1", stage.url))?;
         client.wait_for_output(&format!("scraped {} 0 2", stage.url))?;
         Ok(client)
@@ -89,7 +90,7 @@ fn libtorrent_announces_and_scrapes() -> Result<()> {
 fn webtorrent_announces_and_scrapes() -> Result<()> {
     announces(NO_UDP_OVER_IPV6, Webtorrent::PORT, |stage| {
         let info_hash = stage.torrent.info_hash;
-        let client = Webtorrent::announce(stage.host, info_hash, &stage.url, stage.folder)?;
+        let mut client = Webtorrent::announce(stage.host, info_hash, &stage.url, stage.folder)?;
         client.wait_for_output("announced 0 2")?;
         client.wait_for_output("peer ")?;
         client.wait_for_output("scraped 0 2")?;
