@@ -9,7 +9,7 @@ use aya::programs::{
 };
 use nix::net::if_::if_nameindex;
 
-use super::{Kernel, occupant::occupant};
+use super::{Kernel, link};
 use crate::{config::AttachMode, metrics::Metrics};
 
 /// Keeps the program attached to interfaces by name.
@@ -76,19 +76,20 @@ impl Attacher {
     fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
         let Interface { name, index, link } = &mut self.interfaces[i];
         let program = self.kernel.program()?;
+        let is_veth = link::is_veth(*index);
         let mut attach = |mode| {
             program.attach_to_if_index(*index, mode).map_err(|error| explain(name, *index, error))
         };
         let attached = match self.mode {
             AttachMode::Native => attach(XdpMode::Driver).map(|link| (link, "native")),
-            AttachMode::Generic => attach(XdpMode::Skb).map(|link| (link, "generic")),
-            AttachMode::Auto | AttachMode::Off => match attach(XdpMode::Driver) {
+            AttachMode::Auto if !is_veth => match attach(XdpMode::Driver) {
                 Ok(link) => Ok((link, "native")),
                 Err(native) => {
                     tracing::debug!("{name}: {native:#}");
                     attach(XdpMode::Skb).map(|link| (link, "generic"))
                 }
             },
+            _ => attach(XdpMode::Skb).map(|link| (link, "generic")),
         };
         let (mode, result) = match attached {
             Ok((new, mode)) => {
@@ -101,17 +102,7 @@ impl Attacher {
             }
             Err(error) => ("userspace", Err(error)),
         };
-        match mode {
-            "native" => tracing::info!("{name}: answering in the driver (native XDP)"),
-            "generic" if self.mode == AttachMode::Generic => {
-                tracing::info!("{name}: answering in the network stack (generic XDP)");
-            }
-            "generic" => tracing::warn!(
-                "{name}: answering in the network stack (generic XDP), which is slower: the \
-                 driver has no XDP, or refuses it (is the MTU above a page?)"
-            ),
-            _ => tracing::warn!("{name}: answering in userspace"),
-        }
+        say(name, mode, self.mode, is_veth);
         self.metrics.attach().set(name, Some(mode));
         result
     }
@@ -126,6 +117,28 @@ impl Attacher {
         {
             tracing::debug!("{name}: {error}");
         }
+    }
+}
+
+/// Says how an interface is served, and why not faster.
+fn say(interface: &str, mode: &str, wanted: AttachMode, is_veth: bool) {
+    match mode {
+        "native" if is_veth => tracing::warn!(
+            "{interface}: answering in the driver (native XDP); this is a veth pair, which delivers \
+             the replies only while its other end has an XDP program too"
+        ),
+        "native" => tracing::info!("{interface}: answering in the driver (native XDP)"),
+        "generic" if wanted == AttachMode::Generic => {
+            tracing::info!("{interface}: answering in the network stack (generic XDP)");
+        }
+        "generic" if is_veth => tracing::info!(
+            "{interface}: answering in the network stack (generic XDP), as is safe for a veth pair"
+        ),
+        "generic" => tracing::warn!(
+            "{interface}: answering in the network stack (generic XDP), which is slower: the driver \
+             has no XDP, or refuses it (is the MTU above a page?)"
+        ),
+        _ => tracing::warn!("{interface}: answering in userspace"),
     }
 }
 
@@ -156,7 +169,7 @@ fn explain(interface: &str, index: u32, error: ProgramError) -> anyhow::Error {
     match errno {
         Some(libc::EBUSY | libc::EEXIST) => anyhow!(
             "{interface}: another XDP program is attached ({}), and it is not ours to replace",
-            occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
+            link::occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
         ),
         Some(libc::EOPNOTSUPP) => anyhow!("{interface}: the driver has no XDP"),
         _ => anyhow!(error).context(format!("{interface}: the XDP program cannot be attached")),

@@ -3,8 +3,8 @@
 //!
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
-//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `occupant` names the
-//!   program that was there first;
+//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
+//!   interface than files tell;
 //! * `publish`: switches the program to a new configuration;
 //! * `counters`, `events`: what the kernel has done.
 
@@ -12,8 +12,8 @@ mod attach;
 mod counters;
 mod endpoints;
 mod events;
+mod link;
 mod load;
-mod occupant;
 mod policy;
 mod probe;
 mod publish;
