@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -81,6 +81,14 @@ impl Program {
         })?;
         ensure!(said, "{name} ended without saying '{text}':\n{}", self.output());
         Ok(())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        eventually(|| self.child.try_wait()?.context("it has not ended"))
     }
 }
 

@@ -45,6 +45,10 @@ struct LinkCreate {
 }
 
 /// The program, attached in an interface's driver until this is dropped.
+///
+/// What an XDP program sends back over a veth pair reaches the other end once that is woken, which
+/// the kernel does only if it has a program of its own. (That it polls, for GRO, is not enough: then
+/// replies wait for the next packet that takes the ordinary way.)
 pub struct XdpPass {
     _link: OwnedFd,
 }
