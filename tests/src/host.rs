@@ -3,6 +3,7 @@
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,7 +21,7 @@ const HOSTS: u8 = 16;
 /// either family, which it and all its kind know.
 pub struct Host {
     /// Where its programs run.
-    pub namespace: Namespace,
+    pub namespace: Arc<Namespace>,
     number: u8,
 }
 
@@ -37,7 +38,7 @@ impl Host {
         // The file itself goes on existing for as long as it is mounted.
         let path = names.path().to_str().context("path is not UTF-8")?;
         namespace.run("mount", &["--bind", path, "/etc/hosts"])?;
-        Ok(Self { namespace, number })
+        Ok(Self { namespace: Arc::new(namespace), number })
     }
 
     /// Two hosts with a cable between them: what the first one's XDP program sends is delivered.
@@ -54,21 +55,38 @@ impl Host {
         Ok((hosts, far_end))
     }
 
+    /// Another one in the same namespace, with its own name and addresses at the same interface.
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn beside(&self, number: u8) -> Result<Self> {
+        ensure!((1..=HOSTS).contains(&number), "there is no host {number}");
+        let host = Self { namespace: Arc::clone(&self.namespace), number };
+        host.add_addresses()?;
+        Ok(host)
+    }
+
     /// Gives the interface its addresses and switches it on.
     ///
     /// # Errors
     /// No cable leads to the host.
     pub fn set_up(&self) -> Result<()> {
         let ip = |args: &[&str]| self.namespace.run("ip", args);
-        let [ipv4, ipv6] = [Family::Ipv4, Family::Ipv6].map(|family| self.ip(family));
         // Always the same, so that others find it again after another cable was laid.
         let mac = format!("02:00:00:00:00:{:02x}", self.number);
         ip(&["link", "set", INTERFACE, "address", &mac])?;
-        ip(&["addr", "add", &format!("{ipv4}/24"), "dev", INTERFACE])?;
-        ip(&["addr", "add", &format!("{ipv6}/64"), "dev", INTERFACE, "nodad"])?;
+        self.add_addresses()?;
         ip(&["link", "set", INTERFACE, "up"])?;
         // transmission speaks IPv6 only where it sees a way to the Internet.
         ip(&["-6", "route", "add", "default", "dev", INTERFACE])?;
+        Ok(())
+    }
+
+    fn add_addresses(&self) -> Result<()> {
+        for (family, prefix) in [(Family::Ipv4, 24), (Family::Ipv6, 64)] {
+            let address = format!("{}/{prefix}", self.ip(family));
+            self.namespace.run("ip", &["addr", "add", &address, "dev", INTERFACE, "nodad"])?;
+        }
         Ok(())
     }
 
