@@ -23,6 +23,7 @@ pub struct Host {
     /// Where its programs run.
     pub namespace: Arc<Namespace>,
     number: u8,
+    is_first: bool,
 }
 
 impl Host {
@@ -38,7 +39,7 @@ impl Host {
         // The file itself goes on existing for as long as it is mounted.
         let path = names.path().to_str().context("path is not UTF-8")?;
         namespace.run("mount", &["--bind", path, "/etc/hosts"])?;
-        Ok(Self { namespace: Arc::new(namespace), number })
+        Ok(Self { namespace: Arc::new(namespace), number, is_first: true })
     }
 
     /// Two hosts with a cable between them: what the first one's XDP program sends is delivered.
@@ -61,7 +62,8 @@ impl Host {
     /// As [`Host::new`].
     pub fn beside(&self, number: u8) -> Result<Self> {
         ensure!((1..=HOSTS).contains(&number), "there is no host {number}");
-        let host = Self { namespace: Arc::clone(&self.namespace), number };
+        let namespace = Arc::clone(&self.namespace);
+        let host = Self { namespace, number, is_first: false };
         host.add_addresses()?;
         Ok(host)
     }
@@ -101,6 +103,11 @@ impl Host {
     #[must_use]
     pub fn name(&self, family: Family) -> String {
         name(self.number, family)
+    }
+
+    /// Whether its addresses are those that the system chooses for a client that is not bound to any.
+    pub(crate) fn is_first(&self) -> bool {
+        self.is_first
     }
 
     /// Its number.

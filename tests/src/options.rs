@@ -50,6 +50,8 @@ pub struct Options<'a> {
     pub udp_addr: &'a str,
     /// The key `xdp.reply`.
     pub reply: &'a str,
+    /// Room for torrents of either family.
+    pub torrents: u32,
     /// Whether the tracker runs without any capability.
     pub is_unprivileged: bool,
 }
@@ -63,13 +65,14 @@ impl Options<'_> {
             interfaces: INTERFACE,
             udp_addr: "[::]:6969",
             reply: "swap",
+            torrents: 10_000,
             is_unprivileged: false,
         }
     }
 
     /// The configuration file.
     pub(crate) fn yaml(&self) -> String {
-        let Self { mode, interfaces, udp_addr, reply, .. } = self;
+        let Self { mode, interfaces, udp_addr, reply, torrents, .. } = self;
         let mode = mode.name();
         format!(
             r#"chihaya:
@@ -89,6 +92,7 @@ impl Options<'_> {
     interfaces: [{interfaces}]
     mode: {mode}
     reply: {reply}
+    table: {{ torrents_ipv4: {torrents}, torrents_ipv6: {torrents}, blocks: 16MiB }}
 "#
         )
     }

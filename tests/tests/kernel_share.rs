@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use tracker_tests::{
-    Announce, Family, Host, InfoHash, Metrics, Mode, Scratch, Tracker, UdpClient, eventually,
+    Announce, Family, Host, InfoHash, Metrics, Mode, Options, Scratch, Tracker, UdpClient,
+    eventually,
 };
 
 const TORRENTS: u32 = 100_000;
@@ -24,7 +25,9 @@ fn announces(metrics: &Metrics) -> [f64; 2] {
 fn torrents_that_the_daemon_admits_are_announced_to_the_kernel(family: Family) -> Result<()> {
     let folder = Scratch::new()?;
     let ([server, client], _far_end) = Host::pair()?;
-    let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
+    // So roomy that no torrent finds both of its buckets full.
+    let options = Options { torrents: 2 * TORRENTS, ..Options::new(Mode::Native) };
+    let tracker = Tracker::start_with(&server, &options, folder.path())?;
     let mut client = UdpClient::connect(&client.namespace, tracker.address(family))?;
     let torrents: Vec<_> = (0..TORRENTS).map(|n| Announce::leecher(info_hash(n), 1)).collect();
 

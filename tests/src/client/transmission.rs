@@ -44,12 +44,13 @@ impl Transmission {
 }
 
 fn settings(host: &Host) -> String {
-    let [ipv4, ipv6] = [Family::Ipv4, Family::Ipv6].map(|family| host.ip(family));
+    // Bound to an IPv4 address it asks no HTTP tracker over IPv6.
+    let ipv4 =
+        if host.is_first() { "0.0.0.0".to_owned() } else { host.ip(Family::Ipv4).to_string() };
     let port = Transmission::PORT;
     format!(
         r#"{{
     "bind-address-ipv4": "{ipv4}",
-    "bind-address-ipv6": "{ipv6}",
     "dht-enabled": false,
     "lpd-enabled": false,
     "pex-enabled": false,
