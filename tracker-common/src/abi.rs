@@ -5,7 +5,7 @@ use crate::{
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Names of the program and its maps.
 pub mod name {
@@ -21,7 +21,7 @@ pub mod name {
     pub const TORRENTS_V4: &str = "TORRENTS_V4";
     /// Array of IPv6 buckets.
     pub const TORRENTS_V6: &str = "TORRENTS_V6";
-    /// Array of chunks.
+    /// Array of chunks: the arena of leaves and directories.
     pub const BLOCKS: &str = "BLOCKS";
     /// Ring buffer of [`AnnounceEvent`](super::AnnounceEvent)s.
     pub const EVENTS: &str = "EVENTS";
@@ -35,6 +35,8 @@ pub struct Control {
     pub active: u32,
     /// Reserved; zero.
     pub _pad: u32,
+    /// What to add to the monotonic clock to have the wall clock, in nanoseconds, wrapping around.
+    pub wall_offset_ns: u64,
 }
 
 /// Endpoints of each family that the kernel answers for; requests to others pass to the daemon.
@@ -152,10 +154,8 @@ pub enum Verdict {
     Full = 13,
     /// Passed: another processor changed the same slot.
     Contended = 14,
-    /// Passed: the torrent's peers are in blocks, which only the daemon reads yet.
-    Outgrown = 15,
     /// Passed: no room for the reply, or no way back to the client.
-    NoReply = 16,
+    NoReply = 15,
 }
 
 /// Counters of each address family: one for each verdict, rounded up to a power of two.
@@ -201,9 +201,9 @@ pub struct AnnounceEvent {
 
 const _: () = {
     assert!(size_of::<TableKey>() == 32);
-    assert!(size_of::<TableShape>() == 48);
+    assert!(size_of::<TableShape>() == 72);
     assert!(size_of::<ConnectionIds>() == 24);
-    assert!(size_of::<Config>() == 120 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
+    assert!(size_of::<Config>() == 144 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
     assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
     assert!(size_of::<AnnounceEvent>() == 92);
 };

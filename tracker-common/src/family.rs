@@ -9,10 +9,10 @@ pub trait Family: Copy + Default + 'static {
 
     /// Bytes of one peer in a compact list (BEP 23, BEP 7).
     const PEER_BYTES: usize;
-    /// Bytes of address kept beside each peer word; 0 when the word itself holds the address.
-    const SIDE_BYTES: usize;
-    /// Peers that a torrent's line holds without a block.
+    /// Peers that a torrent's line holds.
     const INLINE_PEERS: u32;
+    /// Units of 64 bytes that eight peers outside of a line take.
+    const GROUP_UNITS: u32;
     /// `true` for IPv6.
     const IS_V6: bool;
 
@@ -34,8 +34,8 @@ pub struct V6;
 impl Family for V4 {
     type Addr = [u8; 4];
     const PEER_BYTES: usize = 6;
-    const SIDE_BYTES: usize = 0;
     const INLINE_PEERS: u32 = 5;
+    const GROUP_UNITS: u32 = 1;
     const IS_V6: bool = false;
 
     #[inline(always)]
@@ -52,8 +52,8 @@ impl Family for V4 {
 impl Family for V6 {
     type Addr = [u8; 16];
     const PEER_BYTES: usize = 18;
-    const SIDE_BYTES: usize = 16;
     const INLINE_PEERS: u32 = 4;
+    const GROUP_UNITS: u32 = 3;
     const IS_V6: bool = true;
 
     #[inline(always)]

@@ -1,24 +1,29 @@
 //! Announce: join, refresh or leave a swarm, and learn of its peers.
+//!
+//! In up to three steps, which are functions of their own for want of stack: [`run`] finds the
+//! torrent and, if its peers are in its line, sees to all the rest; [`run_outgrown`] changes a bigger
+//! swarm and draws peers from it; [`run_reply`] replies.
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use tracker_common::{
-    abi::{AnnounceEvent, Verdict, flag},
+    abi::{AnnounceEvent, Config, Verdict, flag},
     announce::Event,
     table::{
         Miss,
         index::find,
-        layout::Gate,
-        swarm::{self, Announce, Counts},
+        layout::{Gate, Line},
+        swarm::{self, Announce, Side},
     },
     time::Clock,
     wire::{AnnounceReply, AnnounceRequest, Failure, numwant, option},
 };
 
 use crate::{
-    Answer, conclude,
-    maps::{EVENTS, Env, Maps, count_lost_event},
+    Answer,
+    functions::Called,
+    maps::{EVENTS, Env, Maps, Scratch, count_lost_event},
     packet::{Datagram, Ip},
     reply::{self, Head},
 };
@@ -29,23 +34,23 @@ const OPTIONS_MAX: usize = 6;
 /// Wake the daemon at its own pace, not once per event: `BPF_RB_NO_WAKEUP`.
 const NO_WAKEUP: u64 = 1;
 
-/// Serves the request to its end.
+/// Serves the request to its end, unless its torrent is outgrown: then `None`, and the visit and the
+/// line's number are in the scratch space.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> u32 {
-    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return XDP_PASS };
-    conclude(&datagram, serve(&datagram, now_ns))
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Option<Answer> {
+    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return Some(Err(Verdict::Unusual)) };
+    serve(&datagram, now_ns).transpose()
 }
 
 #[inline(always)]
-fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
+fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Result<Option<Verdict>, Verdict> {
     let env = &Env::get().ok_or(Verdict::NotOurs)?;
     let config = env.config;
     let request: &AnnounceRequest = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
     if config.flags & flag::PASS_ANNOUNCES != 0 {
         return Err(Verdict::Gated);
     }
-    let info_hash = &request.fixed.info_hash;
-    let line = find::<F, Maps>(&Maps, &config.shape, info_hash);
+    let found = find::<F, Maps>(&Maps, &config.shape, &request.fixed.info_hash);
 
     let event = request.fixed.event().ok_or(Verdict::Unusual)?;
     if config.flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
@@ -56,23 +61,42 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
         return Err(Verdict::Unusual);
     }
 
-    let Some(line) = line else {
+    let Some((number, line)) = found else {
         if config.flags & flag::REFUSE_UNKNOWN != 0 {
-            return refuse(datagram, env);
+            return refuse(datagram, env).map(Some);
         }
         return Err(Verdict::UnknownTorrent);
     };
     match line.gate() {
         Gate::Open => {}
         Gate::Pass => return Err(Verdict::Gated),
-        Gate::Refuse => return refuse(datagram, env),
+        Gate::Refuse => return refuse(datagram, env).map(Some),
     }
 
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    begin(scratch, datagram, config, request, event, now_ns);
     if line.is_outgrown() {
-        return Err(Verdict::Outgrown);
+        scratch.visit.place::<F>(&config.shape);
+        scratch.line = number;
+        return Ok(None);
     }
-    let clock = Clock::new(now_ns, config.lifetime);
-    let announce = Announce {
+    let (counts, change) =
+        swarm::announce_inline(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
+    scratch.counts = counts;
+    scratch.change = change as u32;
+    finish(datagram, env, request, scratch).map(Some)
+}
+
+#[inline(always)]
+fn begin<F: Ip>(
+    scratch: &mut Scratch,
+    datagram: &Datagram<F>,
+    config: &Config,
+    request: &AnnounceRequest,
+    event: Event,
+    now_ns: u64,
+) {
+    let announce = Announce::<F> {
         addr: F::source(datagram.ip),
         port: request.tail.port,
         seeder: request.fixed.is_seeder(),
@@ -80,22 +104,57 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
         numwant: numwant(request.tail.numwant, config.numwant_default, config.numwant_max),
         seed: request.fixed.seed(),
     };
-    let scratch = env.scratch()?;
-    let (counts, change) =
-        swarm::announce_inline(&config.shape, &clock, line, &announce, &mut scratch.list)
-            .map_err(verdict)?;
+    let clock = Clock::new(now_ns, config.lifetime);
+    scratch.visit.begin(Side::Kernel, &config.shape, clock, &announce);
+}
 
+/// Applies the announce in the scratch space to its outgrown torrent. Leaves the list of peers there.
+#[inline(always)]
+pub fn run_outgrown<F: Ip>() -> Result<(), Verdict> {
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
+    swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
+    let mut leaves = Called::<F>::new();
+    let (counts, change) =
+        swarm::announce_outgrown(&Maps, line, &scratch.visit, &mut leaves).map_err(verdict)?;
+    // The leaves have written to the list meanwhile.
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    swarm::finish_list::<F>(&scratch.visit, &mut scratch.list);
+    scratch.counts = counts;
+    scratch.change = change as u32;
+    Ok(())
+}
+
+/// Replies to the announce with what is in the scratch space.
+#[inline(always)]
+pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32) -> Answer {
+    let datagram = Datagram::<F>::again(ctx, l3).ok_or(Verdict::NoReply)?;
+    let env = Env::get().ok_or(Verdict::NoReply)?;
+    let request: &AnnounceRequest = datagram.payload_at(0).ok_or(Verdict::NoReply)?;
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    finish(&datagram, &env, request, scratch)
+}
+
+#[inline(always)]
+fn finish<F: Ip>(
+    datagram: &Datagram<F>,
+    env: &Env,
+    request: &AnnounceRequest,
+    scratch: &Scratch,
+) -> Answer {
+    let config = env.config;
+    let fixed = &request.fixed;
     let interval_s =
-        config.interval_s + config.variation.increase_s(info_hash, &request.fixed.peer_id);
+        config.interval_s + config.variation.increase_s(&fixed.info_hash, &fixed.peer_id);
     let reply = Head(AnnounceReply {
-        action: request.fixed.head.action,
-        transaction_id: request.fixed.head.transaction_id,
+        action: fixed.head.action,
+        transaction_id: fixed.head.transaction_id,
         interval: interval_s.to_be_bytes(),
-        leechers: counts.leechers.to_be_bytes(),
-        seeders: counts.seeders.to_be_bytes(),
+        leechers: scratch.counts.leechers.to_be_bytes(),
+        seeders: scratch.counts.seeders.to_be_bytes(),
     });
-    if config.events & 1 << change as u32 != 0 {
-        emit(datagram, request, event, &counts);
+    if config.events >> scratch.change & 1 != 0 {
+        emit(datagram, request, scratch);
     }
     reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Announced)
 }
@@ -151,7 +210,7 @@ fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verd
 
 /// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.
 #[inline(always)]
-fn emit<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, event: Event, counts: &Counts) {
+fn emit<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, scratch: &Scratch) {
     let Some(mut entry) = EVENTS.reserve::<AnnounceEvent>(0) else {
         return count_lost_event();
     };
@@ -163,18 +222,19 @@ fn emit<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, event: Event, 
     };
     // SAFETY: two words have the size and, in memory order, the bytes of an address.
     let addr = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(addr) };
+    let fixed = &request.fixed;
     *entry = MaybeUninit::new(AnnounceEvent {
         addr,
-        downloaded: request.fixed.downloaded,
-        left: request.fixed.left,
-        uploaded: request.fixed.uploaded,
-        info_hash: request.fixed.info_hash.0,
-        peer_id: request.fixed.peer_id.0,
+        downloaded: fixed.downloaded,
+        left: fixed.left,
+        uploaded: fixed.uploaded,
+        info_hash: fixed.info_hash.0,
+        peer_id: fixed.peer_id.0,
         port: request.tail.port,
-        event: event as u8,
+        event: fixed.event[3],
         _pad: 0,
-        seeders: counts.seeders,
-        leechers: counts.leechers,
+        seeders: scratch.counts.seeders,
+        leechers: scratch.counts.leechers,
     });
     entry.submit(NO_WAKEUP);
 }

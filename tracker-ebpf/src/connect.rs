@@ -16,6 +16,7 @@ use crate::{
 pub fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
     let env = Env::get().ok_or(Verdict::NotOurs)?;
     let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
+    let now_ns = now_ns.wrapping_add(env.wall_offset_ns);
     let reply = Head(ConnectReply {
         action: action::CONNECT,
         transaction_id: request.transaction_id,

@@ -33,6 +33,7 @@ use tracker_common::{
 };
 
 use crate::{
+    functions::{APPLIED, OUTGROWN},
     maps::{Env, count},
     packet::{Datagram, Frame},
 };
@@ -55,12 +56,26 @@ pub fn xdp_tracker(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn dispatch<F: packet::Ip>(datagram: &Datagram<F>) -> u32 {
     let answer = match check(datagram) {
-        Ok((Message::Announce, now_ns)) => return F::announce(datagram, now_ns),
+        Ok((Message::Announce, now_ns)) => return announce(datagram, now_ns),
         Ok((Message::Scrape, now_ns)) => return F::scrape(datagram, now_ns),
         Ok((Message::Connect, now_ns)) => connect::serve(datagram, now_ns),
         Err(answer) => answer,
     };
-    conclude(datagram, answer)
+    conclude::<F>(datagram.ctx, answer)
+}
+
+/// An announce, in as many steps as it takes.
+#[inline(always)]
+fn announce<F: packet::Ip>(datagram: &Datagram<F>, now_ns: u64) -> u32 {
+    let action = F::announce(datagram, now_ns);
+    if action != OUTGROWN {
+        return action;
+    }
+    let outcome = F::outgrown();
+    if outcome == APPLIED {
+        return F::reply(datagram);
+    }
+    pass::<F>(outcome)
 }
 
 /// What the tracker is asked for.
@@ -89,7 +104,11 @@ fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<(Message, u64), Answer
         return Ok((Message::Connect, now_ns));
     }
     let source = F::source(datagram.ip);
-    if !env.config.connection_ids.is_valid::<F>(request.connection_id, &source, now_ns) {
+    if !env.config.connection_ids.is_valid::<F>(
+        request.connection_id,
+        &source,
+        now_ns.wrapping_add(env.wall_offset_ns),
+    ) {
         return Err(refuse_bad_id(datagram, &env));
     }
     match request.action {
@@ -101,11 +120,11 @@ fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<(Message, u64), Answer
 
 /// The one place where a verdict is counted and becomes an XDP action.
 #[inline(always)]
-fn conclude<F: packet::Ip>(datagram: &Datagram<F>, answer: Answer) -> u32 {
+fn conclude<F: packet::Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
     let (Ok(verdict) | Err(verdict)) = answer;
     if verdict != Verdict::NotOurs {
-        count::<F>(verdict);
-        trace!(datagram.ctx, "verdict {}", verdict as u32);
+        count::<F>(verdict as u32);
+        trace!(ctx, "verdict {}", verdict as u32);
     }
     match answer {
         // The sender can do no harm by trying again, and an error would only invite that.
@@ -114,6 +133,14 @@ fn conclude<F: packet::Ip>(datagram: &Datagram<F>, answer: Answer) -> u32 {
         // What was not answered is the daemon's or the host's.
         Err(_) => XDP_PASS,
     }
+}
+
+/// The same for a verdict that came as a number from another function, and means that the packet is
+/// passed on.
+#[inline(always)]
+fn pass<F: packet::Ip>(verdict: u32) -> u32 {
+    count::<F>(verdict);
+    XDP_PASS
 }
 
 /// An unverified source is never sent more bytes than it sent.

@@ -9,7 +9,10 @@ use tracker_common::{
     abi::{Config, Control, Counters, VERDICTS, Verdict},
     family::Family,
     peers::PeerBuf,
-    table::layout::{BucketV4, BucketV6, Chunk, Memory},
+    table::{
+        layout::{BucketV4, BucketV6, Chunk, Memory},
+        swarm::{Counts, Visit},
+    },
     verifier::bounded,
 };
 
@@ -58,9 +61,17 @@ impl Memory for Maps {
     }
 }
 
-/// Where a reply is put together.
+/// Where an announce is worked out and a reply put together.
 #[repr(C)]
 pub struct Scratch {
+    /// The announce.
+    pub visit: Visit,
+    /// The number of its torrent's line.
+    pub line: u32,
+    /// What it changed, as a [`Change`](tracker_common::table::swarm::Change).
+    pub change: u32,
+    /// The swarm after it.
+    pub counts: Counts,
     /// The variable part of a reply.
     pub list: PeerBuf,
     /// The XDP action that sends the reply, where it is not always the same.
@@ -69,36 +80,47 @@ pub struct Scratch {
     pub next_hop: bpf_fib_lookup,
 }
 
+impl Scratch {
+    /// This processor's. XDP programs are not preempted by one another, so there is one user at a
+    /// time.
+    #[inline(always)]
+    pub fn get() -> Option<&'static mut Self> {
+        let scratch = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: per-CPU, and each function asks for it once at a time.
+        Some(unsafe { &mut *scratch })
+    }
+}
+
 /// What every request needs.
 pub struct Env {
     /// The configuration in force.
     pub config: &'static Config,
+    /// What to add to the monotonic clock to have the wall clock.
+    pub wall_offset_ns: u64,
 }
 
 impl Env {
     #[inline(always)]
     pub fn get() -> Option<Self> {
-        let active = CONTROL.get(0)?.active;
-        Some(Self { config: CONFIG.get(active)? })
+        let control = CONTROL.get(0)?;
+        let config = CONFIG.get(control.active)?;
+        Some(Self { config, wall_offset_ns: control.wall_offset_ns })
     }
 
-    /// This processor's scratch buffer. XDP programs are not preempted by one another, so there is
-    /// one user at a time.
+    /// This processor's scratch space.
     #[inline(always)]
     pub fn scratch(&self) -> Result<&'static mut Scratch, Verdict> {
-        let scratch = SCRATCH.get_ptr_mut(0).ok_or(Verdict::NoReply)?;
-        // SAFETY: per-CPU, and each function asks for it once.
-        Ok(unsafe { &mut *scratch })
+        Scratch::get().ok_or(Verdict::NoReply)
     }
 }
 
 #[inline(always)]
-pub fn count<F: Family>(verdict: Verdict) {
+pub fn count<F: Family>(verdict: u32) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: per-CPU; a verdict is an index of the array.
         unsafe {
             let family = &mut (*counters).verdicts[F::IS_V6 as usize];
-            *family.get_unchecked_mut(bounded::<{ VERDICTS as u32 - 1 }>(verdict as u32)) += 1;
+            *family.get_unchecked_mut(bounded::<{ VERDICTS as u32 - 1 }>(verdict)) += 1;
         }
     }
 }

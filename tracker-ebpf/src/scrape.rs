@@ -1,6 +1,6 @@
 //! Scrape: the figures of some swarms.
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{Verdict, flag},
     id::InfoHash,
@@ -14,7 +14,7 @@ use tracker_common::{
 };
 
 use crate::{
-    Answer, conclude,
+    Answer,
     maps::{Env, Maps},
     packet::{Datagram, Ip, at},
     reply::{self, Head},
@@ -24,9 +24,9 @@ const INFO_HASH_BYTES: u32 = 20;
 
 /// Serves the request to its end.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> u32 {
-    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return XDP_PASS };
-    conclude(&datagram, serve(&datagram, now_ns))
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Answer {
+    let datagram = Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
+    serve(&datagram, now_ns)
 }
 
 #[inline(always)]
@@ -75,7 +75,7 @@ fn try_append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> Option<()> {
     let info_hash = unsafe { &*info_hash };
     let clock = Clock::new(now_ns, env.config.lifetime);
     let counts = match find::<F, Maps>(&Maps, &env.config.shape, info_hash) {
-        Some(line) => swarm::scrape(line, &clock).ok()?,
+        Some((_, line)) => swarm::scrape(line, &clock).ok()?,
         None => Counts::default(),
     };
     env.scratch().ok()?.list.push_entry(&ScrapeEntry {

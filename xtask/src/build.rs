@@ -40,6 +40,14 @@ pub fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// It does not compile.
 pub fn xdp_program() -> Result<Option<PathBuf>> {
+    bpf("tracker-ebpf")
+}
+
+/// Compiles the package of a BPF program; `None` without a toolchain for it.
+///
+/// # Errors
+/// It does not compile.
+pub fn bpf(package: &str) -> Result<Option<PathBuf>> {
     let Some(toolchain) = setup::ensure()? else { return Ok(None) };
     // A folder of its own: sharing one with the host's compiler would rebuild both at every turn.
     let target_dir = process::root().join("target/bpf");
@@ -47,13 +55,13 @@ pub fn xdp_program() -> Result<Option<PathBuf>> {
         toolchain
             .compiler
             .cargo()
-            .args(["build", "--release", "--package", "tracker-ebpf", "--target", TARGET])
+            .args(["build", "--release", "--package", package, "--target", TARGET])
             .arg("--target-dir")
             .arg(&target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain))
             .env_remove("RUSTFLAGS"),
     )?;
-    Ok(Some(target_dir.join(TARGET).join("release/tracker-ebpf")))
+    Ok(Some(target_dir.join(TARGET).join("release").join(package)))
 }
 
 /// Compiles the daemon and returns its path.

@@ -1,6 +1,7 @@
 //! Builds, runs and tests xdp-tracker.
 
 mod apt;
+mod bench;
 mod build;
 mod cargo_test;
 mod demo;
@@ -27,6 +28,8 @@ enum Verb {
     Run(run::Args),
     /// Run the tests; installs what they need where root may
     Test(test::Args),
+    /// Measure, beside other trackers: what was run, the median, the spread and ratios
+    Bench(bench::Args),
     /// Show a file going between three clients, and how much of it the kernel answered
     Demo,
 }
@@ -47,6 +50,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Build(args) => build::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Demo => demo::run(),
     }
 }

@@ -208,7 +208,7 @@ mod tests {
         let pipeline = Pipeline::new(storage, Vec::new(), Vec::new(), 1800, 900);
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let (stop, stopped) = watch::channel(());
-        let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120);
+        let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 0);
         Ok((Frontends::start(config, ids, &metrics, &pipeline, &stopped)?, stop))
     }
 

@@ -58,6 +58,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let connection_ids = ConnectionIds::new(
         secrets::connection_id_key(config.udp.private_key.as_ref())?,
         config.udp.connection_id_lifetime.as_secs(),
+        config.udp.max_clock_skew.as_secs(),
     );
 
     let (stop, stopped) = watch::channel(());

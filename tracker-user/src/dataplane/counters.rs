@@ -25,7 +25,7 @@ enum Label {
 }
 
 /// All verdicts but `NotOurs`, which is not counted.
-const LABELS: [(Verdict, Label); 16] = [
+const LABELS: [(Verdict, Label); 15] = [
     (Verdict::Connected, Label::Served(Action::Connect, Outcome::Answered)),
     (Verdict::Announced, Label::Served(Action::Announce, Outcome::Answered)),
     (Verdict::Scraped, Label::Served(Action::Scrape, Outcome::Answered)),
@@ -40,7 +40,6 @@ const LABELS: [(Verdict, Label); 16] = [
     (Verdict::Frozen, Label::Passed("growing torrent")),
     (Verdict::Full, Label::Passed("full torrent")),
     (Verdict::Contended, Label::Passed("contended")),
-    (Verdict::Outgrown, Label::Passed("outgrown torrent")),
     (Verdict::NoReply, Label::Passed("no reply possible")),
 ];
 

@@ -164,6 +164,8 @@ impl Worker {
             self.publisher
                 .set_endpoints(&v4, &v6)
                 .context("cannot tell the kernel the tracker's addresses")?;
+        } else {
+            self.publisher.set_clock()?;
         }
         self.attacher.follow()
     }

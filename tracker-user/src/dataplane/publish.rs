@@ -8,6 +8,7 @@ use aya::{
 use tracker_common::abi::{self, EndpointV4, EndpointV6, name};
 
 use super::Kernel;
+use crate::clock;
 
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
 /// that is half written.
@@ -41,10 +42,18 @@ impl Publisher {
         self.config.endpoints_v6_len = fill(&mut self.config.endpoints_v6, v6);
         let next = 1 - self.active;
         self.configs.set(next, Config(self.config), 0).context("map CONFIG")?;
-        let control = abi::Control { active: next, ..abi::Control::default() };
-        self.control.set(0, Control(control), 0).context("map CONTROL")?;
         self.active = next;
-        Ok(())
+        self.set_clock()
+    }
+
+    /// Tells the program what time it is, so that its connection ids follow the wall clock.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the old configuration stays in force.
+    pub(super) fn set_clock(&mut self) -> anyhow::Result<()> {
+        let wall_offset_ns = clock::wall_ns().wrapping_sub(clock::monotonic_ns());
+        let control = abi::Control { active: self.active, wall_offset_ns, ..Default::default() };
+        self.control.set(0, Control(control), 0).context("map CONTROL")
     }
 }
 
@@ -61,7 +70,7 @@ fn fill<T: Copy + Default>(slots: &mut [T; abi::ENDPOINTS_MAX], endpoints: &[T])
 #[repr(transparent)]
 struct Control(abi::Control);
 
-// SAFETY: two integers, no padding.
+// SAFETY: integers, no padding.
 unsafe impl Pod for Control {}
 
 #[derive(Clone, Copy)]

@@ -20,7 +20,7 @@ use super::{
     options::UdpOptions,
 };
 use crate::{
-    clock::monotonic_ns,
+    clock::wall_ns,
     pipeline::{Pipeline, Refusal},
 };
 
@@ -162,11 +162,11 @@ impl Worker {
     /// Answers one batch; what has arrived beyond it makes the next `poll` return at once.
     fn serve(&mut self, socket: usize) {
         let socket = &self.sockets[socket];
-        let monotonic_ns = monotonic_ns();
+        let wall_ns = wall_ns();
         if let Err(error) = self.batch.receive(socket) {
             // Another worker may have been faster; an error belongs to an earlier reply.
             if error.kind() != io::ErrorKind::WouldBlock {
-                self.complaints.log(monotonic_ns, &error.to_string());
+                self.complaints.log(wall_ns, &error.to_string());
             }
             return;
         }
@@ -174,13 +174,13 @@ impl Worker {
         let mut answered = 0;
         for ((bytes, source, reply), scratch) in self.batch.requests().zip(&mut self.scratches) {
             let start = self.request_timing.then(Instant::now);
-            let datagram = Datagram { bytes, source, monotonic_ns };
+            let datagram = Datagram { bytes, source, wall_ns };
             let outcome = self.frontend.answer(&pipeline, &datagram, scratch, reply);
             let elapsed = start.map_or(Duration::ZERO, |start| start.elapsed());
             let client = source.ip().to_canonical();
             self.observer.response(outcome.action, client, outcome.error(), elapsed);
             if let Outcome { refusal: Some(Refusal::Internal(cause)), .. } = &outcome {
-                self.complaints.log(monotonic_ns, cause);
+                self.complaints.log(wall_ns, cause);
             }
             answered += 1;
         }

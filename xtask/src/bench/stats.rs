@@ -1,0 +1,41 @@
+//! Medians and spreads.
+
+/// What several rounds measured.
+#[derive(Clone, Debug, Default)]
+pub struct Series(pub Vec<f64>);
+
+impl Series {
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        match sorted.len() {
+            0 => f64::NAN,
+            len if len % 2 == 1 => sorted[len / 2],
+            len => f64::midpoint(sorted[len / 2 - 1], sorted[len / 2]),
+        }
+    }
+
+    pub fn min(&self) -> f64 {
+        self.0.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    pub fn max(&self) -> f64 {
+        self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Each round's figure divided by the baseline's of the same round.
+    pub fn relative_to(&self, baseline: &Self) -> Self {
+        Self(self.0.iter().zip(&baseline.0).map(|(figure, baseline)| figure / baseline).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_two() {
+        assert_eq!(Series(vec![4.0, 1.0, 3.0, 2.0]).median(), 2.5);
+        assert_eq!(Series(vec![3.0, 1.0, 2.0]).median(), 2.0);
+    }
+}
