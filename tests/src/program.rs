@@ -83,6 +83,16 @@ impl Program {
         Ok(())
     }
 
+    /// Fails if the program has ended.
+    ///
+    /// # Errors
+    /// It has; the message holds its output.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        let status = self.child.try_wait()?;
+        ensure!(status.is_none(), "it ended: {status:?}\n{}", self.output());
+        Ok(())
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
