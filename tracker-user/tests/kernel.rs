@@ -383,7 +383,9 @@ fn the_program_stays_within_its_budget() {
     let info = program.info().unwrap();
     let verified = info.verified_instruction_count().unwrap();
     let (translated, jited) = (info.size_translated().unwrap(), info.size_jitted());
-    println!("{verified} instructions verified, {translated} bytes of BPF, {jited} of machine code");
+    println!(
+        "{verified} instructions verified, {translated} bytes of BPF, {jited} of machine code"
+    );
     // The kernel's limit is a million; older kernels need more for the same program.
     assert!(verified < 250_000, "{verified} instructions verified");
     assert!(jited < 32 << 10, "{jited} bytes of machine code");
