@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    Host, INTERFACE, Metrics, Mode, Options, Program, http,
+    Announce, Host, INTERFACE, Metrics, Mode, Options, Program, UdpClient, eventually, http,
     options::{METRICS, PORT},
 };
 
@@ -102,6 +102,20 @@ impl<'a> Tracker<'a> {
     /// It does not answer.
     pub fn metrics(&self) -> Result<Metrics> {
         Ok(Metrics::parse(&http::get(self.host, METRICS, "/metrics")?))
+    }
+
+    /// Announces until the kernel answers.
+    ///
+    /// # Errors
+    /// It never does.
+    pub fn wait_for_kernel(&self, client: &mut UdpClient, announce: &Announce) -> Result<()> {
+        let answered = || anyhow::Ok(self.metrics()?.requests(Some("announce"), "kernel"));
+        eventually(|| {
+            let before = answered()?;
+            client.announce(announce)?;
+            ensure!(answered()? > before, "the kernel has not answered");
+            Ok(())
+        })
     }
 
     /// What it has logged so far.

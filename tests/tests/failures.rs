@@ -8,7 +8,9 @@ use tracker_tests::{
     XdpPass, eventually,
 };
 
-const TORRENT: InfoHash = InfoHash([0x5a; 20]);
+fn leecher() -> Announce {
+    Announce::leecher(InfoHash([0x5a; 20]), 1)
+}
 
 /// Starts a tracker that cannot serve. It must end with one error, of one line.
 fn error_of(host: &Host, options: &Options<'_>, folder: &Path) -> Result<String> {
@@ -24,22 +26,11 @@ fn log_from_userspace(server: &Host, client: &Host, options: &Options<'_>) -> Re
     let folder = Scratch::new()?;
     let tracker = Tracker::start_with(server, options, folder.path())?;
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
-    client.announce(&Announce::leecher(TORRENT, 1))?;
+    client.announce(&leecher())?;
     let metrics = tracker.metrics()?;
     ensure!(metrics.requests(Some("announce"), "user") == 1.0, "the daemon has not served it");
     ensure!(metrics.requests(None, "kernel") == 0.0, "the kernel has answered");
     Ok(tracker.output())
-}
-
-/// Announces until the kernel answers.
-fn ensure_answered_in_the_kernel(tracker: &Tracker<'_>, client: &mut UdpClient) -> Result<()> {
-    eventually(|| {
-        let before = tracker.metrics()?.requests(Some("announce"), "kernel");
-        client.announce(&Announce::leecher(TORRENT, 1))?;
-        let after = tracker.metrics()?.requests(Some("announce"), "kernel");
-        ensure!(after > before, "the kernel has not answered");
-        Ok(())
-    })
 }
 
 #[test]
@@ -49,11 +40,11 @@ fn a_killed_tracker_starts_again_and_knows_its_connection_ids() -> Result<()> {
     let ([server, client], _far_end) = Host::pair()?;
     let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
-    ensure_answered_in_the_kernel(&tracker, &mut client)?;
+    tracker.wait_for_kernel(&mut client, &leecher())?;
     drop(tracker);
 
     let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
-    ensure_answered_in_the_kernel(&tracker, &mut client)
+    tracker.wait_for_kernel(&mut client, &leecher())
 }
 
 #[test]
@@ -64,7 +55,7 @@ fn an_interface_that_comes_back_is_attached_to_again() -> Result<()> {
     let (server, client) = (lan.join()?, lan.join()?);
     let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
-    ensure_answered_in_the_kernel(&tracker, &mut client)?;
+    tracker.wait_for_kernel(&mut client, &leecher())?;
 
     lan.unplug(&server)?;
     eventually(|| {
@@ -75,7 +66,7 @@ fn an_interface_that_comes_back_is_attached_to_again() -> Result<()> {
     ensure!(tracker.output().contains("eth0: the interface is gone"), "{}", tracker.output());
 
     lan.plug_in(&server)?;
-    ensure_answered_in_the_kernel(&tracker, &mut client)?;
+    tracker.wait_for_kernel(&mut client, &leecher())?;
     ensure!(tracker.metrics()?.is_attached(INTERFACE, "native"), "the metrics do not show it");
     Ok(())
 }
@@ -148,5 +139,5 @@ fn a_veth_pair_is_attached_to_in_the_network_stack_by_default() -> Result<()> {
     let tracker = Tracker::start_with(&server, &Options::new(Mode::Auto), folder.path())?;
     ensure!(tracker.metrics()?.is_attached(INTERFACE, "generic"), "{}", tracker.output());
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
-    ensure_answered_in_the_kernel(&tracker, &mut client)
+    tracker.wait_for_kernel(&mut client, &leecher())
 }

@@ -1,6 +1,6 @@
 //! Attaches the program to interfaces, and again when they come back.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use anyhow::{anyhow, bail};
 use aya::programs::{
@@ -10,12 +10,16 @@ use aya::programs::{
 use nix::net::if_::if_nameindex;
 
 use super::{Kernel, link};
-use crate::{config::AttachMode, metrics::Metrics};
+use crate::{
+    config::{AttachMode, ReplyRoute, XdpConfig},
+    metrics::Metrics,
+};
 
 /// Keeps the program attached to interfaces by name.
 pub(super) struct Attacher {
     kernel: Kernel,
     mode: AttachMode,
+    reply: ReplyRoute,
     interfaces: Vec<Interface>,
     metrics: Arc<Metrics>,
 }
@@ -33,11 +37,12 @@ impl Attacher {
     pub(super) fn new(
         kernel: Kernel,
         names: Vec<String>,
-        mode: AttachMode,
+        config: &XdpConfig,
         metrics: Arc<Metrics>,
     ) -> Self {
         let interface = |name| Interface { name, index: 0, link: None };
-        Self { kernel, mode, interfaces: names.into_iter().map(interface).collect(), metrics }
+        let interfaces = names.into_iter().map(interface).collect();
+        Self { kernel, mode: config.mode, reply: config.reply, interfaces, metrics }
     }
 
     /// Attaches to interfaces that are new or have come back, and says so. Where the program
@@ -103,6 +108,9 @@ impl Attacher {
             Err(error) => ("userspace", Err(error)),
         };
         say(name, mode, self.mode, is_veth);
+        if self.reply == ReplyRoute::Fib {
+            warn_unless_forwarding(name);
+        }
         self.metrics.attach().set(name, Some(mode));
         result
     }
@@ -139,6 +147,22 @@ fn say(interface: &str, mode: &str, wanted: AttachMode, is_veth: bool) {
              has no XDP, or refuses it (is the MTU above a page?)"
         ),
         _ => tracing::warn!("{interface}: answering in userspace"),
+    }
+}
+
+/// The kernel answers a program's question for a route only where packets are forwarded.
+fn warn_unless_forwarding(interface: &str) {
+    for family in ["ipv4", "ipv6"] {
+        let setting = format!("net.{family}.conf.{interface}.forwarding");
+        // Not by dots, which an interface's name may have.
+        let file = format!("/proc/sys/net/{family}/conf/{interface}/forwarding");
+        // Where the file is missing, so is the address family.
+        if fs::read_to_string(file).is_ok_and(|value| value.trim() == "0") {
+            tracing::warn!(
+                "{interface}: with xdp.reply: fib the daemon has to serve {family}: the kernel looks \
+                 up routes only if {setting} is 1"
+            );
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl DataPlane {
         let publisher = Publisher::new(&mut kernel, policy)?;
         let events = Events::new(&mut kernel, config, &policy, Arc::clone(pipeline))?;
         let mut worker = Worker {
-            attacher: Attacher::new(kernel, names, config.xdp.mode, Arc::clone(metrics)),
+            attacher: Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics)),
             endpoints,
             publisher,
             events,
