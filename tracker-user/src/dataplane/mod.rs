@@ -3,8 +3,8 @@
 //!
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
-//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `occupant` names the
-//!   program that was there first;
+//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
+//!   interface than files tell;
 //! * `publish`: switches the program to a new configuration;
 //! * `counters`, `events`: what the kernel has done.
 
@@ -12,8 +12,8 @@ mod attach;
 mod counters;
 mod endpoints;
 mod events;
+mod link;
 mod load;
-mod occupant;
 mod policy;
 mod probe;
 mod publish;
@@ -34,7 +34,7 @@ use tracker_common::{abi, connection::ConnectionIds};
 pub use load::Kernel;
 
 use crate::{
-    config::{AttachMode, Config},
+    config::{AttachMode, Config, XdpConfig},
     metrics::Metrics,
     pipeline::Pipeline,
     storage::memory::{MemoryStorage, TableSize},
@@ -98,7 +98,7 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
 struct Update {
     policy: abi::Config,
     interfaces: Vec<String>,
-    mode: AttachMode,
+    config: XdpConfig,
 }
 
 /// The running data plane. When it is dropped the program is detached.
@@ -132,7 +132,7 @@ impl DataPlane {
         let publisher = Publisher::new(&mut kernel, policy)?;
         let events = Events::new(&mut kernel, config, &policy, Arc::clone(pipeline))?;
         let mut worker = Worker {
-            attacher: Attacher::new(kernel, names, config.xdp.mode, Arc::clone(metrics)),
+            attacher: Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics)),
             endpoints,
             publisher,
             events,
@@ -160,7 +160,7 @@ impl DataPlane {
         };
         let policy =
             policy::recompile(&self.listed, config, connection_ids, &self.storage, pipeline);
-        let update = Update { policy, interfaces, mode: config.xdp.mode };
+        let update = Update { policy, interfaces, config: config.xdp.clone() };
         if let Some(updates) = &self.updates {
             // Without its thread, the data plane has said why.
             let _ = updates.send(update);
@@ -211,12 +211,12 @@ impl Worker {
 
     /// The rest is for [`Worker::follow`].
     fn apply(&mut self, update: Update) {
-        let Update { policy, interfaces, mode } = update;
+        let Update { policy, interfaces, config } = update;
         self.events.reload(&policy);
         if let Err(error) = self.publisher.set_policy(&policy) {
             tracing::error!("the kernel goes by the configuration before: {error:#}");
         }
-        self.attacher.reload(&interfaces, mode);
+        self.attacher.reload(&interfaces, &config);
         self.endpoints.reload(interfaces);
     }
 
