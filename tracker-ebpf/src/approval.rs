@@ -10,6 +10,7 @@ use tracker_common::{
 use crate::{
     maps::{CLIENTS, Env, GRANTS, NETWORKS_V4, NETWORKS_V6, Scratch},
     packet::{Datagram, Ip},
+    scrape::is_well_formed,
 };
 
 /// Flags of a configuration that has lists to look into.
@@ -48,11 +49,14 @@ pub fn announce<F: Ip>(ctx: &XdpContext, l3: u32, wall_ns: u64) -> u32 {
     objections
 }
 
-/// The same of a scrape.
+/// The same of a scrape. One that is malformed is told so, and nothing else.
 #[inline(always)]
 pub fn scrape<F: Ip>(ctx: &XdpContext, l3: u32) -> u32 {
     let Some(datagram) = Datagram::<F, RequestHead>::again(ctx, l3) else { return UNKNOWN };
     let Some(Env { config, .. }) = Env::get() else { return UNKNOWN };
+    if !is_well_formed(datagram.payload_len()) {
+        return 0;
+    }
     source::<F>(config, &F::source(datagram.ip))
 }
 
