@@ -28,7 +28,7 @@ pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
-    PreferredSubnetConfig, TorrentApprovalConfig,
+    PasskeyConfig, PreferredSubnetConfig, TorrentApprovalConfig,
 };
 pub use http::HttpConfig;
 pub use load::{ConfigError, Finding, Loaded, UnknownKeys, load, parse};
