@@ -388,8 +388,8 @@ fn the_program_stays_within_its_budget() {
         "{verified} instructions verified, {translated} bytes of BPF, {jited} of machine code"
     );
     // The kernel's limit is a million; older kernels need more for the same program.
-    assert!(verified < 250_000, "{verified} instructions verified");
-    assert!(jited < 32 << 10, "{jited} bytes of machine code");
+    assert!(verified < 300_000, "{verified} instructions verified");
+    assert!(jited < 72 << 10, "{jited} bytes of machine code");
 }
 
 #[test]

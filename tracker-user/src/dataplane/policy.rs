@@ -17,19 +17,58 @@ use crate::{
     storage::memory::MemoryStorage,
 };
 
-/// The kernel's configuration, without endpoints. Torrents that a hook lists are entered into the
-/// table with their gates.
+/// What torrents are listed in the table, and what that lets the kernel do.
+pub(super) struct Listed {
+    torrents: Torrents,
+    flags: u32,
+}
+
+/// The kernel's first configuration, without endpoints. Torrents that a hook lists are entered into
+/// the table with their gates.
 pub(super) fn compile(
+    config: &Config,
+    connection_ids: ConnectionIds,
+    storage: &MemoryStorage,
+    pipeline: &Pipeline,
+) -> (abi::Config, Listed) {
+    let hooks = Composed::of(pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload())));
+    let knows_all = list_torrents(&hooks.torrents, storage);
+    let flags = if knows_all { flag::REFUSE_UNKNOWN } else { 0 };
+    let policy = compose(config, connection_ids, storage, pipeline, &hooks, flags);
+    (policy, Listed { torrents: hooks.torrents, flags })
+}
+
+/// The kernel's next configuration. What is listed in the table stays, so where the hooks list
+/// others than at the start, the daemon decides.
+pub(super) fn recompile(
+    listed: &Listed,
     config: &Config,
     connection_ids: ConnectionIds,
     storage: &MemoryStorage,
     pipeline: &Pipeline,
 ) -> abi::Config {
     let hooks = Composed::of(pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload())));
-    let mut flags = hooks.flags | configured_flags(config);
-    if list_torrents(&hooks.torrents, storage) {
-        flags |= flag::REFUSE_UNKNOWN;
-    }
+    let flags = if hooks.torrents == listed.torrents {
+        listed.flags
+    } else {
+        tracing::warn!(
+            "other torrents are listed than at the start, so the daemon serves every announce \
+             until a restart"
+        );
+        flag::PASS_ANNOUNCES | flag::PASS_SCRAPES
+    };
+    compose(config, connection_ids, storage, pipeline, &hooks, flags)
+}
+
+fn compose(
+    config: &Config,
+    connection_ids: ConnectionIds,
+    storage: &MemoryStorage,
+    pipeline: &Pipeline,
+    hooks: &Composed,
+    flags: u32,
+) -> abi::Config {
+    let flags = flags | hooks.flags | configured_flags(config);
     let post_hooks = pipeline.post_hooks().map(PostHook::interest);
     let interest = post_hooks.max().map(|interest| interest.max(config.xdp.events.into()));
     let udp = &config.udp;

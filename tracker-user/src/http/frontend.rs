@@ -13,11 +13,11 @@ use hyper::{
     HeaderMap, Method, Response, StatusCode, Uri,
     header::{ALLOW, CONTENT_TYPE, HeaderValue},
 };
+use tokio::sync::Semaphore;
 
 use super::{
-    Action, HttpOptions, Observe, OptionsError, announce,
+    Action, Observe, Settings, announce,
     log_limit::LogLimit,
-    options::Settings,
     query::{Query, QueryError},
     reply,
     router::Match,
@@ -32,6 +32,8 @@ pub(super) type Reply = Response<Full<Bytes>>;
 pub struct HttpFrontend {
     pipeline: Arc<ArcSwap<Pipeline>>,
     settings: ArcSwap<Settings>,
+    /// One for each connection, whatever listener it came by.
+    pub(super) connections: Arc<Semaphore>,
     pub(super) observer: Arc<dyn Observe>,
     internal_errors: LogLimit,
 }
@@ -80,26 +82,22 @@ struct Outcome {
 
 impl HttpFrontend {
     /// A frontend to the pipeline that `pipeline` holds at the time of each request.
-    ///
-    /// # Errors
-    /// What is wrong with `options`.
+    #[must_use]
     pub fn new(
-        options: HttpOptions,
+        settings: Settings,
         pipeline: Arc<ArcSwap<Pipeline>>,
         observer: Arc<dyn Observe>,
-    ) -> Result<Self, OptionsError> {
-        let settings = ArcSwap::from_pointee(Settings::new(options)?);
-        Ok(Self { pipeline, settings, observer, internal_errors: LogLimit::default() })
+    ) -> Self {
+        let connections = Arc::new(Semaphore::new(settings.options.connections_max.max(1)));
+        let settings = ArcSwap::from_pointee(settings);
+        let internal_errors = LogLimit::default();
+        Self { pipeline, settings, connections, observer, internal_errors }
     }
 
-    /// Replaces the options: at once for requests and the limit of connections, for timeouts,
-    /// keep-alive and the size of heads with the next connection.
-    ///
-    /// # Errors
-    /// What is wrong with `options`; the old ones then stay.
-    pub fn reload(&self, options: HttpOptions) -> Result<(), OptionsError> {
-        self.settings.store(Arc::new(Settings::new(options)?));
-        Ok(())
+    /// Replaces the options: at once for requests; for timeouts, keep-alive and the size of heads
+    /// with the next connection; for the limit of connections, not at all.
+    pub fn reload(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// The options in force.

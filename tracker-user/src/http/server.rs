@@ -19,6 +19,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -66,7 +67,8 @@ impl Transport for Plain {
 /// Serves the connections of `listener` until `shutdown` ends; then idle ones are closed at once,
 /// the others when they have their reply, at the latest after the read and write timeouts.
 ///
-/// At the limit of connections it accepts no more until one ends.
+/// The limit of connections is the frontend's: at the limit, a listener takes no more than the one
+/// connection that waits for another to end.
 pub async fn serve<T: Transport>(
     listener: TcpListener,
     transport: T,
@@ -78,25 +80,41 @@ pub async fn serve<T: Transport>(
     let failures = LogLimit::default();
     let mut shutdown = pin!(shutdown);
     loop {
-        let connections_max = frontend.settings().options.connections_max.max(1);
-        tokio::select! {
+        let (tcp, remote, permit) = tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = connections.join_next() => {}
-            (tcp, remote) = accept(&listener, &failures), if connections.len() < connections_max => {
-                let frontend = Arc::clone(&frontend);
-                let transport = transport.clone();
-                let watcher = graceful.watcher();
-                connections.spawn(serve_connection(tcp, remote, transport, frontend, watcher));
-            }
-        }
-        if connections.len() == connections_max {
-            frontend.observer.connections_exhausted();
-        }
+            admitted = admit(&listener, &frontend, &failures) => admitted,
+        };
+        while connections.try_join_next().is_some() {}
+        let frontend = Arc::clone(&frontend);
+        let transport = transport.clone();
+        let watcher = graceful.watcher();
+        connections.spawn(async move {
+            serve_connection(tcp, remote, transport, frontend, watcher).await;
+            drop(permit);
+        });
     }
     drop(listener);
     let HttpOptions { read_timeout, write_timeout, .. } = frontend.settings().options;
     let _ = timeout(read_timeout + write_timeout, graceful.shutdown()).await;
     connections.shutdown().await;
+}
+
+/// The next connection, once it may be served.
+async fn admit(
+    listener: &TcpListener,
+    frontend: &HttpFrontend,
+    failures: &LogLimit,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    let (tcp, remote) = accept(listener, failures).await;
+    let connections = Arc::clone(&frontend.connections);
+    let permit = match Arc::clone(&connections).try_acquire_owned() {
+        Ok(permit) => permit,
+        Err(_) => {
+            frontend.observer.connections_exhausted();
+            connections.acquire_owned().await.expect("nobody closes this semaphore")
+        }
+    };
+    (tcp, remote, permit)
 }
 
 /// The next connection. Failures are waited out: they concern one client, or a limit of the system.
@@ -126,8 +144,9 @@ async fn serve_connection<T: Transport>(
     let _ = tcp.set_nodelay(true);
     let settings = frontend.settings();
     let options = &settings.options;
-    if let Ok(Ok(stream)) = timeout(options.read_timeout, transport.open(tcp)).await {
-        serve_stream(stream, remote, frontend, watcher, options).await;
+    match timeout(options.read_timeout, transport.open(tcp)).await {
+        Ok(Ok(stream)) => serve_stream(stream, remote, frontend, watcher, options).await,
+        Ok(Err(_)) | Err(_) => frontend.observer.handshake_failed(),
     }
 }
 

@@ -38,21 +38,7 @@ impl Client {
     /// A client whose questions take at most `timeout`, from the look-up of the name to the end of
     /// the answer.
     pub(super) fn new(timeout: Duration) -> Self {
-        Self::trusting(RootCerts::PlatformVerifier, timeout)
-    }
-
-    fn trusting(roots: RootCerts, timeout: Duration) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .root_certs(roots)
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let config = Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .tls_config(tls)
-            .user_agent("xdp-tracker")
-            .build();
-        Self(Agent::new_with_config(config))
+        Self(agent(RootCerts::PlatformVerifier, timeout))
     }
 
     /// The answer of `GET url`, in JSON.
@@ -69,6 +55,19 @@ impl Client {
         let question = serde_json::to_vec(question)?;
         read(self.0.post(url).content_type("application/json").send(question)?)
     }
+}
+
+/// Whoever asks over HTTP, with certificates checked by these roots.
+pub(crate) fn agent(roots: RootCerts, timeout: Duration) -> Agent {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls =
+        TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build();
+    Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .tls_config(tls)
+        .user_agent("xdp-tracker")
+        .build()
+        .into()
 }
 
 fn read<T: DeserializeOwned>(mut response: Response<Body>) -> Result<T, ClientError> {
@@ -136,7 +135,7 @@ mod tests {
     fn https_is_spoken_with_those_who_are_trusted() {
         let (url, certificate) = secure_service();
         let trusting =
-            Client::trusting(RootCerts::new_with_certs(&[certificate]), Duration::from_secs(10));
+            Client(agent(RootCerts::new_with_certs(&[certificate]), Duration::from_secs(10)));
         assert_eq!(trusting.get::<Value>(&url).unwrap(), json!([]));
         let error = client().get::<Value>(&url).unwrap_err().to_string();
         assert!(error.contains("certificate"), "{error}");

@@ -1,7 +1,7 @@
 //! The hooks that come with the tracker.
 
 mod background;
-mod client;
+pub(crate) mod client;
 mod client_approval;
 mod credentials;
 mod interval_variation;

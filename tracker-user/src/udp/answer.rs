@@ -103,6 +103,11 @@ impl UdpFrontend {
         Self { options }
     }
 
+    /// The options that it was made with.
+    pub(super) const fn options(&self) -> &UdpOptions {
+        &self.options
+    }
+
     /// Answers one datagram. `reply` is overwritten, and empty afterwards if silence is the answer.
     pub fn answer(
         &self,
