@@ -1,6 +1,6 @@
 //! From the names of hooks to hooks.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use anyhow::Context as _;
 
@@ -9,8 +9,8 @@ use crate::{
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
-        IpApproval, IpApprovalOptions, Jwt, JwtOptions, PreferredSubnet, TorrentApproval,
-        TorrentApprovalOptions,
+        IpApproval, IpApprovalOptions, Jwt, JwtOptions, Passkey, PasskeyOptions, PasskeyService,
+        PreferredSubnet, TorrentApproval, TorrentApprovalOptions,
     },
     pipeline::{self, GrantSink, PostHook, PreHook},
 };
@@ -47,6 +47,21 @@ fn pre_hook(
                 jwk_set_update_interval: *options.jwk_set_update_interval,
             };
             Box::new(Jwt::new(options, metrics, Arc::clone(grants))?)
+        }
+        HookConfig::Passkey(options) => {
+            let options = options.clone();
+            let options = match options.url {
+                None => PasskeyOptions::Files(options.files),
+                Some(url) => PasskeyOptions::Service(PasskeyService {
+                    url,
+                    timeout: *options.timeout,
+                    admitted_lifetime: *options.admitted_lifetime,
+                    refused_lifetime: *options.refused_lifetime,
+                    answers_max: NonZeroUsize::new(options.answers_max as usize)
+                        .context("`answers_max` is 0")?,
+                }),
+            };
+            Box::new(Passkey::new(options, metrics, Arc::clone(grants))?)
         }
         HookConfig::TorrentApproval(options) => {
             let options = options.clone();

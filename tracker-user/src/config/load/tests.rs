@@ -217,10 +217,10 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         errors(&text),
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
-             known are `jwt`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             known are `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
              `preferred subnet`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
-             one of `jwt`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             one of `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
              `preferred subnet`",
         ]
     );
@@ -289,6 +289,19 @@ fn hook_options_are_checked() {
     assert_eq!(
         jwt("{ issuer: '', audience: a, jwk_set_url: 'http://h/' }"),
         ["t.yaml:5: chihaya.prehooks[0].options: missing field `issuer`"]
+    );
+    let passkey = |options: &str| {
+        errors(&listening(&format!("prehooks:\n- name: passkey\n  options: {options}"))).join("\n")
+    };
+    let options = "t.yaml:5: chihaya.prehooks[0].options";
+    assert_eq!(
+        passkey("{ files: a, url: 'http://h/' }"),
+        format!("{options}: has both files and a url; give one")
+    );
+    assert_eq!(passkey("{ timeout: 2s }"), format!("{options}: needs files or a url"));
+    assert_eq!(
+        passkey("{ url: 'h/x' }"),
+        format!("{options}.url: `h/x` is no URL that begins with http:// or https://")
     );
     let variation = |options: &str| {
         errors(&listening(&format!("prehooks:\n- name: interval variation\n  options: {options}")))
