@@ -1,7 +1,11 @@
 //! Where the XDP program and the daemon meet: the maps, their names and the structures in them.
 
 use crate::{
-    connection::ConnectionIds, hash::TableKey, policy::IntervalVariation, table::index::TableShape,
+    connection::ConnectionIds,
+    family::{Family as _, V6},
+    hash::TableKey,
+    policy::IntervalVariation,
+    table::index::TableShape,
 };
 
 /// Changes with every change to a structure below or to the table's layout.
@@ -64,6 +68,25 @@ pub struct EndpointV6 {
     pub port: [u8; 2],
     /// Zero.
     pub _pad: [u8; 6],
+}
+
+impl EndpointV4 {
+    /// The same as a word in memory order: address, then port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(&self) -> u64 {
+        u32::from_ne_bytes(self.addr) as u64 | (u16::from_ne_bytes(self.port) as u64) << 32
+    }
+}
+
+impl EndpointV6 {
+    /// The same as words in memory order: the two of the address, then the port.
+    #[inline(always)]
+    #[must_use]
+    pub fn words(&self) -> [u64; 3] {
+        let [first, second] = V6::words(&self.addr);
+        [first, second, u16::from_ne_bytes(self.port) as u64]
+    }
 }
 
 /// All that the program needs to know. Numbers are in host byte order.

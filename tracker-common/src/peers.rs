@@ -27,25 +27,21 @@ pub struct PeerBuf {
     len: u32,
     /// Where the list is full.
     end: u32,
-    /// The sum of the 16-bit words written, in memory order and not yet folded (RFC 1071).
-    /// At most 242 terms below 2^48, so it cannot overflow.
-    sum: u64,
 }
 
-const _: () = assert!(size_of::<PeerBuf>() == 2088);
+const _: () = assert!(size_of::<PeerBuf>() == 2080);
 
 impl PeerBuf {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: [0; OFFSET_MASK as usize + 1 + 24], len: 0, end: 0, sum: 0 }
+        Self { bytes: [0; OFFSET_MASK as usize + 1 + 24], len: 0, end: 0 }
     }
 
     /// Forgets the peers.
     #[inline(always)]
     pub fn clear(&mut self) {
         self.len = 0;
-        self.sum = 0;
     }
 
     /// Begins a list of at most `want` peers of one family, and no more than a reply can carry.
@@ -66,7 +62,7 @@ impl PeerBuf {
     /// Goes on with the list.
     #[inline(always)]
     pub(crate) fn cursor(&mut self) -> Cursor<'_> {
-        Cursor { offset: self.len, end: self.end, sum: self.sum, buf: self }
+        Cursor { offset: self.len, end: self.end, buf: self }
     }
 
     /// Ends the list. Some clients expect to find themselves in it when there is nobody else.
@@ -92,13 +88,9 @@ impl PeerBuf {
         if offset > PEERS_BYTES_MAX - size_of::<ScrapeEntry>() {
             return;
         }
-        let words = [entry.seeders, entry.completed, entry.leechers].map(u32::from_ne_bytes);
-        for (index, word) in words.into_iter().enumerate() {
-            self.sum += word as u64;
-            // SAFETY: within the buffer, as was just checked.
-            unsafe {
-                self.bytes.as_mut_ptr().add(offset + index * 4).cast::<u32>().write_unaligned(word);
-            }
+        // SAFETY: within the buffer, as was just checked.
+        unsafe {
+            self.bytes.as_mut_ptr().add(offset).cast::<ScrapeEntry>().write_unaligned(*entry);
         }
         self.len = (offset + size_of::<ScrapeEntry>()) as u32;
     }
@@ -123,8 +115,6 @@ impl PeerBuf {
             let start = self.len as usize;
             self.bytes[start..start + part.len()].copy_from_slice(part);
             self.len += part.len() as u32;
-            let (words, _) = part.as_chunks();
-            self.sum += words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>();
         }
         true
     }
@@ -143,11 +133,14 @@ impl PeerBuf {
         self.len == 0
     }
 
-    /// The sum of the list's 16-bit words in memory order, not yet folded (RFC 1071).
+    /// Writes zeros after the list, so that its checksum can be taken in whole words. Returns its
+    /// length in bytes, rounded up to a multiple of four.
     #[inline(always)]
-    #[must_use]
-    pub const fn sum(&self) -> u64 {
-        self.sum
+    pub fn pad(&mut self) -> u32 {
+        let end = bounded::<OFFSET_MASK>(self.len);
+        // SAFETY: the buffer is longer than any offset and four bytes.
+        unsafe { self.bytes.as_mut_ptr().add(end).cast::<u32>().write_unaligned(0) };
+        (end as u32 + 3) & !3
     }
 
     /// The first byte, for a copy by the kernel.
@@ -175,7 +168,6 @@ pub(crate) struct Cursor<'a> {
     buf: &'a mut PeerBuf,
     offset: u32,
     end: u32,
-    sum: u64,
 }
 
 impl Cursor<'_> {
@@ -200,7 +192,6 @@ impl Cursor<'_> {
         let at = self.next();
         // SAFETY: there is room for a peer, and more.
         unsafe { at.cast::<u64>().write_unaligned(word) };
-        self.sum += word & ((1 << 48) - 1) & accept.wrapping_neg();
         self.offset += accept as u32 * 6;
     }
 
@@ -214,8 +205,6 @@ impl Cursor<'_> {
             at.add(8).cast::<u64>().write_unaligned(addr[1]);
             at.add(16).cast::<u16>().write_unaligned(port);
         }
-        let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
-        self.sum += (halves(addr[0]) + halves(addr[1]) + port as u64) & accept.wrapping_neg();
         self.offset += accept as u32 * 18;
     }
 
@@ -223,7 +212,6 @@ impl Cursor<'_> {
     #[inline(always)]
     pub(crate) fn save(self) {
         self.buf.len = self.offset;
-        self.buf.sum = self.sum;
     }
 }
 
@@ -252,14 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_that_of_the_pushed_bytes() {
-        let fold = |sum: u64| (0..4).fold(sum, |sum, _| (sum & 0xffff) + (sum >> 16));
-        let mut pushed = PeerBuf::new();
-        for port in [1, 0xff00, 0xffff] {
-            pushed.push(([192, 0, 2, port as u8], port).into());
-        }
-        let words = pushed.as_bytes().chunks(2).map(|word| u16::from_ne_bytes([word[0], word[1]]));
-        assert_eq!(fold(pushed.sum()), fold(words.map(u64::from).sum()));
+    fn a_list_is_padded_with_zeros() {
+        let mut peers = PeerBuf::new();
+        peers.push("192.0.2.1:65535".parse().unwrap());
+        assert_eq!(peers.pad(), 8);
+        assert_eq!(peers.bytes[..8], [192, 0, 2, 1, 255, 255, 0, 0]);
+        peers.push("192.0.2.2:65535".parse().unwrap());
+        assert_eq!(peers.pad(), 12);
     }
 
     #[test]

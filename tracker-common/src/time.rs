@@ -25,7 +25,7 @@ pub struct Clock {
     seen: u64,
     /// The oldest tick that is not stale, in its place in a word.
     start: u64,
-    /// From there to the first tick that is too far ahead; half of it, to keep a bit free.
+    /// From there to the last word that is not too far ahead; half of it, to keep a bit free.
     half_span: u64,
 }
 
@@ -38,7 +38,8 @@ impl Clock {
         Self {
             seen: now << SEEN_SHIFT,
             start: now.wrapping_sub(lifetime as u64) << SEEN_SHIFT,
-            half_span: (lifetime as u64).wrapping_add(AHEAD_MAX + 1) << (SEEN_SHIFT - 1),
+            half_span: ((lifetime as u64).wrapping_add(AHEAD_MAX + 1) << (SEEN_SHIFT - 1))
+                .wrapping_sub(1),
         }
     }
 
@@ -48,10 +49,10 @@ impl Clock {
         self.seen
     }
 
-    /// Whether a word carries a tick within the lifetime.
+    /// Whether a word carries a tick that is not within the lifetime.
     #[inline(always)]
-    pub(crate) const fn is_fresh(&self, word: u64) -> Sign {
-        Sign::less(word.wrapping_sub(self.start) >> 1, self.half_span)
+    pub(crate) const fn is_stale(&self, word: u64) -> Sign {
+        Sign::less(self.half_span, word.wrapping_sub(self.start) >> 1)
     }
 }
 
@@ -71,9 +72,9 @@ mod tests {
 
     fn is_fresh(clock: &Clock, seen: u64) -> bool {
         // The other bits of a word make no difference.
-        let low = clock.is_fresh(seen).bit();
-        assert_eq!(low, clock.is_fresh(seen | (1 << SEEN_SHIFT) - 1).bit());
-        low == 1
+        let low = clock.is_stale(seen).bit();
+        assert_eq!(low, clock.is_stale(seen | ((1 << SEEN_SHIFT) - 1)).bit());
+        low == 0
     }
 
     proptest! {

@@ -55,6 +55,12 @@ impl Sign {
     pub(crate) const YES: Self = Self(u64::MAX);
     pub(crate) const NO: Self = Self(0);
 
+    /// The top bit of a word.
+    #[inline(always)]
+    pub(crate) const fn new(word: u64) -> Self {
+        Self(word)
+    }
+
     /// Whether `value` is zero.
     #[inline(always)]
     pub(crate) const fn is_zero(value: u64) -> Self {
@@ -86,6 +92,12 @@ impl Sign {
     #[inline(always)]
     pub(crate) const fn not(self) -> Self {
         Self(!self.0)
+    }
+
+    /// 0 for yes, 1 for no.
+    #[inline(always)]
+    pub(crate) fn not_bit(self) -> u64 {
+        self.bit() ^ 1
     }
 
     /// 1 for yes, 0 for no.

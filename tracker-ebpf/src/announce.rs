@@ -12,7 +12,7 @@ use tracker_common::{
     announce::Event,
     table::{
         Miss,
-        index::find,
+        index::Search,
         layout::{Gate, Line},
         swarm::{self, Announce, Side},
     },
@@ -28,31 +28,45 @@ use crate::{
     reply::{self, Head},
 };
 
+type Request<'a, F> = Datagram<'a, F, AnnounceRequest>;
+
 /// Options after which a packet is passed on: clients send one or two.
 const OPTIONS_MAX: usize = 6;
 
 /// Wake the daemon at its own pace, not once per event: `BPF_RB_NO_WAKEUP`.
 const NO_WAKEUP: u64 = 1;
 
-/// Serves the request to its end, unless its torrent is outgrown: then `None`, and the visit and the
-/// line's number are in the scratch space.
-#[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Option<Answer> {
-    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return Some(Err(Verdict::Unusual)) };
-    serve(&datagram, now_ns).transpose()
+/// What became of an announce.
+pub type Outcome = Result<Done, Verdict>;
+
+/// How far an announce has come.
+pub enum Done {
+    /// To its end.
+    Served(Verdict),
+    /// Its torrent is outgrown: the visit and the line's number are in the scratch space.
+    Found,
+    /// It is to be refused.
+    Refused(Failure),
 }
 
+/// Serves the request to its end, unless its torrent is outgrown.
 #[inline(always)]
-fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Result<Option<Verdict>, Verdict> {
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Outcome {
+    let datagram = &Request::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
     let env = &Env::get().ok_or(Verdict::NotOurs)?;
     let config = env.config;
-    let request: &AnnounceRequest = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
+    let request = datagram.payload;
+    let fixed = &request.fixed;
+    // The table is far away; what can be done meanwhile comes before the search is looked at.
+    let search = Search::<F>::begin(&Maps, &config.shape, &fixed.info_hash)
+        .ok_or(Verdict::UnknownTorrent)?;
+    if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
+        return Ok(Done::Refused(Failure::BadConnectionId));
+    }
     if config.flags & flag::PASS_ANNOUNCES != 0 {
         return Err(Verdict::Gated);
     }
-    let found = find::<F, Maps>(&Maps, &config.shape, &request.fixed.info_hash);
-
-    let event = request.fixed.event().ok_or(Verdict::Unusual)?;
+    let event = fixed.event().ok_or(Verdict::Unusual)?;
     if config.flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
         return Err(Verdict::ClaimsAddress);
     }
@@ -61,41 +75,41 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Result<Option<Verdict>, 
         return Err(Verdict::Unusual);
     }
 
-    let Some((number, line)) = found else {
+    let Some((number, line)) = search.end(&Maps, &config.shape) else {
         if config.flags & flag::REFUSE_UNKNOWN != 0 {
-            return refuse(datagram, env).map(Some);
+            return Ok(Done::Refused(Failure::UnapprovedTorrent));
         }
         return Err(Verdict::UnknownTorrent);
     };
     match line.gate() {
         Gate::Open => {}
         Gate::Pass => return Err(Verdict::Gated),
-        Gate::Refuse => return refuse(datagram, env).map(Some),
+        Gate::Refuse => return Ok(Done::Refused(Failure::UnapprovedTorrent)),
     }
 
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
-    begin(scratch, datagram, config, request, event, now_ns);
+    begin(scratch, datagram, config, event, now_ns);
     if line.is_outgrown() {
         scratch.visit.place::<F>(&config.shape);
         scratch.line = number;
-        return Ok(None);
+        return Ok(Done::Found);
     }
     let (counts, change) =
         swarm::announce_inline(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
     scratch.counts = counts;
     scratch.change = change as u32;
-    finish(datagram, env, request, scratch).map(Some)
+    finish(datagram, env, scratch).map(Done::Served)
 }
 
 #[inline(always)]
 fn begin<F: Ip>(
     scratch: &mut Scratch,
-    datagram: &Datagram<F>,
+    datagram: &Request<F>,
     config: &Config,
-    request: &AnnounceRequest,
     event: Event,
     now_ns: u64,
 ) {
+    let request = datagram.payload;
     let announce = Announce::<F> {
         addr: F::source(datagram.ip),
         port: request.tail.port,
@@ -128,22 +142,16 @@ pub fn run_outgrown<F: Ip>() -> Result<(), Verdict> {
 /// Replies to the announce with what is in the scratch space.
 #[inline(always)]
 pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32) -> Answer {
-    let datagram = Datagram::<F>::again(ctx, l3).ok_or(Verdict::NoReply)?;
+    let datagram = Request::<F>::again(ctx, l3).ok_or(Verdict::NoReply)?;
     let env = Env::get().ok_or(Verdict::NoReply)?;
-    let request: &AnnounceRequest = datagram.payload_at(0).ok_or(Verdict::NoReply)?;
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
-    finish(&datagram, &env, request, scratch)
+    finish(&datagram, &env, scratch)
 }
 
 #[inline(always)]
-fn finish<F: Ip>(
-    datagram: &Datagram<F>,
-    env: &Env,
-    request: &AnnounceRequest,
-    scratch: &Scratch,
-) -> Answer {
+fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &mut Scratch) -> Answer {
     let config = env.config;
-    let fixed = &request.fixed;
+    let fixed = &datagram.payload.fixed;
     let interval_s =
         config.interval_s + config.variation.increase_s(&fixed.info_hash, &fixed.peer_id);
     let reply = Head(AnnounceReply {
@@ -154,15 +162,9 @@ fn finish<F: Ip>(
         seeders: scratch.counts.seeders.to_be_bytes(),
     });
     if config.events >> scratch.change & 1 != 0 {
-        emit(datagram, request, scratch);
+        emit(datagram, scratch);
     }
-    reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Announced)
-}
-
-#[inline(always)]
-fn refuse<F: Ip>(datagram: &Datagram<F>, env: &Env) -> Answer {
-    reply::error::<F, 19>(datagram, env, Failure::UnapprovedTorrent)
-        .map(|()| Verdict::TorrentRefused)
+    reply::send(datagram, env, &reply, Some(&mut scratch.list)).map(|()| Verdict::Announced)
 }
 
 const fn verdict(miss: Miss) -> Verdict {
@@ -178,7 +180,7 @@ const fn verdict(miss: Miss) -> Verdict {
 
 /// Walks over the BEP 41 options. Those that are malformed pass to the daemon, which says so.
 #[inline(always)]
-fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verdict> {
+fn check_options<F: Ip>(datagram: &Request<F>, needed: bool) -> Result<(), Verdict> {
     let end = datagram.payload_len();
     let mut offset = size_of::<AnnounceRequest>() as u32;
     if end == offset {
@@ -191,13 +193,12 @@ fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verd
         if offset >= end {
             return Ok(());
         }
-        let kind: &u8 = datagram.payload_at(offset as usize).ok_or(Verdict::Unusual)?;
-        match *kind {
+        match datagram.byte(offset).ok_or(Verdict::Unusual)? {
             option::END => return Ok(()),
             option::NOP => offset += 1,
             option::URL_DATA => {
-                let len: &u8 = datagram.payload_at(offset as usize + 1).ok_or(Verdict::Unusual)?;
-                offset += 2 + *len as u32;
+                let len = datagram.byte(offset + 1).ok_or(Verdict::Unusual)?;
+                offset += 2 + len as u32;
                 if offset > end {
                     return Err(Verdict::Unusual);
                 }
@@ -210,7 +211,7 @@ fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verd
 
 /// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.
 #[inline(always)]
-fn emit<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, scratch: &Scratch) {
+fn emit<F: Ip>(datagram: &Request<F>, scratch: &Scratch) {
     let Some(mut entry) = EVENTS.reserve::<AnnounceEvent>(0) else {
         return count_lost_event();
     };
@@ -222,6 +223,7 @@ fn emit<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, scratch: &Scra
     };
     // SAFETY: two words have the size and, in memory order, the bytes of an address.
     let addr = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(addr) };
+    let request = datagram.payload;
     let fixed = &request.fixed;
     *entry = MaybeUninit::new(AnnounceEvent {
         addr,

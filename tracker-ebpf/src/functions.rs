@@ -13,10 +13,12 @@ use tracker_common::{
         leaf::{LeafRef, Outcome, Pick},
         swarm::{self, Leaves},
     },
+    wire::Failure,
 };
 
 use crate::{
-    announce, conclude,
+    announce::{self, Done},
+    conclude,
     maps::{Maps, Scratch},
     packet::Datagram,
     scrape,
@@ -25,12 +27,18 @@ use crate::{
 /// No XDP action: the torrent's peers are not in its line, and what to do is in the scratch space.
 pub const OUTGROWN: u32 = 100;
 
+/// No XDP action: the connection id is bad.
+pub const BAD_ID: u32 = 101;
+
+/// No XDP action: the torrent is not approved.
+pub const UNAPPROVED: u32 = 102;
+
 /// No verdict: what to reply is in the scratch space.
 pub const APPLIED: u32 = 100;
 
 /// The global functions, by address family.
 pub trait Functions: Sized + Family {
-    /// Serves an announce to its end: returns an XDP action, or [`OUTGROWN`].
+    /// Serves an announce to its end: returns an XDP action, or what else is to be done.
     fn announce(datagram: &Datagram<Self>, now_ns: u64) -> u32
     where
         Self: crate::packet::Ip;
@@ -41,6 +49,11 @@ pub trait Functions: Sized + Family {
 
     /// Replies to that announce: returns an XDP action.
     fn reply(datagram: &Datagram<Self>) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// Refuses a request: returns an XDP action.
+    fn refuse(datagram: &Datagram<Self>, failure: Failure) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -66,15 +79,19 @@ pub trait Functions: Sized + Family {
 }
 
 macro_rules! functions {
-    ($family:ident, $announce:ident, $outgrown:ident, $reply:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident) => {
+    ($family:ident, $announce:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
             let ctx = &XdpContext::new(ctx);
-            match announce::run::<$family>(ctx, l3, now_ns) {
-                Some(answer) => conclude::<$family>(ctx, answer),
-                None => OUTGROWN,
-            }
+            let answer = match announce::run::<$family>(ctx, l3, now_ns) {
+                Ok(Done::Found) => return OUTGROWN,
+                Ok(Done::Refused(Failure::BadConnectionId)) => return BAD_ID,
+                Ok(Done::Refused(_)) => return UNAPPROVED,
+                Ok(Done::Served(verdict)) => Ok(verdict),
+                Err(verdict) => Err(verdict),
+            };
+            conclude::<$family>(ctx, answer)
         }
 
         #[unsafe(no_mangle)]
@@ -88,6 +105,13 @@ macro_rules! functions {
         extern "C" fn $reply(ctx: *mut xdp_md, l3: u32) -> u32 {
             let ctx = &XdpContext::new(ctx);
             conclude::<$family>(ctx, announce::run_reply::<$family>(ctx, l3))
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $refuse(ctx: *mut xdp_md, l3: u32, is_bad_id: u32) -> u32 {
+            let ctx = &XdpContext::new(ctx);
+            conclude::<$family>(ctx, crate::refuse::<$family>(ctx, l3, is_bad_id != 0))
         }
 
         #[unsafe(no_mangle)]
@@ -142,6 +166,12 @@ macro_rules! functions {
             }
 
             #[inline(always)]
+            fn refuse(datagram: &Datagram<Self>, failure: Failure) -> u32 {
+                let is_bad_id = matches!(failure, Failure::BadConnectionId) as u32;
+                $refuse(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, is_bad_id)
+            }
+
+            #[inline(always)]
             fn scrape(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
                 $scrape(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
             }
@@ -174,6 +204,7 @@ functions!(
     announce_v4,
     outgrown_v4,
     reply_v4,
+    refuse_v4,
     scrape_v4,
     scrape_entry_v4,
     replace_v4,
@@ -185,6 +216,7 @@ functions!(
     announce_v6,
     outgrown_v6,
     reply_v6,
+    refuse_v6,
     scrape_v6,
     scrape_entry_v6,
     replace_v6,

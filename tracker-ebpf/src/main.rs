@@ -29,18 +29,20 @@ use aya_ebpf::{
 use aya_log_ebpf::trace;
 use tracker_common::{
     abi::{Verdict, flag},
-    wire::{Failure, PROTOCOL_ID, RequestHead, action},
+    wire::{AnnounceRequest, Failure, PROTOCOL_ID, action},
 };
 
 use crate::{
-    functions::{APPLIED, OUTGROWN},
+    functions::{APPLIED, BAD_ID, OUTGROWN, UNAPPROVED},
     maps::{Env, count},
-    packet::{Datagram, Frame},
+    packet::{Datagram, Frame, Ip},
 };
 
 /// What became of a request: answered, the frame holding the reply, or passed on as it came. The
 /// verdict says how or why.
 type Answer = Result<Verdict, Verdict>;
+
+const ANNOUNCE_BYTES: u32 = size_of::<AnnounceRequest>() as u32;
 
 /// Looks at every frame that arrives.
 #[xdp]
@@ -52,75 +54,74 @@ pub fn xdp_tracker(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Which message is it?
+/// Which message is it? All but connects are from a source that has shown that it receives our
+/// replies, which announces see to themselves.
 #[inline(always)]
-fn dispatch<F: packet::Ip>(datagram: &Datagram<F>) -> u32 {
-    let answer = match check(datagram) {
-        Ok((Message::Announce, now_ns)) => return announce(datagram, now_ns),
-        Ok((Message::Scrape, now_ns)) => return F::scrape(datagram, now_ns),
-        Ok((Message::Connect, now_ns)) => connect::serve(datagram, now_ns),
-        Err(answer) => answer,
-    };
-    conclude::<F>(datagram.ctx, answer)
+fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
+    let Some(env) = Env::get() else { return XDP_PASS };
+    if !F::is_own_endpoint(env.config, datagram) {
+        return XDP_PASS;
+    }
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    let request = datagram.payload;
+    let action = request.action;
+    if action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES {
+        return announce(datagram, now_ns);
+    }
+    if action == action::CONNECT {
+        let answer = if request.connection_id == PROTOCOL_ID {
+            connect::serve(datagram, &env, now_ns)
+        } else {
+            Err(Verdict::Unusual)
+        };
+        return conclude::<F>(datagram.ctx, answer);
+    }
+    if !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
+        return F::refuse(datagram, Failure::BadConnectionId);
+    }
+    if action == action::SCRAPE {
+        return F::scrape(datagram, now_ns);
+    }
+    conclude::<F>(datagram.ctx, Err(Verdict::Unusual))
 }
 
 /// An announce, in as many steps as it takes.
 #[inline(always)]
-fn announce<F: packet::Ip>(datagram: &Datagram<F>, now_ns: u64) -> u32 {
-    let action = F::announce(datagram, now_ns);
-    if action != OUTGROWN {
-        return action;
+fn announce<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> u32 {
+    match F::announce(datagram, now_ns) {
+        OUTGROWN => {}
+        BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
+        UNAPPROVED => return F::refuse(datagram, Failure::UnapprovedTorrent),
+        action => return action,
     }
     let outcome = F::outgrown();
     if outcome == APPLIED {
         return F::reply(datagram);
     }
-    pass::<F>(outcome)
+    count::<F>(outcome);
+    XDP_PASS
 }
 
-/// What the tracker is asked for.
-enum Message {
-    Connect,
-    Announce,
-    Scrape,
-}
-
-/// A request to the tracker, as far as its kind, and when it came. All but connects are from a
-/// source that has shown that it receives our replies.
+/// Refuses a request. An unverified source is never sent more bytes than it sent.
 #[inline(always)]
-fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<(Message, u64), Answer> {
-    let env = Env::get().ok_or(Err(Verdict::NotOurs))?;
-    if !F::is_own_endpoint(env.config, datagram) {
-        return Err(Err(Verdict::NotOurs));
+fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, is_bad_id: bool) -> Answer {
+    const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
+    let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
+    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+    if !is_bad_id {
+        return reply::error::<F, 19>(datagram, env, Failure::UnapprovedTorrent)
+            .map(|()| Verdict::TorrentRefused);
     }
-    let request: &RequestHead = datagram.payload_at(0).ok_or(Err(Verdict::Unusual))?;
-    // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-
-    if request.action == action::CONNECT {
-        if request.connection_id != PROTOCOL_ID {
-            return Err(Err(Verdict::Unusual));
-        }
-        return Ok((Message::Connect, now_ns));
+    if env.config.flags & flag::BAD_ID_SILENT != 0 || datagram.payload_len() < REPLY_BYTES {
+        return Ok(Verdict::BadIdDropped);
     }
-    let source = F::source(datagram.ip);
-    if !env.config.connection_ids.is_valid::<F>(
-        request.connection_id,
-        &source,
-        now_ns.wrapping_add(env.wall_offset_ns),
-    ) {
-        return Err(refuse_bad_id(datagram, &env));
-    }
-    match request.action {
-        action::ANNOUNCE => Ok((Message::Announce, now_ns)),
-        action::SCRAPE => Ok((Message::Scrape, now_ns)),
-        _ => Err(Err(Verdict::Unusual)),
-    }
+    reply::error::<F, 18>(datagram, env, Failure::BadConnectionId).map(|()| Verdict::BadIdRefused)
 }
 
 /// The one place where a verdict is counted and becomes an XDP action.
 #[inline(always)]
-fn conclude<F: packet::Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
+fn conclude<F: Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
     let (Ok(verdict) | Err(verdict)) = answer;
     if verdict != Verdict::NotOurs {
         count::<F>(verdict as u32);
@@ -133,24 +134,6 @@ fn conclude<F: packet::Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
         // What was not answered is the daemon's or the host's.
         Err(_) => XDP_PASS,
     }
-}
-
-/// The same for a verdict that came as a number from another function, and means that the packet is
-/// passed on.
-#[inline(always)]
-fn pass<F: packet::Ip>(verdict: u32) -> u32 {
-    count::<F>(verdict);
-    XDP_PASS
-}
-
-/// An unverified source is never sent more bytes than it sent.
-#[inline(always)]
-fn refuse_bad_id<F: packet::Ip>(datagram: &Datagram<F>, env: &Env) -> Answer {
-    const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
-    if env.config.flags & flag::BAD_ID_SILENT != 0 || datagram.payload_len() < REPLY_BYTES {
-        return Ok(Verdict::BadIdDropped);
-    }
-    reply::error::<F, 18>(datagram, env, Failure::BadConnectionId).map(|()| Verdict::BadIdRefused)
 }
 
 #[cfg(target_arch = "bpf")]

@@ -16,6 +16,8 @@ use tracker_common::{
     verifier::bounded,
 };
 
+use crate::packet::Ip;
+
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -105,6 +107,13 @@ impl Env {
         let control = CONTROL.get(0)?;
         let config = CONFIG.get(control.active)?;
         Some(Self { config, wall_offset_ns: control.wall_offset_ns })
+    }
+
+    /// Whether a source has shown that it receives our replies.
+    #[inline(always)]
+    pub fn is_valid_id<F: Ip>(&self, id: [u8; 8], header: &F::Header, now_ns: u64) -> bool {
+        let now_ns = now_ns.wrapping_add(self.wall_offset_ns);
+        self.config.connection_ids.is_valid::<F>(id, &F::source(header), now_ns)
     }
 
     /// This processor's scratch space.

@@ -34,7 +34,6 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
     let env = &Env::get().ok_or(Verdict::NotOurs)?;
     let config = env.config;
     let head_len = size_of::<RequestHead>() as u32;
-    let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
     let hashes_len = datagram.payload_len() - head_len;
     if hashes_len == 0 || hashes_len % INFO_HASH_BYTES != 0 {
         return Err(Verdict::Unusual);
@@ -48,16 +47,14 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
 
     env.scratch()?.list.clear();
     let first = datagram.l3 as u32 + Datagram::<F>::PAYLOAD as u32 + head_len;
-    for index in 0..SCRAPE_MAX {
-        if index >= answered {
-            break;
-        }
+    for index in 0..bounded::<127>(answered) as u32 {
         if F::scrape_entry(datagram, first + index * INFO_HASH_BYTES, now_ns) != 0 {
             return Err(Verdict::Frozen);
         }
     }
-    let reply = Head(ReplyHead { action: action::SCRAPE, transaction_id: request.transaction_id });
-    reply::send(datagram, env, &reply, Some(&env.scratch()?.list)).map(|()| Verdict::Scraped)
+    let reply =
+        Head(ReplyHead { action: action::SCRAPE, transaction_id: datagram.payload.transaction_id });
+    reply::send(datagram, env, &reply, Some(&mut env.scratch()?.list)).map(|()| Verdict::Scraped)
 }
 
 /// Appends the figures of the torrent whose info-hash is at `offset` of the frame. Returns 0, or 1

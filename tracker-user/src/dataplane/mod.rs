@@ -29,12 +29,12 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tracker_common::connection::ConnectionIds;
+use tracker_common::{abi, connection::ConnectionIds};
 
 pub use load::Kernel;
 
 use crate::{
-    config::{AttachMode, Config},
+    config::{AttachMode, Config, XdpConfig},
     metrics::Metrics,
     pipeline::Pipeline,
     storage::memory::{MemoryStorage, TableSize},
@@ -50,24 +50,38 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How often events and logs are fetched: the program wakes nobody for them.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(50);
 
+const INSISTS: &str = "xdp.mode insists on the kernel; `auto` would do without";
+
+/// The interfaces that the kernel shall answer on; none where all is served from userspace.
+///
+/// # Errors
+/// When one of them does not exist.
+pub fn interfaces(config: &Config) -> anyhow::Result<Vec<String>> {
+    if config.xdp.mode == AttachMode::Off || config.udp.addr.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names =
+        config.xdp.interface_names().context("xdp.interfaces: `auto` cannot be resolved")?;
+    for name in &names {
+        attach::check_exists(name)?;
+    }
+    Ok(names.into_iter().collect())
+}
+
 /// Loads the program for a table of this size, or says in the log why all is served from
 /// userspace, and returns `None`.
 ///
 /// # Errors
 /// When an interface does not exist, or the configuration insists on a mode that cannot be had.
 pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>> {
-    let names =
-        config.xdp.interface_names().context("xdp.interfaces: `auto` cannot be resolved")?;
-    if config.xdp.mode == AttachMode::Off || config.udp.addr.is_empty() {
-        tracing::info!("serving from userspace only: xdp.mode is off, or there is no udp.addr");
+    if interfaces(config)?.is_empty() {
+        let why = match config.xdp.mode {
+            AttachMode::Off => "xdp.mode is off",
+            _ if config.udp.addr.is_empty() => "there is no udp.addr",
+            _ => "xdp.interfaces names no interface",
+        };
+        tracing::info!("serving from userspace only: {why}");
         return Ok(None);
-    }
-    if names.is_empty() {
-        tracing::info!("serving from userspace only: xdp.interfaces names no interface");
-        return Ok(None);
-    }
-    for name in &names {
-        attach::check_exists(name)?;
     }
     let kernel = probe::check_host().and_then(|()| Kernel::load(config, size));
     match kernel {
@@ -76,14 +90,23 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
             tracing::warn!("serving from userspace only: {error:#}");
             Ok(None)
         }
-        Err(error) => Err(error.context("xdp.mode insists on the kernel; `auto` would do without")),
+        Err(error) => Err(error.context(INSISTS)),
     }
+}
+
+/// What a reload brings.
+struct Update {
+    policy: abi::Config,
+    interfaces: Vec<String>,
+    config: XdpConfig,
 }
 
 /// The running data plane. When it is dropped the program is detached.
 pub struct DataPlane {
     /// Dropped to stop the thread.
-    stop: Option<mpsc::Sender<()>>,
+    updates: Option<mpsc::Sender<Update>>,
+    storage: Arc<MemoryStorage>,
+    listed: policy::Listed,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -103,8 +126,8 @@ impl DataPlane {
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
-        let policy = policy::compile(config, connection_ids, storage, &pipeline.load());
-        let names: Vec<_> = config.xdp.interface_names()?.into_iter().collect();
+        let (policy, listed) = policy::compile(config, connection_ids, storage, &pipeline.load());
+        let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
         let publisher = Publisher::new(&mut kernel, policy)?;
         let events = Events::new(&mut kernel, config, &policy, Arc::clone(pipeline))?;
@@ -114,19 +137,40 @@ impl DataPlane {
             publisher,
             events,
         };
-        worker.follow()?;
-        let (stop, stopped) = mpsc::channel();
+        let followed = worker.follow();
+        match config.xdp.mode {
+            AttachMode::Auto => followed?,
+            _ => followed.context(INSISTS)?,
+        }
+        let (updates, received) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("data-plane".to_owned())
-            .spawn(move || worker.run(&stopped))
+            .spawn(move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        let storage = Arc::clone(storage);
+        Ok(Self { updates: Some(updates), storage, listed, thread: Some(thread) })
+    }
+
+    /// Has the kernel go by another configuration and other hooks, on other interfaces. What it
+    /// logs stays as it was.
+    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: &Pipeline) {
+        let interfaces = match interfaces(config) {
+            Ok(interfaces) => interfaces,
+            Err(error) => return tracing::error!("the kernel goes on as before: {error:#}"),
+        };
+        let policy =
+            policy::recompile(&self.listed, config, connection_ids, &self.storage, pipeline);
+        let update = Update { policy, interfaces, config: config.xdp.clone() };
+        if let Some(updates) = &self.updates {
+            // Without its thread, the data plane has said why.
+            let _ = updates.send(update);
+        }
     }
 }
 
 impl Drop for DataPlane {
     fn drop(&mut self) {
-        self.stop = None;
+        self.updates = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the data plane's thread had panicked");
         }
@@ -141,10 +185,18 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, stopped: &mpsc::Receiver<()>) {
-        let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
+    fn run(mut self, updates: &mpsc::Receiver<Update>) {
         let mut follow_at = Instant::now() + FOLLOW_INTERVAL;
-        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        loop {
+            let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
+            match updates.recv_timeout(pause) {
+                Ok(update) => {
+                    self.apply(update);
+                    follow_at = Instant::now();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
             self.events.drain();
             if Instant::now() >= follow_at {
                 if let Err(error) = self.follow() {
@@ -155,6 +207,17 @@ impl Worker {
         }
         self.attacher.detach();
         self.events.drain();
+    }
+
+    /// The rest is for [`Worker::follow`].
+    fn apply(&mut self, update: Update) {
+        let Update { policy, interfaces, config } = update;
+        self.events.reload(&policy);
+        if let Err(error) = self.publisher.set_policy(&policy) {
+            tracing::error!("the kernel goes by the configuration before: {error:#}");
+        }
+        self.attacher.reload(&interfaces, &config);
+        self.endpoints.reload(interfaces);
     }
 
     /// Brings what the kernel knows up to date: first addresses, so that an interface never answers

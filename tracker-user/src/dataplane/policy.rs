@@ -17,19 +17,58 @@ use crate::{
     storage::memory::MemoryStorage,
 };
 
-/// The kernel's configuration, without endpoints. Torrents that a hook lists are entered into the
-/// table with their gates.
+/// What torrents are listed in the table, and what that lets the kernel do.
+pub(super) struct Listed {
+    torrents: Torrents,
+    flags: u32,
+}
+
+/// The kernel's first configuration, without endpoints. Torrents that a hook lists are entered into
+/// the table with their gates.
 pub(super) fn compile(
+    config: &Config,
+    connection_ids: ConnectionIds,
+    storage: &MemoryStorage,
+    pipeline: &Pipeline,
+) -> (abi::Config, Listed) {
+    let hooks = Composed::of(pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload())));
+    let knows_all = list_torrents(&hooks.torrents, storage);
+    let flags = if knows_all { flag::REFUSE_UNKNOWN } else { 0 };
+    let policy = compose(config, connection_ids, storage, pipeline, &hooks, flags);
+    (policy, Listed { torrents: hooks.torrents, flags })
+}
+
+/// The kernel's next configuration. What is listed in the table stays, so where the hooks list
+/// others than at the start, the daemon decides.
+pub(super) fn recompile(
+    listed: &Listed,
     config: &Config,
     connection_ids: ConnectionIds,
     storage: &MemoryStorage,
     pipeline: &Pipeline,
 ) -> abi::Config {
     let hooks = Composed::of(pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload())));
-    let mut flags = hooks.flags | configured_flags(config);
-    if list_torrents(&hooks.torrents, storage) {
-        flags |= flag::REFUSE_UNKNOWN;
-    }
+    let flags = if hooks.torrents == listed.torrents {
+        listed.flags
+    } else {
+        tracing::warn!(
+            "other torrents are listed than at the start, so the daemon serves every announce \
+             until a restart"
+        );
+        flag::PASS_ANNOUNCES | flag::PASS_SCRAPES
+    };
+    compose(config, connection_ids, storage, pipeline, &hooks, flags)
+}
+
+fn compose(
+    config: &Config,
+    connection_ids: ConnectionIds,
+    storage: &MemoryStorage,
+    pipeline: &Pipeline,
+    hooks: &Composed,
+    flags: u32,
+) -> abi::Config {
+    let flags = flags | hooks.flags | configured_flags(config);
     let post_hooks = pipeline.post_hooks().map(PostHook::interest);
     let interest = post_hooks.max().map(|interest| interest.max(config.xdp.events.into()));
     let udp = &config.udp;
@@ -101,12 +140,22 @@ impl Composed {
         for (name, offload) in hooks {
             match offload {
                 Offload::Unaffected => {}
-                Offload::Torrents(list) => composed.torrents.add(&list),
+                // A list that may change is not followed.
+                Offload::Torrents(list) if list.info_hashes.is_fixed() => {
+                    composed.torrents.add(&list);
+                }
                 Offload::IntervalVariation(variation) if composed.variation.threshold == 0 => {
                     composed.variation = variation;
                 }
-                // A second variation adds to the first, which the kernel does not do.
-                Offload::Never | Offload::IntervalVariation(_) => {
+                // A second variation adds to the first, which the kernel does not do; nor does it know
+                // of clients, networks, subnets and grants.
+                Offload::Never
+                | Offload::Torrents(_)
+                | Offload::Clients(_)
+                | Offload::Networks(_)
+                | Offload::Grants
+                | Offload::PreferredSubnet(_)
+                | Offload::IntervalVariation(_) => {
                     tracing::warn!("the hook `{name}` has the daemon serve every announce");
                     composed.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
                 }
@@ -118,11 +167,12 @@ impl Composed {
 
 impl Torrents {
     fn add(&mut self, list: &TorrentList) {
+        let info_hashes = list.info_hashes.load();
         match list.kind {
-            ListKind::Deny => self.denied.extend(list.info_hashes.iter().copied()),
+            ListKind::Deny => self.denied.extend(info_hashes.iter().copied()),
             ListKind::Allow => match &mut self.allowed {
-                Some(allowed) => allowed.retain(|hash| list.info_hashes.contains(hash)),
-                None => self.allowed = Some((*list.info_hashes).clone()),
+                Some(allowed) => allowed.retain(|hash| info_hashes.contains(hash)),
+                None => self.allowed = Some((**info_hashes).clone()),
             },
         }
     }
@@ -150,11 +200,14 @@ fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use crate::pipeline::{ClientList, Live, NetworkList, PreferredSubnet};
 
-    fn list(kind: ListKind, hashes: &[u8]) -> Offload {
-        let info_hashes = hashes.iter().map(|&byte| InfoHash([byte; 20])).collect();
-        Offload::Torrents(TorrentList { kind, info_hashes: Arc::new(info_hashes) })
+    fn hashes(bytes: &[u8]) -> HashSet<InfoHash> {
+        bytes.iter().map(|&byte| InfoHash([byte; 20])).collect()
+    }
+
+    fn list(kind: ListKind, bytes: &[u8]) -> Offload {
+        Offload::Torrents(TorrentList { kind, info_hashes: Live::fixed(hashes(bytes)) })
     }
 
     fn compose(offloads: &[Offload]) -> Composed {
@@ -173,8 +226,25 @@ mod tests {
             list(ListKind::Allow, &[2, 3, 4]),
         ])
         .torrents;
-        assert_eq!(torrents.allowed, Some([2, 3].map(|byte| InfoHash([byte; 20])).into()));
-        assert_eq!(torrents.denied, [InfoHash([2; 20])].into());
+        assert_eq!(torrents.allowed, Some(hashes(&[2, 3])));
+        assert_eq!(torrents.denied, hashes(&[2]));
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_do_is_the_daemons() {
+        let info_hashes = Live::new(hashes(&[1]));
+        let clients = ClientList { kind: ListKind::Deny, ids: HashSet::new() };
+        for offload in [
+            Offload::Torrents(TorrentList { kind: ListKind::Allow, info_hashes }),
+            Offload::Clients(clients),
+            Offload::Networks(Live::fixed(NetworkList::default())),
+            Offload::PreferredSubnet(PreferredSubnet::default()),
+            Offload::Grants,
+        ] {
+            let composed = compose(&[offload]);
+            assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
+            assert_eq!(composed.torrents, Torrents::default());
+        }
     }
 
     #[test]

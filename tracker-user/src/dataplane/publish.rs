@@ -7,7 +7,7 @@ use aya::{
 };
 use tracker_common::abi::{self, EndpointV4, EndpointV6, name};
 
-use super::Kernel;
+use super::{Kernel, probe::wait_for_kernel};
 use crate::clock;
 
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
@@ -40,6 +40,27 @@ impl Publisher {
     ) -> anyhow::Result<()> {
         self.config.endpoints_v4_len = fill(&mut self.config.endpoints_v4, v4);
         self.config.endpoints_v6_len = fill(&mut self.config.endpoints_v6, v6);
+        self.publish()
+    }
+
+    /// Publishes another configuration with the endpoints of the last.
+    ///
+    /// # Errors
+    /// As for [`Publisher::set_endpoints`].
+    pub(super) fn set_policy(&mut self, policy: &abi::Config) -> anyhow::Result<()> {
+        self.config = abi::Config {
+            endpoints_v4: self.config.endpoints_v4,
+            endpoints_v6: self.config.endpoints_v6,
+            endpoints_v4_len: self.config.endpoints_v4_len,
+            endpoints_v6_len: self.config.endpoints_v6_len,
+            ..*policy
+        };
+        self.publish()
+    }
+
+    fn publish(&mut self) -> anyhow::Result<()> {
+        // A run of the program may still read what was in force before the last switch.
+        wait_for_kernel();
         let next = 1 - self.active;
         self.configs.set(next, Config(self.config), 0).context("map CONFIG")?;
         self.active = next;

@@ -51,6 +51,7 @@ impl Outcome {
             None => "",
             Some(Refusal::Client(text)) => text,
             Some(Refusal::Internal(_)) => "internal error",
+            Some(Refusal::Pending(_)) => "undecided",
         }
     }
 }
@@ -102,6 +103,11 @@ impl UdpFrontend {
         Self { options }
     }
 
+    /// The options that it was made with.
+    pub(super) const fn options(&self) -> &UdpOptions {
+        &self.options
+    }
+
     /// Answers one datagram. `reply` is overwritten, and empty afterwards if silence is the answer.
     pub fn answer(
         &self,
@@ -135,6 +141,8 @@ impl UdpFrontend {
             None => {}
             Some(Refusal::Client(text)) => write_error(head, text, reply),
             Some(Refusal::Internal(_)) => write_error(head, INTERNAL_ERROR, reply),
+            // A client that hears nothing asks again.
+            Some(Refusal::Pending(_)) => {}
         }
         Outcome { action, refusal }
     }

@@ -55,7 +55,7 @@ impl<M: Memory> Table<M> {
     /// once. Returns how many announces there were.
     pub fn grow(&self, now_ns: u64, grace: impl FnOnce()) -> usize {
         let waiting = self.take_waiting();
-        let clock = Clock::new(now_ns, self.lifetime);
+        let clock = self.clock(now_ns);
         let (v6, v4): (Vec<_>, Vec<_>) = waiting.iter().partition(|one| one.is_v6);
         let v4 = self.freeze::<V4>(v4, &clock);
         let v6 = self.freeze::<V6>(v6, &clock);

@@ -34,8 +34,8 @@ impl Collected {
     fn add<F: Family, const N: usize>(&mut self, run: &Run<F, N>, clock: &Clock) {
         for slot in 0..N {
             let word = run.peer(slot);
-            self.all += word.is_peer().bit() as u32;
-            if word.is_live(clock).bit() != 0 {
+            self.all += u32::from(word.is_peer());
+            if word.is_gone(clock).bit() == 0 {
                 let addr = if F::IS_V6 { run.addr(slot) } else { [word.0 & 0xffff_ffff, 0] };
                 self.live.push(Moving { word, addr });
             }

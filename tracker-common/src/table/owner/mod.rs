@@ -15,7 +15,7 @@ mod tests;
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use self::arena::Arena;
@@ -39,7 +39,7 @@ const CONTENDED_MAX: u32 = 16;
 pub struct Table<M> {
     memory: M,
     shape: TableShape,
-    lifetime: u32,
+    lifetime: AtomicU32,
     torrents_max: [u32; 2],
     /// Whether the kernel uses the table too.
     shared_with_kernel: bool,
@@ -136,7 +136,7 @@ impl<M: Memory> Table<M> {
         Self {
             memory,
             shape,
-            lifetime,
+            lifetime: AtomicU32::new(lifetime),
             torrents_max,
             shared_with_kernel,
             moving: RwLock::new(()),
@@ -146,6 +146,15 @@ impl<M: Memory> Table<M> {
             queue_dropped: AtomicU64::new(0),
             admission_refused: AtomicU64::new(0),
         }
+    }
+
+    /// Changes how long a peer lives, in ticks of [`crate::time`], from now on.
+    pub fn set_lifetime(&self, lifetime: u32) {
+        self.lifetime.store(lifetime, Relaxed);
+    }
+
+    fn clock(&self, now_ns: u64) -> Clock {
+        Clock::new(now_ns, self.lifetime.load(Relaxed))
     }
 
     /// The shape that the kernel must be told.
@@ -169,7 +178,7 @@ impl<M: Memory> Table<M> {
         now_ns: u64,
         peers: &mut PeerBuf,
     ) -> Counts {
-        let clock = Clock::new(now_ns, self.lifetime);
+        let clock = self.clock(now_ns);
         for _ in 0..CONTENDED_MAX {
             let missed = {
                 let _reading = self.read_lock();
@@ -259,7 +268,7 @@ impl<M: Memory> Table<M> {
 
     /// The figures of a torrent; zeros for an unknown one.
     pub fn scrape<F: Family>(&self, info_hash: &InfoHash, now_ns: u64) -> Counts {
-        let clock = Clock::new(now_ns, self.lifetime);
+        let clock = self.clock(now_ns);
         let _reading = self.read_lock();
         find::<F, M>(&self.memory, &self.shape, info_hash)
             .map_or_else(Counts::default, |(_, line)| swarm::figures(line, &clock))

@@ -37,7 +37,7 @@ impl<M: Memory> Table<M> {
     /// torrents that have shrunk back into their lines. `grace` is that of [`Table::grow`], and called
     /// at most once for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
-        let clock = Clock::new(now_ns, self.lifetime);
+        let clock = self.clock(now_ns);
         let mut totals = Totals::default();
         self.sweep_family::<V4>(&clock, &mut totals, &mut grace);
         self.sweep_family::<V6>(&clock, &mut totals, &mut grace);
@@ -149,13 +149,13 @@ fn clear_stale<F: Family, const N: usize>(run: &Run<F, N>, clock: &Clock) -> u32
     let mut cleared = 0;
     for slot in 0..N {
         let word = run.peer(slot);
-        if word == PeerWord::VACANT || clock.is_fresh(word.0).bit() != 0 {
+        if word == PeerWord::VACANT || clock.is_stale(word.0).bit() == 0 {
             continue;
         }
         // Whoever was quicker has refreshed or replaced it.
         let slot: &Word64 = run.word(slot);
         if slot.replace(word.0, PeerWord::VACANT.0) {
-            cleared += word.is_peer().bit() as u32;
+            cleared += u32::from(word.is_peer());
         }
     }
     cleared

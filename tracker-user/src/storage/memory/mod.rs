@@ -61,6 +61,12 @@ impl MemoryStorage {
         Ok(Arc::new(Self { table, keeper }))
     }
 
+    /// Exchanges the options while running. A peer's new life counts at once.
+    pub fn reload(&self, config: &MemoryConfig) {
+        self.table.set_lifetime(time::lifetime_from_secs(config.peer_lifetime.as_secs()));
+        self.keeper.reload(config.clone());
+    }
+
     /// Stops the keeper and waits for it.
     pub fn stop(&self) {
         self.keeper.stop();
