@@ -36,7 +36,7 @@ use tracker_user::{
     middleware::{
         IntervalVariation, IntervalVariationOptions, TorrentApproval, TorrentApprovalOptions,
     },
-    pipeline::{AnnounceRequest, Offload, Pipeline, PreHook, Refusal, SwarmStats},
+    pipeline::{AnnounceRequest, Offload, Pipeline, PreHook, PreferredSubnet, Refusal, SwarmStats},
     storage::{
         Storage,
         memory::{MappedMemory, TableSize},
@@ -171,6 +171,7 @@ impl Both {
             buckets_v6: 500,
             chunks: 8192,
             torrents_max: [1000, 1000],
+            subnet: PreferredSubnet::default(),
         };
         let mut ebpf = EbpfLoader::new()
             .override_global("AYA_LOG_LEVEL", &0_u8, false)
@@ -191,8 +192,8 @@ impl Both {
         let memory = MappedMemory::of_maps(&size, maps.0, maps.1, maps.2).unwrap();
         let shared = Daemon::new(memory, &size, ids);
         let alone = Daemon::new(MappedMemory::anonymous(&size).unwrap(), &size, ids);
-        assert!(shared.storage.0.list::<V4>(&REFUSED, Gate::Refuse));
-        assert!(shared.storage.0.list::<V6>(&REFUSED, Gate::Refuse));
+        assert_eq!(shared.storage.0.list::<V4>([&REFUSED], Gate::Refuse, || {}), 0);
+        assert_eq!(shared.storage.0.list::<V6>([&REFUSED], Gate::Refuse, || {}), 0);
 
         let mut both = Self { ebpf, shared, alone, ids };
         both.configure();

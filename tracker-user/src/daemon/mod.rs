@@ -24,6 +24,7 @@ pub use control::request_reload;
 
 use crate::{
     config::{Config, ConfigFile},
+    dataplane::Grants,
     metrics::Metrics,
 };
 use control::Control;
@@ -43,7 +44,9 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let loaded = file.load()?;
     loaded.log_warnings();
     let metrics = Arc::new(Metrics::new()?);
-    let mut tracker = Tracker::start(Prepared::new(loaded.config, &metrics)?, &metrics, &runtime)?;
+    let grants = Arc::new(Grants::default());
+    let prepared = prepare(loaded.config, &grants, &metrics)?;
+    let mut tracker = Tracker::start(prepared, &grants, &metrics, &runtime)?;
     let mut control = Control::listen(&tracker.config().control_socket);
     tracing::info!("ready");
 
@@ -80,7 +83,11 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
 /// # Errors
 /// What is wrong.
 pub fn check(config: Config) -> anyhow::Result<()> {
-    Prepared::new(config, &Metrics::new()?).map(drop)
+    prepare(config, &Arc::default(), &Metrics::new()?).map(drop)
+}
+
+fn prepare(config: Config, grants: &Arc<Grants>, metrics: &Metrics) -> anyhow::Result<Prepared> {
+    Prepared::new(config, &(Arc::clone(grants) as _), metrics)
 }
 
 enum Event {
@@ -100,7 +107,8 @@ fn reload(tracker: &mut Tracker, file: &ConfigFile, asked_by: &str, metrics: &Me
     tracing::info!("{asked_by}: reloading {}", file.path);
     let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-        let waiting = tracker.reload(Prepared::new(loaded.config, metrics)?);
+        let prepared = prepare(loaded.config, tracker.grants(), metrics)?;
+        let waiting = tracker.reload(prepared);
         if !waiting.is_empty() {
             lines
                 .push(format!("these changes take effect after a restart: {}", waiting.join(", ")));

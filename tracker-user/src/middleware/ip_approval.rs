@@ -3,6 +3,7 @@
 use std::{borrow::Cow, io, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
+use tracker_common::wire::Failure;
 
 use super::{
     background::Background,
@@ -98,7 +99,7 @@ impl IpApproval {
         if self.list.load().admits(address) {
             return Ok(());
         }
-        Err(Refusal::Client(Cow::Borrowed("unapproved ip")))
+        Err(Refusal::Client(Cow::Borrowed(Failure::UnapprovedIp.text())))
     }
 }
 

@@ -28,7 +28,7 @@ fn prepare(lines: &str) -> anyhow::Result<Prepared> {
     let indented: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     let text = format!("chihaya:\n{indented}");
     let config = config::parse("t.yaml", &text, UnknownKeys::Refuse)?.config;
-    Prepared::new(config, &Metrics::new()?)
+    super::prepare(config, &Arc::default(), &Metrics::new()?)
 }
 
 /// A tracker that runs until this is dropped.
@@ -42,7 +42,7 @@ impl Running {
     fn start(lines: &str) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
         let metrics = Arc::new(Metrics::new()?);
-        let tracker = Tracker::start(prepare(lines)?, &metrics, &runtime)?;
+        let tracker = Tracker::start(prepare(lines)?, &Arc::default(), &metrics, &runtime)?;
         Ok(Self { tracker: Some(tracker), metrics, runtime })
     }
 
