@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -75,13 +75,18 @@ impl Program {
     /// Waits until it has printed `text`.
     ///
     /// # Errors
-    /// It does not in time.
-    pub fn wait_for_output(&self, text: &str) -> Result<()> {
-        let name = self.log.file_stem().unwrap_or_default().display();
-        eventually(|| {
-            ensure!(self.output().contains(text), "{name} has not said '{text}'");
-            Ok(())
-        })
+    /// It ends before, or does not in time.
+    pub fn wait_for_output(&mut self, text: &str) -> Result<()> {
+        let name = self.log.file_stem().unwrap_or_default().display().to_string();
+        let said = eventually(|| {
+            // Asked first: what it says last is read after its end.
+            let ended = self.child.try_wait()?.is_some();
+            let said = self.output().contains(text);
+            ensure!(said || ended, "{name} has not said '{text}'");
+            Ok(said)
+        })?;
+        ensure!(said, "{name} ended without saying '{text}':\n{}", self.output());
+        Ok(())
     }
 
     /// Fails if the program has ended.
@@ -92,6 +97,14 @@ impl Program {
         let status = self.child.try_wait()?;
         ensure!(status.is_none(), "it ended: {status:?}\n{}", self.output());
         Ok(())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        eventually(|| self.child.try_wait()?.context("it has not ended"))
     }
 }
 

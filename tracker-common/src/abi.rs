@@ -1,11 +1,16 @@
 //! Where the XDP program and the daemon meet: the maps, their names and the structures in them.
 
 use crate::{
-    connection::ConnectionIds, hash::TableKey, policy::IntervalVariation, table::index::TableShape,
+    connection::ConnectionIds,
+    family::{Family as _, V6},
+    hash::TableKey,
+    id::ClientId,
+    policy::IntervalVariation,
+    table::index::TableShape,
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 3;
 
 /// Names of the program and its maps.
 pub mod name {
@@ -21,10 +26,19 @@ pub mod name {
     pub const TORRENTS_V4: &str = "TORRENTS_V4";
     /// Array of IPv6 buckets.
     pub const TORRENTS_V6: &str = "TORRENTS_V6";
-    /// Array of chunks.
+    /// Array of chunks: the arena of leaves and directories.
     pub const BLOCKS: &str = "BLOCKS";
     /// Ring buffer of [`AnnounceEvent`](super::AnnounceEvent)s.
     pub const EVENTS: &str = "EVENTS";
+    /// Hash table of the listed clients: their ids in [`client_key`](super::client_key)s.
+    pub const CLIENTS: &str = "CLIENTS";
+    /// Longest-prefix-match trie of IPv4 networks, with [`network`](super::network)s.
+    pub const NETWORKS_V4: &str = "NETWORKS_V4";
+    /// The same of IPv6 networks.
+    pub const NETWORKS_V6: &str = "NETWORKS_V6";
+    /// Hash table of [`GrantKey`](super::GrantKey)s, which forgets those that are used least; with
+    /// the end of each grant, in nanoseconds since the Unix epoch.
+    pub const GRANTS: &str = "GRANTS";
 }
 
 /// What changes most often, apart from the rest.
@@ -35,6 +49,8 @@ pub struct Control {
     pub active: u32,
     /// Reserved; zero.
     pub _pad: u32,
+    /// What to add to the monotonic clock to have the wall clock, in nanoseconds, wrapping around.
+    pub wall_offset_ns: u64,
 }
 
 /// Endpoints of each family that the kernel answers for; requests to others pass to the daemon.
@@ -62,6 +78,25 @@ pub struct EndpointV6 {
     pub port: [u8; 2],
     /// Zero.
     pub _pad: [u8; 6],
+}
+
+impl EndpointV4 {
+    /// The same as a word in memory order: address, then port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(&self) -> u64 {
+        u32::from_ne_bytes(self.addr) as u64 | (u16::from_ne_bytes(self.port) as u64) << 32
+    }
+}
+
+impl EndpointV6 {
+    /// The same as words in memory order: the two of the address, then the port.
+    #[inline(always)]
+    #[must_use]
+    pub fn words(&self) -> [u64; 3] {
+        let [first, second] = V6::words(&self.addr);
+        [first, second, u16::from_ne_bytes(self.port) as u64]
+    }
 }
 
 /// All that the program needs to know. Numbers are in host byte order.
@@ -115,6 +150,46 @@ pub mod flag {
     pub const REFUSE_UNKNOWN: u32 = 1 << 5;
     /// A hook that the kernel cannot stand in for must see every scrape.
     pub const PASS_SCRAPES: u32 = 1 << 6;
+    /// Only listed clients are approved.
+    pub const CLIENTS_ALLOWED: u32 = 1 << 7;
+    /// Listed clients are refused.
+    pub const CLIENTS_DENIED: u32 = 1 << 8;
+    /// Networks are listed: the smallest that holds a source decides.
+    pub const NETWORKS: u32 = 1 << 9;
+    /// Sources in no network are refused.
+    pub const NETWORKS_REFUSE_OTHERS: u32 = 1 << 10;
+    /// Announces without a grant pass to the daemon.
+    pub const GRANTS: u32 = 1 << 11;
+    /// Some listed torrents are not in the table: what is not there may be refused or not.
+    pub const LISTS_INCOMPLETE: u32 = 1 << 12;
+}
+
+/// What a network in a trie means.
+pub mod network {
+    /// Its addresses are refused.
+    pub const DENIED: u32 = 0;
+    /// Its addresses are admitted.
+    pub const ALLOWED: u32 = 1;
+}
+
+/// A client's id as a key: its six bytes, then zeros.
+#[inline(always)]
+#[must_use]
+pub const fn client_key(id: ClientId) -> u64 {
+    let [a, b, c, d, e, f] = id.0;
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// Who has been granted to announce what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct GrantKey {
+    /// The source of the announce; IPv4 addresses are mapped (`::ffff:a.b.c.d`).
+    pub addr: [u8; 16],
+    /// The torrent.
+    pub info_hash: [u8; 20],
+    /// Zero.
+    pub _pad: [u8; 4],
 }
 
 /// What became of a packet. Every packet has one verdict, counted and turned into an XDP action in
@@ -152,10 +227,12 @@ pub enum Verdict {
     Full = 13,
     /// Passed: another processor changed the same slot.
     Contended = 14,
-    /// Passed: the torrent's peers are in blocks, which only the daemon reads yet.
-    Outgrown = 15,
     /// Passed: no room for the reply, or no way back to the client.
-    NoReply = 16,
+    NoReply = 15,
+    /// An error sent for a client that is not approved.
+    ClientRefused = 16,
+    /// An error sent for a source that is not approved.
+    SourceRefused = 17,
 }
 
 /// Counters of each address family: one for each verdict, rounded up to a power of two.
@@ -201,9 +278,10 @@ pub struct AnnounceEvent {
 
 const _: () = {
     assert!(size_of::<TableKey>() == 32);
-    assert!(size_of::<TableShape>() == 48);
+    assert!(size_of::<TableShape>() == 72);
     assert!(size_of::<ConnectionIds>() == 24);
-    assert!(size_of::<Config>() == 120 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
+    assert!(size_of::<Config>() == 144 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
     assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
     assert!(size_of::<AnnounceEvent>() == 92);
+    assert!(size_of::<GrantKey>() == 40);
 };

@@ -1,7 +1,8 @@
 //! Connection ids (BEP 15) without a table: a time, and a MAC over it and the client's address.
 //!
 //! An id is only accepted from the address it was sent to, so a reply that is longer than its
-//! request never goes to a forged source. Ids are valid across restarts while the key is the same.
+//! request never goes to a forged source. The time is that of the wall clock: trackers that share
+//! the key accept each other's ids, and ids outlive a restart of the host.
 
 use crate::{
     family::Family,
@@ -13,48 +14,50 @@ const TIME_SHIFT: u32 = 30;
 const TIME_BITS: u32 = 16;
 const MAC_MASK: u64 = u64::MAX >> TIME_BITS;
 
-/// Ids issued by a clock this far ahead of the reader's are accepted.
-const AHEAD_MAX: u32 = 4;
+/// Clocks of one host may differ by this much: they are read at different moments.
+const AHEAD_MIN: u32 = 4;
 
-/// The longest life of a connection id, in seconds: 18 hours.
-pub const LIFETIME_MAX_S: u64 = 64_800;
+/// The longest life of a connection id, and the largest skew, in seconds: 6 hours each.
+pub const SECONDS_MAX: u64 = 21_600;
 
 /// Issues and checks connection ids.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct ConnectionIds {
     key: SipKey,
-    /// In units of 2^30 ns.
+    /// How old an id may be, in units of 2^30 ns.
     lifetime: u32,
-    _pad: u32,
+    /// How far in the future it may have been issued, in the same units.
+    ahead: u32,
 }
 
 impl ConnectionIds {
-    /// Ids that live for at least `lifetime_s` seconds, at most [`LIFETIME_MAX_S`].
+    /// Ids that live for at least `lifetime_s` seconds, even if the clock of the tracker that issued
+    /// them is `skew_s` seconds off. Both are at most [`SECONDS_MAX`].
     #[must_use]
-    pub const fn new(key: SipKey, lifetime_s: u64) -> Self {
-        let seconds = if lifetime_s > LIFETIME_MAX_S { LIFETIME_MAX_S } else { lifetime_s };
-        let lifetime = ((seconds * 1_000_000_000) >> TIME_SHIFT) as u32 + 1;
-        Self { key, lifetime, _pad: 0 }
+    pub const fn new(key: SipKey, lifetime_s: u64, skew_s: u64) -> Self {
+        let skew = units(skew_s);
+        Self { key, lifetime: units(lifetime_s) + skew + 1, ahead: skew + AHEAD_MIN }
     }
 
-    /// The id of a client, as the eight bytes of a reply in big-endian order.
+    /// The id of a client, as the eight bytes of a reply in big-endian order. `now_ns` counts from
+    /// the Unix epoch.
     #[inline(always)]
     #[must_use]
-    pub fn issue<F: Family>(&self, addr: &F::Addr, monotonic_ns: u64) -> [u8; 8] {
-        let time = (monotonic_ns >> TIME_SHIFT) & 0xffff;
+    pub fn issue<F: Family>(&self, addr: &F::Addr, now_ns: u64) -> [u8; 8] {
+        let time = (now_ns >> TIME_SHIFT) & 0xffff;
         (time << (64 - TIME_BITS) | self.mac::<F>(addr, time)).to_be_bytes()
     }
 
     /// Whether this id was issued to this address and has not expired.
     #[inline(always)]
     #[must_use]
-    pub fn is_valid<F: Family>(&self, id: [u8; 8], addr: &F::Addr, monotonic_ns: u64) -> bool {
+    pub fn is_valid<F: Family>(&self, id: [u8; 8], addr: &F::Addr, now_ns: u64) -> bool {
         let id = u64::from_be_bytes(id);
         let time = id >> (64 - TIME_BITS);
-        let now = (monotonic_ns >> TIME_SHIFT) as u32 + AHEAD_MAX;
+        let now = (now_ns >> TIME_SHIFT) as u32 + self.ahead;
         let age = now.wrapping_sub(time as u32) & 0xffff;
-        age <= self.lifetime + AHEAD_MAX && self.mac::<F>(addr, time) == id & MAC_MASK
+        age <= self.lifetime + self.ahead && self.mac::<F>(addr, time) == id & MAC_MASK
     }
 
     #[inline(always)]
@@ -63,10 +66,15 @@ impl ConnectionIds {
         let mac = if F::IS_V6 {
             siphash(&self.key, [first, second], time, 2)
         } else {
-            siphash(&self.key, [first | time << 32], 0, 0)
+            siphash(&self.key, [], first | time << 32, 6)
         };
         mac & MAC_MASK
     }
+}
+
+const fn units(seconds: u64) -> u32 {
+    let seconds = if seconds > SECONDS_MAX { SECONDS_MAX } else { seconds };
+    ((seconds * 1_000_000_000) >> TIME_SHIFT) as u32
 }
 
 #[cfg(test)]
@@ -78,7 +86,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn ids(lifetime_s: u64) -> ConnectionIds {
-        ConnectionIds::new(SipKey { k0: 1, k1: 2 }, lifetime_s)
+        ConnectionIds::new(SipKey { k0: 1, k1: 2 }, lifetime_s, 0)
     }
 
     proptest! {
@@ -105,9 +113,19 @@ mod tests {
 
     #[test]
     fn the_life_is_bounded_below_the_wrap_around() {
-        let long = ids(u64::MAX / SECOND);
+        let long = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, u64::MAX / SECOND, u64::MAX);
         let id = long.issue::<V4>(&[1, 2, 3, 4], 0);
-        assert!(long.is_valid::<V4>(id, &[1, 2, 3, 4], LIFETIME_MAX_S * SECOND));
-        assert!(!long.is_valid::<V4>(id, &[1, 2, 3, 4], (LIFETIME_MAX_S + 10) * SECOND));
+        assert!(long.is_valid::<V4>(id, &[1, 2, 3, 4], 2 * SECONDS_MAX * SECOND));
+        assert!(!long.is_valid::<V4>(id, &[1, 2, 3, 4], (2 * SECONDS_MAX + 10) * SECOND));
+    }
+
+    #[test]
+    fn ids_of_a_tracker_whose_clock_is_off_are_valid_within_the_skew() {
+        let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 60);
+        let now = 1_u64 << 60;
+        for (skew, valid) in [(-200_i64, false), (-170, true), (55, true), (80, false)] {
+            let id = ids.issue::<V4>(&[1, 2, 3, 4], now.wrapping_add_signed(skew * SECOND as i64));
+            assert_eq!(ids.is_valid::<V4>(id, &[1, 2, 3, 4], now), valid, "{skew} s");
+        }
     }
 }

@@ -9,10 +9,10 @@ pub trait Family: Copy + Default + 'static {
 
     /// Bytes of one peer in a compact list (BEP 23, BEP 7).
     const PEER_BYTES: usize;
-    /// Bytes of address kept beside each peer word; 0 when the word itself holds the address.
-    const SIDE_BYTES: usize;
-    /// Peers that a torrent's line holds without a block.
+    /// Peers that a torrent's line holds.
     const INLINE_PEERS: u32;
+    /// Units of 64 bytes that eight peers outside of a line take.
+    const GROUP_UNITS: u32;
     /// `true` for IPv6.
     const IS_V6: bool;
 
@@ -21,6 +21,9 @@ pub trait Family: Copy + Default + 'static {
 
     /// The address that [`Family::words`] made these words of.
     fn from_words(words: [u64; 2]) -> Self::Addr;
+
+    /// The address as one of IPv6: those of IPv4 are mapped (`::ffff:a.b.c.d`).
+    fn mapped(addr: &Self::Addr) -> [u8; 16];
 }
 
 /// IPv4: a peer is one word, address and all.
@@ -34,8 +37,8 @@ pub struct V6;
 impl Family for V4 {
     type Addr = [u8; 4];
     const PEER_BYTES: usize = 6;
-    const SIDE_BYTES: usize = 0;
     const INLINE_PEERS: u32 = 5;
+    const GROUP_UNITS: u32 = 1;
     const IS_V6: bool = false;
 
     #[inline(always)]
@@ -47,13 +50,19 @@ impl Family for V4 {
     fn from_words(words: [u64; 2]) -> [u8; 4] {
         (words[0] as u32).to_ne_bytes()
     }
+
+    #[inline(always)]
+    fn mapped(addr: &[u8; 4]) -> [u8; 16] {
+        let [a, b, c, d] = *addr;
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+    }
 }
 
 impl Family for V6 {
     type Addr = [u8; 16];
     const PEER_BYTES: usize = 18;
-    const SIDE_BYTES: usize = 16;
     const INLINE_PEERS: u32 = 4;
+    const GROUP_UNITS: u32 = 3;
     const IS_V6: bool = true;
 
     #[inline(always)]
@@ -65,5 +74,10 @@ impl Family for V6 {
     #[inline(always)]
     fn from_words(words: [u64; 2]) -> [u8; 16] {
         ((words[1] as u128) << 64 | words[0] as u128).to_le_bytes()
+    }
+
+    #[inline(always)]
+    fn mapped(addr: &[u8; 16]) -> [u8; 16] {
+        *addr
     }
 }

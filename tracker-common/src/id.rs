@@ -25,7 +25,7 @@ impl PeerId {
 }
 
 #[cfg(not(target_arch = "bpf"))]
-mod hex {
+mod text {
     use super::{ClientId, InfoHash, PeerId};
     use core::{fmt, str::FromStr};
 
@@ -51,6 +51,39 @@ mod hex {
     impl fmt::Debug for ClientId {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "{}", self.0.escape_ascii())
+        }
+    }
+
+    /// As the bytes read; what is not UTF-8 is replaced.
+    impl fmt::Display for ClientId {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            for chunk in self.0.utf8_chunks() {
+                f.write_str(chunk.valid())?;
+                if !chunk.invalid().is_empty() {
+                    f.write_str("\u{fffd}")?;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// The text does not have six bytes.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct ParseClientIdError;
+
+    impl fmt::Display for ParseClientIdError {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a client id has 6 bytes, like TR4050")
+        }
+    }
+
+    impl core::error::Error for ParseClientIdError {}
+
+    impl FromStr for ClientId {
+        type Err = ParseClientIdError;
+
+        fn from_str(text: &str) -> Result<Self, Self::Err> {
+            text.as_bytes().try_into().map(Self).map_err(|_| ParseClientIdError)
         }
     }
 
@@ -85,7 +118,7 @@ mod hex {
 }
 
 #[cfg(not(target_arch = "bpf"))]
-pub use hex::ParseInfoHashError;
+pub use text::{ParseClientIdError, ParseInfoHashError};
 
 #[cfg(test)]
 mod tests {
@@ -95,6 +128,13 @@ mod tests {
     fn client_id_follows_the_two_conventions() {
         assert_eq!(PeerId(*b"-TR4050-abcdefghijkl").client_id(), ClientId(*b"TR4050"));
         assert_eq!(PeerId(*b"M7-2-0--abcdefghijkl").client_id(), ClientId(*b"M7-2-0"));
+    }
+
+    #[test]
+    fn client_id_reads_what_it_prints() {
+        let id: ClientId = "TR4050".parse().unwrap();
+        assert_eq!((id, id.to_string()), (ClientId(*b"TR4050"), "TR4050".to_owned()));
+        assert_eq!("-TR4050-".parse::<ClientId>(), Err(ParseClientIdError));
     }
 
     #[test]

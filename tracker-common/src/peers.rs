@@ -1,12 +1,6 @@
 //! The compact peer list of a reply, as it goes on the wire (BEP 15, BEP 23 and BEP 7).
 
-use core::marker::PhantomData;
-
-use crate::{
-    family::Family,
-    verifier::{Veil, bounded, less},
-    wire::ScrapeEntry,
-};
+use crate::{family::Family, verifier::bounded, wire::ScrapeEntry};
 
 /// Room for the peers of one reply: what fits a 1,500-byte frame, 242 over IPv4 or 79 over IPv6.
 pub const PEERS_BYTES_MAX: usize = 1452;
@@ -27,40 +21,64 @@ const OFFSET_MASK: u32 = PEERS_BYTES_MAX.next_power_of_two() as u32 - 1;
 #[derive(Clone)]
 #[repr(C, align(8))]
 pub struct PeerBuf {
-    /// Eight spare bytes let a whole word be stored where only its first six bytes count.
-    bytes: [u8; PEERS_BYTES_MAX + 12],
+    /// As long as the largest offset and one peer, which is what the verifier sees.
+    bytes: [u8; OFFSET_MASK as usize + 1 + 24],
+    /// Bytes written.
     len: u32,
-    count: u32,
-    /// The sum of the 16-bit words written, in memory order and not yet folded (RFC 1071).
-    /// At most 242 terms below 2^48, so it cannot overflow.
-    sum: u64,
+    /// Where the list is full.
+    end: u32,
 }
 
-const _: () = assert!(size_of::<PeerBuf>() == 1480);
+const _: () = assert!(size_of::<PeerBuf>() == 2080);
 
 impl PeerBuf {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: [0; PEERS_BYTES_MAX + 12], len: 0, count: 0, sum: 0 }
+        Self { bytes: [0; OFFSET_MASK as usize + 1 + 24], len: 0, end: 0 }
     }
 
     /// Forgets the peers.
     #[inline(always)]
     pub fn clear(&mut self) {
         self.len = 0;
-        self.count = 0;
-        self.sum = 0;
     }
 
     /// Begins a list of at most `want` peers of one family, and no more than a reply can carry.
     #[inline(always)]
-    pub(crate) fn fill<F: Family>(&mut self, want: u32, veil: Veil) -> Cursor<'_, F> {
-        self.clear();
+    pub(crate) fn begin<F: Family>(&mut self, want: u32) {
         let max = if F::IS_V6 { PEERS_V6_MAX } else { PEERS_V4_MAX } as u32;
         let want = if want > max { max } else { want };
-        let end = veil.hide(want * F::PEER_BYTES as u32);
-        Cursor { buf: self, offset: 0, end, sum: 0, veil, family: PhantomData }
+        self.clear();
+        self.end = want * F::PEER_BYTES as u32;
+    }
+
+    /// Whether there are as many peers as asked for.
+    #[inline(always)]
+    pub(crate) const fn is_full(&self) -> bool {
+        self.len >= self.end
+    }
+
+    /// Goes on with the list.
+    #[inline(always)]
+    pub(crate) fn cursor(&mut self) -> Cursor<'_> {
+        Cursor { offset: self.len, end: self.end, buf: self }
+    }
+
+    /// Ends the list. Some clients expect to find themselves in it when there is nobody else.
+    #[inline(always)]
+    pub(crate) fn finish_for<F: Family>(&mut self, addr: [u64; 2], port: [u8; 2]) {
+        if self.len != 0 {
+            return;
+        }
+        let mut cursor = self.cursor();
+        let port = u16::from_ne_bytes(port);
+        if F::IS_V6 {
+            cursor.push_v6(addr, port, 1);
+        } else {
+            cursor.push_v4(addr[0] | (port as u64) << 32, 1);
+        }
+        cursor.save();
     }
 
     /// Appends one entry of a scrape, which is not a peer but is put together in the same way.
@@ -70,13 +88,9 @@ impl PeerBuf {
         if offset > PEERS_BYTES_MAX - size_of::<ScrapeEntry>() {
             return;
         }
-        let words = [entry.seeders, entry.completed, entry.leechers].map(u32::from_ne_bytes);
-        for (index, word) in words.into_iter().enumerate() {
-            self.sum += word as u64;
-            // SAFETY: within the buffer, as was just checked.
-            unsafe {
-                self.bytes.as_mut_ptr().add(offset + index * 4).cast::<u32>().write_unaligned(word);
-            }
+        // SAFETY: within the buffer, as was just checked.
+        unsafe {
+            self.bytes.as_mut_ptr().add(offset).cast::<ScrapeEntry>().write_unaligned(*entry);
         }
         self.len = (offset + size_of::<ScrapeEntry>()) as u32;
     }
@@ -94,25 +108,15 @@ impl PeerBuf {
 
     #[cfg(not(target_arch = "bpf"))]
     fn append(&mut self, addr: &[u8], port: [u8; 2], max: u16) -> bool {
-        if self.count >= max.into() {
+        if self.len as usize >= usize::from(max) * (addr.len() + port.len()) {
             return false;
         }
         for part in [addr, &port] {
             let start = self.len as usize;
             self.bytes[start..start + part.len()].copy_from_slice(part);
             self.len += part.len() as u32;
-            let (words, _) = part.as_chunks();
-            self.sum += words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>();
         }
-        self.count += 1;
         true
-    }
-
-    /// How many peers there are.
-    #[inline(always)]
-    #[must_use]
-    pub const fn count(&self) -> u32 {
-        self.count
     }
 
     /// Bytes of the list.
@@ -129,11 +133,14 @@ impl PeerBuf {
         self.len == 0
     }
 
-    /// The sum of the list's 16-bit words in memory order, not yet folded (RFC 1071).
+    /// Writes zeros after the list, so that its checksum can be taken in whole words. Returns its
+    /// length in bytes, rounded up to a multiple of four.
     #[inline(always)]
-    #[must_use]
-    pub const fn sum(&self) -> u64 {
-        self.sum
+    pub fn pad(&mut self) -> u32 {
+        let end = bounded::<OFFSET_MASK>(self.len);
+        // SAFETY: the buffer is longer than any offset and four bytes.
+        unsafe { self.bytes.as_mut_ptr().add(end).cast::<u32>().write_unaligned(0) };
+        (end as u32 + 3) & !3
     }
 
     /// The first byte, for a copy by the kernel.
@@ -157,86 +164,61 @@ impl Default for PeerBuf {
 }
 
 /// Appends to a [`PeerBuf`], with what changes kept in registers.
-pub(crate) struct Cursor<'a, F> {
+pub(crate) struct Cursor<'a> {
     buf: &'a mut PeerBuf,
     offset: u32,
     end: u32,
-    sum: u64,
-    veil: Veil,
-    family: PhantomData<F>,
 }
 
-impl<F: Family> Cursor<'_, F> {
-    /// Whether there are as many peers as asked for.
+impl Cursor<'_> {
     #[inline(always)]
-    pub(crate) fn is_full(&mut self) -> bool {
-        self.offset = bounded::<OFFSET_MASK>(self.veil.hide(self.offset)) as u32;
-        !less(self.offset, self.end)
+    pub(crate) const fn is_full(&self) -> bool {
+        self.offset >= self.end
     }
 
-    /// Room for one peer, which is not past the end even where the verifier lost track of why.
+    /// Where the next peer goes. What is written there and not taken is overwritten.
     #[inline(always)]
-    fn room(&mut self) -> Option<*mut u8> {
+    fn next(&mut self) -> *mut u8 {
         let offset = bounded::<OFFSET_MASK>(self.offset);
-        if offset > PEERS_BYTES_MAX - F::PEER_BYTES {
-            return None;
-        }
-        self.offset = (offset + F::PEER_BYTES) as u32;
-        // SAFETY: within the buffer, as was just checked.
-        Some(unsafe { self.buf.bytes.as_mut_ptr().add(offset) })
+        self.offset = offset as u32;
+        // SAFETY: the buffer is longer than any offset and one peer.
+        unsafe { self.buf.bytes.as_mut_ptr().add(offset) }
     }
 
-    /// The peer is the first six bytes of `word` in memory order.
+    /// Takes the peer that is the first six bytes of `word` in memory order if `accept` is 1, and
+    /// none if it is 0.
     #[inline(always)]
-    pub(crate) fn push_v4(&mut self, word: u64) {
-        let Some(at) = self.room() else { return };
-        self.sum += word & ((1 << 48) - 1);
-        // SAFETY: six bytes of room and the buffer's spare ones; the next peer overwrites the rest.
+    pub(crate) fn push_v4(&mut self, word: u64, accept: u64) {
+        let at = self.next();
+        // SAFETY: there is room for a peer, and more.
         unsafe { at.cast::<u64>().write_unaligned(word) };
+        self.offset += accept as u32 * 6;
     }
 
-    /// The address as two words and the port, all in memory order.
+    /// The same of an address as two words and a port, all in memory order.
     #[inline(always)]
-    pub(crate) fn push_v6(&mut self, addr: [u64; 2], port: u16) {
-        let Some(at) = self.room() else { return };
-        let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
-        self.sum += halves(addr[0]) + halves(addr[1]) + port as u64;
-        // SAFETY: eighteen bytes of room.
+    pub(crate) fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64) {
+        let at = self.next();
+        // SAFETY: there is room for a peer.
         unsafe {
             at.cast::<u64>().write_unaligned(addr[0]);
             at.add(8).cast::<u64>().write_unaligned(addr[1]);
             at.add(16).cast::<u16>().write_unaligned(port);
         }
+        self.offset += accept as u32 * 18;
     }
 
-    /// One peer by address and port, whichever family.
+    /// Puts what has changed back into the list.
     #[inline(always)]
-    fn push(&mut self, addr: &F::Addr, port: [u8; 2]) {
-        let words = F::words(addr);
-        let port = u16::from_ne_bytes(port);
-        if F::IS_V6 {
-            self.push_v6(words, port);
-        } else {
-            self.push_v4(words[0] | (port as u64) << 32);
-        }
-    }
-
-    /// Ends the list. Some clients expect to find themselves in it when there is nobody else.
-    #[inline(always)]
-    pub(crate) fn finish_for(mut self, announcer: &F::Addr, port: [u8; 2]) {
-        if self.offset == 0 {
-            self.push(announcer, port);
-        }
+    pub(crate) fn save(self) {
         self.buf.len = self.offset;
-        self.buf.count = self.offset / F::PEER_BYTES as u32;
-        self.buf.sum = self.sum;
     }
 }
 
 #[cfg(not(target_arch = "bpf"))]
 impl core::fmt::Debug for PeerBuf {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "PeerBuf({} peers)", self.count)
+        write!(f, "PeerBuf({} bytes)", self.len)
     }
 }
 
@@ -250,7 +232,7 @@ mod tests {
         assert!(peers.push("192.0.2.1:258".parse().unwrap()));
         assert!(peers.push("192.0.2.2:6881".parse().unwrap()));
         assert_eq!(peers.as_bytes(), [192, 0, 2, 1, 1, 2, 192, 0, 2, 2, 26, 225]);
-        assert_eq!(peers.count(), 2);
+        assert_eq!(peers.len(), 12);
         peers.clear();
         assert!(peers.push("[2001:db8::1]:258".parse().unwrap()));
         assert_eq!(peers.as_bytes()[..4], [0x20, 1, 0xd, 0xb8]);
@@ -258,14 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_that_of_the_pushed_bytes() {
-        let fold = |sum: u64| (0..4).fold(sum, |sum, _| (sum & 0xffff) + (sum >> 16));
-        let mut pushed = PeerBuf::new();
-        for port in [1, 0xff00, 0xffff] {
-            pushed.push(([192, 0, 2, port as u8], port).into());
-        }
-        let words = pushed.as_bytes().chunks(2).map(|word| u16::from_ne_bytes([word[0], word[1]]));
-        assert_eq!(fold(pushed.sum()), fold(words.map(u64::from).sum()));
+    fn a_list_is_padded_with_zeros() {
+        let mut peers = PeerBuf::new();
+        peers.push("192.0.2.1:65535".parse().unwrap());
+        assert_eq!(peers.pad(), 8);
+        assert_eq!(peers.bytes[..8], [192, 0, 2, 1, 255, 255, 0, 0]);
+        peers.push("192.0.2.2:65535".parse().unwrap());
+        assert_eq!(peers.pad(), 12);
     }
 
     #[test]
@@ -273,9 +254,9 @@ mod tests {
         let fill = |peer: &str| {
             let mut peers = PeerBuf::new();
             while peers.push(peer.parse().unwrap()) {}
-            peers.count()
+            peers.len()
         };
-        assert_eq!(fill("192.0.2.1:1"), PEERS_V4_MAX.into());
-        assert_eq!(fill("[2001:db8::1]:1"), PEERS_V6_MAX.into());
+        assert_eq!(fill("192.0.2.1:1"), u32::from(PEERS_V4_MAX) * 6);
+        assert_eq!(fill("[2001:db8::1]:1"), u32::from(PEERS_V6_MAX) * 18);
     }
 }

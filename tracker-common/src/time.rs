@@ -3,24 +3,30 @@
 //! Both sides read `CLOCK_MONOTONIC_COARSE`: `bpf_ktime_get_coarse_ns` (kernel 5.11) in the
 //! program, `clock_gettime` in the daemon.
 
+use crate::verifier::Sign;
+
 /// A tick is 2^32 ns, about 4.3 s: the division is a shift.
 const TICK_SHIFT: u32 = 32;
 
-/// Ticks are kept in 15 bits and wrap around after 39 hours.
-pub(crate) const TICK_MASK: u32 = 0x7fff;
+/// Ticks are kept in the top 15 bits of a word and wrap around after 39 hours.
+pub(crate) const SEEN_SHIFT: u32 = 49;
 
 /// A word may carry a tick that the reader's clock has not reached yet, by this much.
-const AHEAD_MAX: u32 = 16;
+const AHEAD_MAX: u64 = 16;
 
 /// The longest peer lifetime in ticks: 38 hours. Beyond it an old peer would look new again.
-pub const LIFETIME_MAX: u32 = TICK_MASK - 2 * AHEAD_MAX - 1024;
+pub const LIFETIME_MAX: u32 = (1 << 15) - 1 - 2 * AHEAD_MAX as u32 - 1024;
 
 /// A moment, and how long before it a peer may have been seen last.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct Clock {
-    /// Now, moved ahead by [`AHEAD_MAX`] so that one comparison serves both bounds.
-    now: u32,
-    age_max: u32,
+    /// The present tick, in its place in a word.
+    seen: u64,
+    /// The oldest tick that is not stale, in its place in a word.
+    start: u64,
+    /// From there to the last word that is not too far ahead; half of it, to keep a bit free.
+    half_span: u64,
 }
 
 impl Clock {
@@ -28,20 +34,25 @@ impl Clock {
     #[inline(always)]
     #[must_use]
     pub const fn new(monotonic_ns: u64, lifetime: u32) -> Self {
-        let now = (monotonic_ns >> TICK_SHIFT) as u32;
-        Self { now: now.wrapping_add(AHEAD_MAX), age_max: lifetime.wrapping_add(AHEAD_MAX) }
+        let now = monotonic_ns >> TICK_SHIFT;
+        Self {
+            seen: now << SEEN_SHIFT,
+            start: now.wrapping_sub(lifetime as u64) << SEEN_SHIFT,
+            half_span: ((lifetime as u64).wrapping_add(AHEAD_MAX + 1) << (SEEN_SHIFT - 1))
+                .wrapping_sub(1),
+        }
     }
 
-    /// The present tick.
+    /// The present tick, as a word carries it.
     #[inline(always)]
-    pub(crate) const fn tick(&self) -> u32 {
-        self.now.wrapping_sub(AHEAD_MAX) & TICK_MASK
+    pub(crate) const fn seen(&self) -> u64 {
+        self.seen
     }
 
-    /// Whether a peer last seen at this tick has outlived its lifetime.
+    /// Whether a word carries a tick that is not within the lifetime.
     #[inline(always)]
-    pub(crate) const fn is_stale(&self, seen: u32) -> bool {
-        self.now.wrapping_sub(seen) & TICK_MASK > self.age_max
+    pub(crate) const fn is_stale(&self, word: u64) -> Sign {
+        Sign::less(self.half_span, word.wrapping_sub(self.start) >> 1)
     }
 }
 
@@ -59,21 +70,27 @@ mod tests {
 
     const TICK_NS: u64 = 1 << TICK_SHIFT;
 
+    fn is_fresh(clock: &Clock, seen: u64) -> bool {
+        // The other bits of a word make no difference.
+        let low = clock.is_stale(seen).bit();
+        assert_eq!(low, clock.is_stale(seen | ((1 << SEEN_SHIFT) - 1)).bit());
+        low == 0
+    }
+
     proptest! {
         #[test]
         fn a_peer_is_fresh_for_its_lifetime_and_stale_after_it(
-            start in 0..1u64 << 40, lifetime in 1..LIFETIME_MAX, age in 0..LIFETIME_MAX,
+            start in 0..1u64 << 20, lifetime in 1..LIFETIME_MAX, age in 0..LIFETIME_MAX,
         ) {
-            let start_ns = start % (1 << 20) * TICK_NS;
-            let seen = Clock::new(start_ns, lifetime).tick();
-            let later = Clock::new(start_ns + u64::from(age) * TICK_NS, lifetime);
-            prop_assert_eq!(later.is_stale(seen), age > lifetime);
+            let seen = Clock::new(start * TICK_NS, lifetime).seen();
+            let later = Clock::new((start + u64::from(age)) * TICK_NS, lifetime);
+            prop_assert_eq!(is_fresh(&later, seen), age <= lifetime);
         }
 
         #[test]
         fn a_word_from_a_clock_slightly_ahead_is_fresh(start in 0..1u64 << 20, ahead in 0..AHEAD_MAX) {
-            let seen = Clock::new((start + u64::from(ahead)) * TICK_NS, 10).tick();
-            prop_assert!(!Clock::new(start * TICK_NS, 10).is_stale(seen));
+            let seen = Clock::new((start + ahead) * TICK_NS, 10).seen();
+            prop_assert!(is_fresh(&Clock::new(start * TICK_NS, 10), seen));
         }
     }
 

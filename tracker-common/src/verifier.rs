@@ -1,7 +1,9 @@
 //! Arithmetic for the kernel's verifier.
 //!
-//! LLVM deletes a bound that it can prove by reasoning the verifier cannot follow. Hidden in an
-//! instruction that LLVM does not look into, the bound survives. Natively these are plain `&`.
+//! LLVM deletes a bound that it can prove by reasoning the verifier cannot follow, and turns
+//! arithmetic on truth values into branches, each of which makes the verifier walk all that
+//! follows twice. Hidden in an instruction that LLVM does not look into, both survive. Natively
+//! these are plain operators.
 
 /// `value & MASK`, where `MASK` is one less than a power of two.
 #[inline(always)]
@@ -22,42 +24,118 @@ pub fn bounded<const MASK: u32>(value: u32) -> usize {
     }
 }
 
-/// `a < b`, from which the verifier learns nothing about either.
-///
-/// It would narrow down the bounds of both, and so see a search that ended at one index and a
-/// search that ended at another as two different states of all that comes after.
+/// `value`, of which the verifier forgets what it knew: a search that ended at one index and one
+/// that ended at another would otherwise be two states of all that comes after.
 #[inline(always)]
 #[must_use]
-pub fn less(a: u32, b: u32) -> bool {
-    bounded::<1>((u64::from(a).wrapping_sub(u64::from(b)) >> 63) as u32) != 0
+pub fn forgotten(value: u32, unknown: &u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = u64::from(value);
+        // SAFETY: a reference is readable; what is read is or'ed in, and is zero.
+        let zero = unsafe { core::ptr::read_volatile(unknown) } as u64;
+        // SAFETY: changes nothing but its operand.
+        unsafe {
+            core::arch::asm!("{0} |= {1}", inout(reg) value, in(reg) zero, options(pure, nomem));
+        }
+        value as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _ = unknown;
+        value
+    }
 }
 
-/// A zero whose value the verifier does not know.
-///
-/// The verifier follows every value that it knows exactly, and so walks a loop that counts
-/// something once for each count it may have reached. Hidden behind this, all are one.
-#[derive(Clone, Copy, Default)]
-#[repr(transparent)]
-pub struct Veil(u32);
+/// A yes or no in the top bit of a word; the other bits mean nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Sign(u64);
 
-impl Veil {
-    /// `value`, which the verifier no longer knows.
+impl Sign {
+    pub(crate) const YES: Self = Self(u64::MAX);
+    pub(crate) const NO: Self = Self(0);
+
+    /// The top bit of a word.
     #[inline(always)]
-    #[must_use]
-    pub fn hide(self, value: u32) -> u32 {
+    pub(crate) const fn new(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Whether `value` is zero.
+    #[inline(always)]
+    pub(crate) const fn is_zero(value: u64) -> Self {
+        Self(!(value | value.wrapping_neg()))
+    }
+
+    /// `a < b`, both below 2^63.
+    #[inline(always)]
+    pub(crate) const fn less(a: u64, b: u64) -> Self {
+        Self(a.wrapping_sub(b))
+    }
+
+    #[inline(always)]
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The other way around where the top bit of `other` is set.
+    #[inline(always)]
+    pub(crate) const fn xor(self, other: u64) -> Self {
+        Self(self.0 ^ other)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn not(self) -> Self {
+        Self(!self.0)
+    }
+
+    /// 0 for yes, 1 for no.
+    #[inline(always)]
+    pub(crate) fn not_bit(self) -> u64 {
+        self.bit() ^ 1
+    }
+
+    /// 1 for yes, 0 for no.
+    #[inline(always)]
+    pub(crate) fn bit(self) -> u64 {
         #[cfg(target_arch = "bpf")]
         {
-            value | self.0
+            let mut value = self.0;
+            // SAFETY: changes nothing but its operand.
+            unsafe {
+                core::arch::asm!("{0} >>= 63", inout(reg) value, options(pure, nomem));
+            }
+            value
         }
         #[cfg(not(target_arch = "bpf"))]
         {
-            value
+            self.0 >> 63
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn signs_are_the_comparisons_they_stand_for(a in 0..1_u64 << 63, b in 0..1_u64 << 63) {
+            prop_assert_eq!(Sign::less(a, b).bit() == 1, a < b);
+            prop_assert_eq!(Sign::is_zero(a).bit() == 1, a == 0);
+            prop_assert_eq!(Sign::is_zero(a << 1).bit() == 1, a == 0);
         }
     }
 
-    /// The same of a yes or no.
-    #[inline(always)]
-    pub(crate) fn hide_flag(self, flag: bool) -> bool {
-        self.hide(flag as u32) != 0
+    #[test]
+    fn zero_is_zero() {
+        assert_eq!((Sign::is_zero(0).bit(), Sign::is_zero(0).not().bit()), (1, 0));
+        assert_eq!(Sign::is_zero(1 << 63).bit(), 0);
     }
 }

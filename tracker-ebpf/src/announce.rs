@@ -1,27 +1,34 @@
 //! Announce: join, refresh or leave a swarm, and learn of its peers.
+//!
+//! In up to three steps, which are functions of their own for want of stack: [`run`] finds the
+//! torrent and, if its peers are in its line, sees to all the rest; [`run_outgrown`] changes a bigger
+//! swarm and draws peers from it; [`run_reply`] replies.
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use tracker_common::{
-    abi::{AnnounceEvent, Verdict, flag},
+    abi::{AnnounceEvent, Config, Verdict, flag},
     announce::Event,
     table::{
         Miss,
-        index::find,
-        layout::Gate,
-        swarm::{self, Announce, Counts},
+        index::Search,
+        layout::{Gate, Line},
+        swarm::{self, Announce, Side},
     },
     time::Clock,
     wire::{AnnounceReply, AnnounceRequest, Failure, numwant, option},
 };
 
 use crate::{
-    Answer, conclude,
-    maps::{EVENTS, Env, Maps, count_lost_event},
+    Answer, approval,
+    functions::Called,
+    maps::{EVENTS, Env, Maps, Scratch, count_lost_event},
     packet::{Datagram, Ip},
     reply::{self, Head},
 };
+
+type Request<'a, F> = Datagram<'a, F, AnnounceRequest>;
 
 /// Options after which a packet is passed on: clients send one or two.
 const OPTIONS_MAX: usize = 6;
@@ -29,25 +36,38 @@ const OPTIONS_MAX: usize = 6;
 /// Wake the daemon at its own pace, not once per event: `BPF_RB_NO_WAKEUP`.
 const NO_WAKEUP: u64 = 1;
 
-/// Serves the request to its end.
-#[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> u32 {
-    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return XDP_PASS };
-    conclude(&datagram, serve(&datagram, now_ns))
+/// What became of an announce.
+pub type Outcome = Result<Done, Verdict>;
+
+/// How far an announce has come.
+pub enum Done {
+    /// To its end.
+    Served(Verdict),
+    /// Its torrent is outgrown: the visit and the line's number are in the scratch space.
+    Found,
+    /// It is to be refused.
+    Refused(Failure),
 }
 
+/// Serves the request to its end, unless its torrent is outgrown. `objections` are those of the lists
+/// of clients and networks.
 #[inline(always)]
-fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Outcome {
+    let datagram = &Request::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
     let env = &Env::get().ok_or(Verdict::NotOurs)?;
     let config = env.config;
-    let request: &AnnounceRequest = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
+    let request = datagram.payload;
+    let fixed = &request.fixed;
+    // The table is far away; what can be done meanwhile comes before the search is looked at.
+    let search = Search::<F>::begin(&Maps, &config.shape, &fixed.info_hash)
+        .ok_or(Verdict::UnknownTorrent)?;
+    if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
+        return Ok(Done::Refused(Failure::BadConnectionId));
+    }
     if config.flags & flag::PASS_ANNOUNCES != 0 {
         return Err(Verdict::Gated);
     }
-    let info_hash = &request.fixed.info_hash;
-    let line = find::<F, Maps>(&Maps, &config.shape, info_hash);
-
-    let event = request.fixed.event().ok_or(Verdict::Unusual)?;
+    let event = fixed.event().ok_or(Verdict::Unusual)?;
     if config.flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
         return Err(Verdict::ClaimsAddress);
     }
@@ -56,23 +76,62 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
         return Err(Verdict::Unusual);
     }
 
-    let Some(line) = line else {
-        if config.flags & flag::REFUSE_UNKNOWN != 0 {
-            return refuse(datagram, env);
-        }
-        return Err(Verdict::UnknownTorrent);
+    let found = search.end(&Maps, &config.shape);
+    let gate = match &found {
+        Some((_, line)) => line.gate(),
+        None => gate_of_unknown(config, objections),
     };
-    match line.gate() {
-        Gate::Open => {}
+    let objections = match gate {
+        Gate::Open => objections,
         Gate::Pass => return Err(Verdict::Gated),
-        Gate::Refuse => return refuse(datagram, env),
+        Gate::Refuse => objections | approval::TORRENT,
+    };
+    match objections {
+        0 => {}
+        approval::TORRENT => return Ok(Done::Refused(Failure::UnapprovedTorrent)),
+        approval::CLIENT => return Ok(Done::Refused(Failure::UnapprovedClient)),
+        approval::SOURCE => return Ok(Done::Refused(Failure::UnapprovedIp)),
+        // Which hook comes first is the daemon's to know.
+        _ => return Err(Verdict::Gated),
     }
+    let Some((number, line)) = found else { return Err(Verdict::UnknownTorrent) };
 
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    begin(scratch, datagram, config, event, now_ns);
     if line.is_outgrown() {
-        return Err(Verdict::Outgrown);
+        scratch.visit.place::<F>(&config.shape);
+        scratch.line = number;
+        return Ok(Done::Found);
     }
-    let clock = Clock::new(now_ns, config.lifetime);
-    let announce = Announce {
+    let (counts, change) =
+        swarm::announce_inline(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
+    scratch.counts = counts;
+    scratch.change = change as u32;
+    finish(datagram, env, scratch).map(Done::Served)
+}
+
+/// What to do with a torrent that is not in the table. If nobody objects to it, it is the daemon's.
+#[inline(always)]
+fn gate_of_unknown(config: &Config, objections: u32) -> Gate {
+    if config.flags & flag::REFUSE_UNKNOWN != 0 {
+        Gate::Refuse
+    } else if config.flags & flag::LISTS_INCOMPLETE != 0 && objections != 0 {
+        Gate::Pass
+    } else {
+        Gate::Open
+    }
+}
+
+#[inline(always)]
+fn begin<F: Ip>(
+    scratch: &mut Scratch,
+    datagram: &Request<F>,
+    config: &Config,
+    event: Event,
+    now_ns: u64,
+) {
+    let request = datagram.payload;
+    let announce = Announce::<F> {
         addr: F::source(datagram.ip),
         port: request.tail.port,
         seeder: request.fixed.is_seeder(),
@@ -80,30 +139,53 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
         numwant: numwant(request.tail.numwant, config.numwant_default, config.numwant_max),
         seed: request.fixed.seed(),
     };
-    let scratch = env.scratch()?;
-    let (counts, change) =
-        swarm::announce_inline(&config.shape, &clock, line, &announce, &mut scratch.list)
-            .map_err(verdict)?;
+    let clock = Clock::new(now_ns, config.lifetime);
+    scratch.visit.begin(Side::Kernel, &config.shape, clock, &announce);
+}
 
-    let interval_s =
-        config.interval_s + config.variation.increase_s(info_hash, &request.fixed.peer_id);
-    let reply = Head(AnnounceReply {
-        action: request.fixed.head.action,
-        transaction_id: request.fixed.head.transaction_id,
-        interval: interval_s.to_be_bytes(),
-        leechers: counts.leechers.to_be_bytes(),
-        seeders: counts.seeders.to_be_bytes(),
-    });
-    if config.events & 1 << change as u32 != 0 {
-        emit(datagram, request, event, &counts);
-    }
-    reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Announced)
+/// Applies the announce in the scratch space to its outgrown torrent. Leaves the list of peers there.
+#[inline(always)]
+pub fn run_outgrown<F: Ip>() -> Result<(), Verdict> {
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
+    swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
+    let mut leaves = Called::<F>::new();
+    let (counts, change) =
+        swarm::announce_outgrown(&Maps, line, &scratch.visit, &mut leaves).map_err(verdict)?;
+    // The leaves have written to the list meanwhile.
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    swarm::finish_list::<F>(&scratch.visit, &mut scratch.list);
+    scratch.counts = counts;
+    scratch.change = change as u32;
+    Ok(())
+}
+
+/// Replies to the announce with what is in the scratch space.
+#[inline(always)]
+pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32) -> Answer {
+    let datagram = Request::<F>::again(ctx, l3).ok_or(Verdict::NoReply)?;
+    let env = Env::get().ok_or(Verdict::NoReply)?;
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    finish(&datagram, &env, scratch)
 }
 
 #[inline(always)]
-fn refuse<F: Ip>(datagram: &Datagram<F>, env: &Env) -> Answer {
-    reply::error::<F, 19>(datagram, env, Failure::UnapprovedTorrent)
-        .map(|()| Verdict::TorrentRefused)
+fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &mut Scratch) -> Answer {
+    let config = env.config;
+    let fixed = &datagram.payload.fixed;
+    let interval_s =
+        config.interval_s + config.variation.increase_s(&fixed.info_hash, &fixed.peer_id);
+    let reply = Head(AnnounceReply {
+        action: fixed.head.action,
+        transaction_id: fixed.head.transaction_id,
+        interval: interval_s.to_be_bytes(),
+        leechers: scratch.counts.leechers.to_be_bytes(),
+        seeders: scratch.counts.seeders.to_be_bytes(),
+    });
+    if config.events >> scratch.change & 1 != 0 {
+        emit(datagram, scratch);
+    }
+    reply::send(datagram, env, &reply, Some(&mut scratch.list)).map(|()| Verdict::Announced)
 }
 
 const fn verdict(miss: Miss) -> Verdict {
@@ -119,7 +201,7 @@ const fn verdict(miss: Miss) -> Verdict {
 
 /// Walks over the BEP 41 options. Those that are malformed pass to the daemon, which says so.
 #[inline(always)]
-fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verdict> {
+fn check_options<F: Ip>(datagram: &Request<F>, needed: bool) -> Result<(), Verdict> {
     let end = datagram.payload_len();
     let mut offset = size_of::<AnnounceRequest>() as u32;
     if end == offset {
@@ -132,13 +214,12 @@ fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verd
         if offset >= end {
             return Ok(());
         }
-        let kind: &u8 = datagram.payload_at(offset as usize).ok_or(Verdict::Unusual)?;
-        match *kind {
+        match datagram.byte(offset).ok_or(Verdict::Unusual)? {
             option::END => return Ok(()),
             option::NOP => offset += 1,
             option::URL_DATA => {
-                let len: &u8 = datagram.payload_at(offset as usize + 1).ok_or(Verdict::Unusual)?;
-                offset += 2 + *len as u32;
+                let len = datagram.byte(offset + 1).ok_or(Verdict::Unusual)?;
+                offset += 2 + len as u32;
                 if offset > end {
                     return Err(Verdict::Unusual);
                 }
@@ -151,30 +232,24 @@ fn check_options<F: Ip>(datagram: &Datagram<F>, needed: bool) -> Result<(), Verd
 
 /// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.
 #[inline(always)]
-fn emit<F: Ip>(datagram: &Datagram<F>, request: &AnnounceRequest, event: Event, counts: &Counts) {
+fn emit<F: Ip>(datagram: &Request<F>, scratch: &Scratch) {
     let Some(mut entry) = EVENTS.reserve::<AnnounceEvent>(0) else {
         return count_lost_event();
     };
-    let [first, second] = F::words(&F::source(datagram.ip));
-    let addr = if F::IS_V6 {
-        [first, second]
-    } else {
-        [0, 0xffff_0000_u64.to_be() >> 32 << 16 | first << 32]
-    };
-    // SAFETY: two words have the size and, in memory order, the bytes of an address.
-    let addr = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(addr) };
+    let request = datagram.payload;
+    let fixed = &request.fixed;
     *entry = MaybeUninit::new(AnnounceEvent {
-        addr,
-        downloaded: request.fixed.downloaded,
-        left: request.fixed.left,
-        uploaded: request.fixed.uploaded,
-        info_hash: request.fixed.info_hash.0,
-        peer_id: request.fixed.peer_id.0,
+        addr: F::mapped(&F::source(datagram.ip)),
+        downloaded: fixed.downloaded,
+        left: fixed.left,
+        uploaded: fixed.uploaded,
+        info_hash: fixed.info_hash.0,
+        peer_id: fixed.peer_id.0,
         port: request.tail.port,
-        event: event as u8,
+        event: fixed.event[3],
         _pad: 0,
-        seeders: counts.seeders,
-        leechers: counts.leechers,
+        seeders: scratch.counts.seeders,
+        leechers: scratch.counts.leechers,
     });
     entry.submit(NO_WAKEUP);
 }

@@ -1,20 +1,33 @@
-//! The Internet checksum (RFC 1071). Sums are of 16-bit words as they lie in memory, which the
-//! byte order of the host does not change.
+//! The Internet checksum (RFC 1071). Sums are of words as they lie in memory, which the byte order of
+//! the host does not change; words of 32 bits give the same as words of 16.
 
-use tracker_common::family::Family;
+use aya_ebpf::helpers::generated::bpf_csum_diff;
+use tracker_common::{
+    family::Family,
+    peers::{PEERS_BYTES_MAX, PeerBuf},
+    verifier::bounded,
+};
 
 /// The words of `T`, whose odd last byte is padded with zero.
 #[inline(always)]
 pub fn sum<T>(value: &T) -> u64 {
     let bytes = (value as *const T).cast::<u8>();
     let mut sum = 0;
-    for word in 0..size_of::<T>() / 2 {
-        // SAFETY: within `value`.
-        sum += unsafe { bytes.add(word * 2).cast::<u16>().read_unaligned() } as u64;
-    }
-    if size_of::<T>() % 2 == 1 {
-        // SAFETY: as above; the byte is the word's first in memory.
-        sum += unsafe { *bytes.add(size_of::<T>() - 1) } as u64;
+    let mut at = 0;
+    // SAFETY: all reads are within `value`.
+    unsafe {
+        while at + 4 <= size_of::<T>() {
+            sum += bytes.add(at).cast::<u32>().read_unaligned() as u64;
+            at += 4;
+        }
+        if at + 2 <= size_of::<T>() {
+            sum += bytes.add(at).cast::<u16>().read_unaligned() as u64;
+            at += 2;
+        }
+        if at < size_of::<T>() {
+            // The byte is the word's first in memory.
+            sum += u16::from_ne_bytes([*bytes.add(at), 0]) as u64;
+        }
     }
     sum
 }
@@ -24,13 +37,46 @@ pub fn sum<T>(value: &T) -> u64 {
 pub fn sum_addr<F: Family>(addr: &F::Addr) -> u64 {
     let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
     let [first, second] = F::words(addr);
-    halves(first) + halves(second)
+    if F::IS_V6 { halves(first) + halves(second) } else { first }
 }
 
-/// The checksum of a sum, folded to 16 bits.
+/// Bytes that `bpf_csum_diff` takes at a time: older kernels have no room for more.
+const STRIDE: usize = 512;
+
+/// A list is shorter than this.
+const LIST_BYTES: usize = 1536;
+
+const _: () = assert!(LIST_BYTES >= PEERS_BYTES_MAX);
+
+/// The words of a list.
+#[inline(always)]
+pub fn sum_list(list: &mut PeerBuf) -> u64 {
+    let len = list.pad();
+    let mut sum = 0;
+    for stride in 0..LIST_BYTES / STRIDE {
+        let start = stride * STRIDE;
+        if start as u32 >= len {
+            break;
+        }
+        let rest = len - start as u32;
+        let bytes = if rest > STRIDE as u32 { STRIDE as u32 } else { rest };
+        let bytes = bounded::<1023>(bytes) as u32;
+        if bytes as usize > STRIDE {
+            break;
+        }
+        // SAFETY: the list is initialised to LIST_BYTES, in words of four bytes.
+        let partial = unsafe {
+            let from = list.as_ptr().add(start).cast_mut().cast();
+            bpf_csum_diff(core::ptr::null_mut(), 0, from, bytes, 0)
+        };
+        sum += partial as u32 as u64;
+    }
+    sum
+}
+
+/// The checksum of a sum below 2^48, folded to 16 bits.
 #[inline(always)]
 pub fn complement(mut sum: u64) -> u16 {
-    sum = (sum & 0xffff_ffff) + (sum >> 32);
     sum = (sum & 0xffff_ffff) + (sum >> 32);
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);

@@ -4,15 +4,72 @@
 //! leads to a call of it. Its arguments are the context and plain numbers; the rest is looked up
 //! again or left in this processor's scratch space.
 
-use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
-use tracker_common::family::{V4, V6};
+use core::marker::PhantomData;
 
-use crate::{announce, packet::Datagram, scrape};
+use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
+use tracker_common::{
+    family::{Family, V4, V6},
+    table::{
+        leaf::{LeafRef, Outcome, Pick},
+        swarm::{self, Leaves},
+    },
+    wire::Failure,
+};
+
+use crate::{
+    announce::{self, Done},
+    approval, conclude,
+    maps::{Maps, Scratch},
+    packet::Datagram,
+    scrape,
+};
+
+/// No XDP action: the torrent's peers are not in its line, and what to do is in the scratch space.
+pub const OUTGROWN: u32 = 100;
+
+/// No XDP action: the connection id is bad.
+pub const BAD_ID: u32 = 101;
+
+/// No XDP action: the torrent is not approved.
+pub const UNAPPROVED_TORRENT: u32 = 102;
+
+/// No XDP action: the client is not approved.
+pub const UNAPPROVED_CLIENT: u32 = 103;
+
+/// No XDP action: the source is not approved.
+pub const UNAPPROVED_IP: u32 = 104;
+
+/// No verdict: what to reply is in the scratch space.
+pub const APPLIED: u32 = 100;
 
 /// The global functions, by address family.
-pub trait Functions: Sized + tracker_common::family::Family {
-    /// Serves an announce to its end: returns an XDP action.
-    fn announce(datagram: &Datagram<Self>, now_ns: u64) -> u32
+pub trait Functions: Sized + Family {
+    /// Serves an announce to its end: returns an XDP action, or what else is to be done.
+    fn announce(datagram: &Datagram<Self>, now_ns: u64, objections: u32) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// What lists have against an announce: see `approval`.
+    fn objections(datagram: &Datagram<Self>, wall_ns: u64) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// What lists have against a scrape: see `approval`.
+    fn objections_to_scrape(datagram: &Datagram<Self>) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// Applies the announce in the scratch space to its outgrown torrent. Returns [`APPLIED`] or a
+    /// verdict.
+    fn outgrown() -> u32;
+
+    /// Replies to that announce: returns an XDP action.
+    fn reply(datagram: &Datagram<Self>) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// Refuses a request: returns an XDP action.
+    fn refuse(datagram: &Datagram<Self>, failure: Failure) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -26,20 +83,72 @@ pub trait Functions: Sized + tracker_common::family::Family {
     fn scrape_entry(datagram: &Datagram<Self>, offset: u32, now_ns: u64) -> u32
     where
         Self: crate::packet::Ip;
+
+    /// [`Leaves::replace`] for the visit in the scratch space.
+    fn replace(leaf: u32, remove: u32) -> u32;
+
+    /// [`Leaves::join`] for the visit in the scratch space.
+    fn join(leaf: u32) -> u32;
+
+    /// [`Leaves::draw`] for the visit and to the list in the scratch space.
+    fn draw(leaf: u32, pick: u32) -> u32;
 }
 
 macro_rules! functions {
-    ($family:ident, $announce:ident, $scrape:ident, $entry:ident) => {
+    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
-            announce::run::<$family>(&XdpContext::new(ctx), l3, now_ns)
+        extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64, objections: u32) -> u32 {
+            let ctx = &XdpContext::new(ctx);
+            let answer = match announce::run::<$family>(ctx, l3, now_ns, objections) {
+                Ok(Done::Found) => return OUTGROWN,
+                Ok(Done::Refused(Failure::BadConnectionId)) => return BAD_ID,
+                Ok(Done::Refused(Failure::UnapprovedClient)) => return UNAPPROVED_CLIENT,
+                Ok(Done::Refused(Failure::UnapprovedIp)) => return UNAPPROVED_IP,
+                Ok(Done::Refused(_)) => return UNAPPROVED_TORRENT,
+                Ok(Done::Served(verdict)) => Ok(verdict),
+                Err(verdict) => Err(verdict),
+            };
+            conclude::<$family>(ctx, answer)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $objections(ctx: *mut xdp_md, l3: u32, wall_ns: u64) -> u32 {
+            approval::announce::<$family>(&XdpContext::new(ctx), l3, wall_ns)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $objections_to_scrape(ctx: *mut xdp_md, l3: u32) -> u32 {
+            approval::scrape::<$family>(&XdpContext::new(ctx), l3)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $outgrown() -> u32 {
+            announce::run_outgrown::<$family>().map_or_else(|verdict| verdict as u32, |()| APPLIED)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $reply(ctx: *mut xdp_md, l3: u32) -> u32 {
+            let ctx = &XdpContext::new(ctx);
+            conclude::<$family>(ctx, announce::run_reply::<$family>(ctx, l3))
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $refuse(ctx: *mut xdp_md, l3: u32, failure: u32) -> u32 {
+            let ctx = &XdpContext::new(ctx);
+            conclude::<$family>(ctx, crate::refuse::<$family>(ctx, l3, failure))
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $scrape(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
-            scrape::run::<$family>(&XdpContext::new(ctx), l3, now_ns)
+            let ctx = &XdpContext::new(ctx);
+            conclude::<$family>(ctx, scrape::run::<$family>(ctx, l3, now_ns))
         }
 
         #[unsafe(no_mangle)]
@@ -48,10 +157,57 @@ macro_rules! functions {
             scrape::append::<$family>(&XdpContext::new(ctx), offset, now_ns)
         }
 
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $replace(leaf: u32, remove: u32) -> u32 {
+            let Some(scratch) = Scratch::get() else { return Outcome::CONTENDED.0 };
+            swarm::replace::<$family, Maps>(&Maps, &scratch.visit, LeafRef(leaf), remove != 0).0
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $join(leaf: u32) -> u32 {
+            let Some(scratch) = Scratch::get() else { return Outcome::CONTENDED.0 };
+            swarm::join::<$family, Maps>(&Maps, &scratch.visit, LeafRef(leaf)).0
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $draw(leaf: u32, pick: u32) -> u32 {
+            let Some(scratch) = Scratch::get() else { return 0 };
+            let Scratch { visit, list, .. } = scratch;
+            swarm::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
+        }
+
         impl Functions for $family {
             #[inline(always)]
-            fn announce(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
-                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
+            fn announce(datagram: &Datagram<Self>, now_ns: u64, objections: u32) -> u32 {
+                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns, objections)
+            }
+
+            #[inline(always)]
+            fn objections(datagram: &Datagram<Self>, wall_ns: u64) -> u32 {
+                $objections(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, wall_ns)
+            }
+
+            #[inline(always)]
+            fn objections_to_scrape(datagram: &Datagram<Self>) -> u32 {
+                $objections_to_scrape(datagram.ctx.as_ptr().cast(), datagram.l3 as u32)
+            }
+
+            #[inline(always)]
+            fn outgrown() -> u32 {
+                $outgrown()
+            }
+
+            #[inline(always)]
+            fn reply(datagram: &Datagram<Self>) -> u32 {
+                $reply(datagram.ctx.as_ptr().cast(), datagram.l3 as u32)
+            }
+
+            #[inline(always)]
+            fn refuse(datagram: &Datagram<Self>, failure: Failure) -> u32 {
+                $refuse(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, failure as u32)
             }
 
             #[inline(always)]
@@ -63,9 +219,77 @@ macro_rules! functions {
             fn scrape_entry(datagram: &Datagram<Self>, offset: u32, now_ns: u64) -> u32 {
                 $entry(datagram.ctx.as_ptr().cast(), offset, now_ns)
             }
+
+            #[inline(always)]
+            fn replace(leaf: u32, remove: u32) -> u32 {
+                $replace(leaf, remove)
+            }
+
+            #[inline(always)]
+            fn join(leaf: u32) -> u32 {
+                $join(leaf)
+            }
+
+            #[inline(always)]
+            fn draw(leaf: u32, pick: u32) -> u32 {
+                $draw(leaf, pick)
+            }
         }
     };
 }
 
-functions!(V4, announce_v4, scrape_v4, scrape_entry_v4);
-functions!(V6, announce_v6, scrape_v6, scrape_entry_v6);
+functions!(
+    V4,
+    announce_v4,
+    objections_v4,
+    objections_to_scrape_v4,
+    outgrown_v4,
+    reply_v4,
+    refuse_v4,
+    scrape_v4,
+    scrape_entry_v4,
+    replace_v4,
+    join_v4,
+    draw_v4
+);
+functions!(
+    V6,
+    announce_v6,
+    objections_v6,
+    objections_to_scrape_v6,
+    outgrown_v6,
+    reply_v6,
+    refuse_v6,
+    scrape_v6,
+    scrape_entry_v6,
+    replace_v6,
+    join_v6,
+    draw_v6
+);
+
+/// The leaves of the table in the maps, for the visit in the scratch space.
+pub struct Called<F>(PhantomData<F>);
+
+impl<F: Functions> Called<F> {
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<F: Functions> Leaves for Called<F> {
+    #[inline(always)]
+    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome {
+        Outcome(F::replace(leaf.0, remove as u32))
+    }
+
+    #[inline(always)]
+    fn join(&mut self, leaf: LeafRef) -> Outcome {
+        Outcome(F::join(leaf.0))
+    }
+
+    #[inline(always)]
+    fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
+        F::draw(leaf.0, pick.0) != 0
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! * `packet`: finds a UDP datagram for the tracker in a frame;
 //! * `connect`, `announce`, `scrape`: answer one kind of request from the swarm table;
+//! * `approval`: what the lists of the approval hooks say;
 //! * `functions`: the parts that the verifier looks at one by one;
 //! * `reply`, `checksum`: turn the frame around;
 //! * `maps`: the maps, and the table in them.
@@ -12,6 +13,7 @@
 #![no_main]
 
 mod announce;
+mod approval;
 mod checksum;
 mod connect;
 mod functions;
@@ -29,17 +31,20 @@ use aya_ebpf::{
 use aya_log_ebpf::trace;
 use tracker_common::{
     abi::{Verdict, flag},
-    wire::{Failure, PROTOCOL_ID, RequestHead, action},
+    wire::{AnnounceRequest, Failure, PROTOCOL_ID, action},
 };
 
 use crate::{
+    functions::{APPLIED, BAD_ID, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP, UNAPPROVED_TORRENT},
     maps::{Env, count},
-    packet::{Datagram, Frame},
+    packet::{Datagram, Frame, Ip},
 };
 
 /// What became of a request: answered, the frame holding the reply, or passed on as it came. The
 /// verdict says how or why.
 type Answer = Result<Verdict, Verdict>;
+
+const ANNOUNCE_BYTES: u32 = size_of::<AnnounceRequest>() as u32;
 
 /// Looks at every frame that arrives.
 #[xdp]
@@ -51,61 +56,100 @@ pub fn xdp_tracker(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Which message is it?
+/// Which message is it? All but connects are from a source that has shown that it receives our
+/// replies, which announces see to themselves.
 #[inline(always)]
-fn dispatch<F: packet::Ip>(datagram: &Datagram<F>) -> u32 {
-    let answer = match check(datagram) {
-        Ok((Message::Announce, now_ns)) => return F::announce(datagram, now_ns),
-        Ok((Message::Scrape, now_ns)) => return F::scrape(datagram, now_ns),
-        Ok((Message::Connect, now_ns)) => connect::serve(datagram, now_ns),
-        Err(answer) => answer,
-    };
-    conclude(datagram, answer)
-}
-
-/// What the tracker is asked for.
-enum Message {
-    Connect,
-    Announce,
-    Scrape,
-}
-
-/// A request to the tracker, as far as its kind, and when it came. All but connects are from a
-/// source that has shown that it receives our replies.
-#[inline(always)]
-fn check<F: packet::Ip>(datagram: &Datagram<F>) -> Result<(Message, u64), Answer> {
-    let env = Env::get().ok_or(Err(Verdict::NotOurs))?;
+fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
+    let Some(env) = Env::get() else { return XDP_PASS };
     if !F::is_own_endpoint(env.config, datagram) {
-        return Err(Err(Verdict::NotOurs));
+        return XDP_PASS;
     }
-    let request: &RequestHead = datagram.payload_at(0).ok_or(Err(Verdict::Unusual))?;
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-
-    if request.action == action::CONNECT {
-        if request.connection_id != PROTOCOL_ID {
-            return Err(Err(Verdict::Unusual));
+    let request = datagram.payload;
+    let action = request.action;
+    if action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES {
+        return announce(datagram, &env, now_ns);
+    }
+    if action == action::CONNECT {
+        let answer = if request.connection_id == PROTOCOL_ID {
+            connect::serve(datagram, &env, now_ns)
+        } else {
+            Err(Verdict::Unusual)
+        };
+        return conclude::<F>(datagram.ctx, answer);
+    }
+    if !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
+        return F::refuse(datagram, Failure::BadConnectionId);
+    }
+    if action == action::SCRAPE {
+        if env.config.flags & flag::NETWORKS != 0 && F::objections_to_scrape(datagram) != 0 {
+            return F::refuse(datagram, Failure::UnapprovedIp);
         }
-        return Ok((Message::Connect, now_ns));
+        return F::scrape(datagram, now_ns);
     }
-    let source = F::source(datagram.ip);
-    if !env.config.connection_ids.is_valid::<F>(request.connection_id, &source, now_ns) {
-        return Err(refuse_bad_id(datagram, &env));
+    conclude::<F>(datagram.ctx, Err(Verdict::Unusual))
+}
+
+/// An announce, in as many steps as it takes.
+#[inline(always)]
+fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
+    let objections = if env.config.flags & approval::LISTS == 0 {
+        0
+    } else {
+        F::objections(datagram, now_ns.wrapping_add(env.wall_offset_ns))
+    };
+    match F::announce(datagram, now_ns, objections) {
+        OUTGROWN => {}
+        BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
+        UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
+        UNAPPROVED_CLIENT => return F::refuse(datagram, Failure::UnapprovedClient),
+        UNAPPROVED_IP => return F::refuse(datagram, Failure::UnapprovedIp),
+        action => return action,
     }
-    match request.action {
-        action::ANNOUNCE => Ok((Message::Announce, now_ns)),
-        action::SCRAPE => Ok((Message::Scrape, now_ns)),
-        _ => Err(Err(Verdict::Unusual)),
+    let outcome = F::outgrown();
+    if outcome == APPLIED {
+        return F::reply(datagram);
+    }
+    count::<F>(outcome);
+    XDP_PASS
+}
+
+/// Refuses a request, for a failure as a number. An unverified source is never sent more bytes than
+/// it sent.
+#[inline(always)]
+fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, failure: u32) -> Answer {
+    const BAD_ID: u32 = Failure::BadConnectionId as u32;
+    const CLIENT: u32 = Failure::UnapprovedClient as u32;
+    const IP: u32 = Failure::UnapprovedIp as u32;
+    const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
+    let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
+    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+    match failure {
+        BAD_ID => {
+            let is_short = datagram.payload_len() < REPLY_BYTES;
+            if is_short || env.config.flags & flag::BAD_ID_SILENT != 0 {
+                return Ok(Verdict::BadIdDropped);
+            }
+            reply::error::<F, 18>(datagram, env, Failure::BadConnectionId)
+                .map(|()| Verdict::BadIdRefused)
+        }
+        CLIENT => reply::error::<F, 18>(datagram, env, Failure::UnapprovedClient)
+            .map(|()| Verdict::ClientRefused),
+        IP => reply::error::<F, 14>(datagram, env, Failure::UnapprovedIp)
+            .map(|()| Verdict::SourceRefused),
+        _ => reply::error::<F, 19>(datagram, env, Failure::UnapprovedTorrent)
+            .map(|()| Verdict::TorrentRefused),
     }
 }
 
 /// The one place where a verdict is counted and becomes an XDP action.
 #[inline(always)]
-fn conclude<F: packet::Ip>(datagram: &Datagram<F>, answer: Answer) -> u32 {
+fn conclude<F: Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
     let (Ok(verdict) | Err(verdict)) = answer;
     if verdict != Verdict::NotOurs {
-        count::<F>(verdict);
-        trace!(datagram.ctx, "verdict {}", verdict as u32);
+        count::<F>(verdict as u32);
+        trace!(ctx, "verdict {}", verdict as u32);
     }
     match answer {
         // The sender can do no harm by trying again, and an error would only invite that.
@@ -114,16 +158,6 @@ fn conclude<F: packet::Ip>(datagram: &Datagram<F>, answer: Answer) -> u32 {
         // What was not answered is the daemon's or the host's.
         Err(_) => XDP_PASS,
     }
-}
-
-/// An unverified source is never sent more bytes than it sent.
-#[inline(always)]
-fn refuse_bad_id<F: packet::Ip>(datagram: &Datagram<F>, env: &Env) -> Answer {
-    const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
-    if env.config.flags & flag::BAD_ID_SILENT != 0 || datagram.payload_len() < REPLY_BYTES {
-        return Ok(Verdict::BadIdDropped);
-    }
-    reply::error::<F, 18>(datagram, env, Failure::BadConnectionId).map(|()| Verdict::BadIdRefused)
 }
 
 #[cfg(target_arch = "bpf")]

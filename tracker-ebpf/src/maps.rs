@@ -1,17 +1,22 @@
 //! The maps, and the swarm table in them.
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_fib_lookup},
     macros::map,
-    maps::{Array, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracker_common::{
-    abi::{Config, Control, Counters, VERDICTS, Verdict},
+    abi::{Config, Control, Counters, GrantKey, VERDICTS, Verdict},
     family::Family,
     peers::PeerBuf,
-    table::layout::{BucketV4, BucketV6, Chunk, Memory},
+    table::{
+        layout::{BucketV4, BucketV6, Chunk, Memory},
+        swarm::{Counts, Visit},
+    },
     verifier::bounded,
 };
+
+use crate::packet::Ip;
 
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -34,6 +39,19 @@ static TORRENTS_V6: Array<BucketV6> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 
 #[map]
 static BLOCKS: Array<Chunk> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+// Nor is memory taken for what is not in these three.
+#[map]
+pub static CLIENTS: HashMap<u64, u8> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static NETWORKS_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static NETWORKS_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static GRANTS: LruHashMap<GrantKey, u64> = LruHashMap::with_max_entries(1, 0);
 
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
@@ -58,47 +76,75 @@ impl Memory for Maps {
     }
 }
 
-/// Where a reply is put together.
+/// Where an announce is worked out and a reply put together.
 #[repr(C)]
 pub struct Scratch {
+    /// The announce.
+    pub visit: Visit,
+    /// The number of its torrent's line.
+    pub line: u32,
+    /// What it changed, as a [`Change`](tracker_common::table::swarm::Change).
+    pub change: u32,
+    /// The swarm after it.
+    pub counts: Counts,
     /// The variable part of a reply.
     pub list: PeerBuf,
+    /// A grant to look for.
+    pub grant: GrantKey,
     /// The XDP action that sends the reply, where it is not always the same.
     pub action: u32,
     /// The question to the routing table, and its answer.
     pub next_hop: bpf_fib_lookup,
 }
 
+impl Scratch {
+    /// This processor's. XDP programs are not preempted by one another, so there is one user at a
+    /// time.
+    #[inline(always)]
+    pub fn get() -> Option<&'static mut Self> {
+        let scratch = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: per-CPU, and each function asks for it once at a time.
+        Some(unsafe { &mut *scratch })
+    }
+}
+
 /// What every request needs.
 pub struct Env {
     /// The configuration in force.
     pub config: &'static Config,
+    /// What to add to the monotonic clock to have the wall clock.
+    pub wall_offset_ns: u64,
 }
 
 impl Env {
     #[inline(always)]
     pub fn get() -> Option<Self> {
-        let active = CONTROL.get(0)?.active;
-        Some(Self { config: CONFIG.get(active)? })
+        let control = CONTROL.get(0)?;
+        let config = CONFIG.get(control.active)?;
+        Some(Self { config, wall_offset_ns: control.wall_offset_ns })
     }
 
-    /// This processor's scratch buffer. XDP programs are not preempted by one another, so there is
-    /// one user at a time.
+    /// Whether a source has shown that it receives our replies.
+    #[inline(always)]
+    pub fn is_valid_id<F: Ip>(&self, id: [u8; 8], header: &F::Header, now_ns: u64) -> bool {
+        let now_ns = now_ns.wrapping_add(self.wall_offset_ns);
+        self.config.connection_ids.is_valid::<F>(id, &F::source(header), now_ns)
+    }
+
+    /// This processor's scratch space.
     #[inline(always)]
     pub fn scratch(&self) -> Result<&'static mut Scratch, Verdict> {
-        let scratch = SCRATCH.get_ptr_mut(0).ok_or(Verdict::NoReply)?;
-        // SAFETY: per-CPU, and each function asks for it once.
-        Ok(unsafe { &mut *scratch })
+        Scratch::get().ok_or(Verdict::NoReply)
     }
 }
 
 #[inline(always)]
-pub fn count<F: Family>(verdict: Verdict) {
+pub fn count<F: Family>(verdict: u32) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: per-CPU; a verdict is an index of the array.
         unsafe {
             let family = &mut (*counters).verdicts[F::IS_V6 as usize];
-            *family.get_unchecked_mut(bounded::<{ VERDICTS as u32 - 1 }>(verdict as u32)) += 1;
+            *family.get_unchecked_mut(bounded::<{ VERDICTS as u32 - 1 }>(verdict)) += 1;
         }
     }
 }

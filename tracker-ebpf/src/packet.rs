@@ -4,16 +4,15 @@
 //! or IPv6 without extension headers, no fragments, UDP that fills its IP packet. The rest is
 //! passed to the host.
 
-use core::marker::PhantomData;
-
 use aya_ebpf::programs::XdpContext;
 use tracker_common::{
-    abi::{Config, ENDPOINTS_MAX, EndpointV4, EndpointV6},
+    abi::{Config, ENDPOINTS_MAX},
     family::{Family, V4, V6},
     verifier::bounded,
+    wire::RequestHead,
 };
 
-use crate::{checksum, functions::Functions};
+use crate::{approval::Listed, checksum, functions::Functions};
 
 pub const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
@@ -60,6 +59,7 @@ pub struct Ipv6 {
 
 /// All fields in network byte order.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Udp {
     pub source: u16,
     pub destination: u16,
@@ -70,7 +70,7 @@ pub struct Udp {
 pub const UDP_BYTES: usize = size_of::<Udp>();
 
 /// What differs between IPv4 and IPv6 in a frame.
-pub trait Ip: Family + Functions {
+pub trait Ip: Family + Functions + Listed {
     /// The header that all accepted packets have: no options.
     type Header;
     const HEADER_BYTES: usize = size_of::<Self::Header>();
@@ -79,8 +79,9 @@ pub trait Ip: Family + Functions {
     fn is_plain_udp(header: &Self::Header, udp_len: u16) -> bool;
     fn source(header: &Self::Header) -> Self::Addr;
     fn destination(header: &Self::Header) -> Self::Addr;
-    /// Makes the header that of a reply with a datagram of `udp_len` bytes.
-    fn turn_around(header: &mut Self::Header, udp_len: u16);
+    /// Makes the header that of a reply with a datagram of `udp_len` bytes. `addresses` is the sum
+    /// of the two addresses, which change places.
+    fn turn_around(header: &mut Self::Header, udp_len: u16, addresses: u64);
     fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool;
 }
 
@@ -107,40 +108,35 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
-    fn turn_around(header: &mut Ipv4, udp_len: u16) {
+    fn turn_around(header: &mut Ipv4, udp_len: u16, addresses: u64) {
         const DONT_FRAGMENT: u16 = 0x4000_u16.to_be();
-        let mut reply = Ipv4 {
+        const TTL_AND_PROTOCOL: u16 = u16::from_ne_bytes([HOPS, PROTOCOL_UDP]);
+        const CONSTANT: u64 =
+            u16::from_ne_bytes([0x45, 0]) as u64 + DONT_FRAGMENT as u64 + TTL_AND_PROTOCOL as u64;
+        let total_len = (udp_len + Self::HEADER_BYTES as u16).to_be();
+        let (source, destination) = (header.source, header.destination);
+        *header = Ipv4 {
             version_ihl: 0x45,
             tos: 0,
-            total_len: (udp_len + Self::HEADER_BYTES as u16).to_be(),
+            total_len,
             id: 0,
             fragment: DONT_FRAGMENT,
             ttl: HOPS,
             protocol: PROTOCOL_UDP,
-            checksum: 0,
-            source: header.destination,
-            destination: header.source,
+            checksum: checksum::complement(CONSTANT + total_len as u64 + addresses),
+            source: destination,
+            destination: source,
         };
-        reply.checksum = checksum::complement(checksum::sum(&reply));
-        *header = reply;
     }
 
     #[inline(always)]
     fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool {
-        let ours = EndpointV4 {
-            addr: datagram.ip.destination,
-            port: datagram.udp.destination.to_ne_bytes(),
-            _pad: [0; 2],
-        };
-        for index in 0..ENDPOINTS_MAX {
-            if index as u32 >= config.endpoints_v4_len {
-                break;
-            }
-            if config.endpoints_v4[index] == ours {
-                return true;
-            }
-        }
-        false
+        let [addr, _] = V4::words(&datagram.ip.destination);
+        let ours = addr | (datagram.udp.destination as u64) << 32;
+        (0..listed(config.endpoints_v4_len)).any(|index| {
+            // SAFETY: within the array.
+            unsafe { config.endpoints_v4.get_unchecked(index) }.word() == ours
+        })
     }
 }
 
@@ -165,34 +161,34 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn turn_around(header: &mut Ipv6, udp_len: u16) {
+    fn turn_around(header: &mut Ipv6, udp_len: u16, _addresses: u64) {
+        let (source, destination) = (header.source, header.destination);
         *header = Ipv6 {
             version_class_label: [0x60, 0, 0, 0],
             payload_len: udp_len.to_be(),
             next_header: PROTOCOL_UDP,
             hop_limit: HOPS,
-            source: header.destination,
-            destination: header.source,
+            source: destination,
+            destination: source,
         };
     }
 
     #[inline(always)]
     fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool {
-        let ours = EndpointV6 {
-            addr: datagram.ip.destination,
-            port: datagram.udp.destination.to_ne_bytes(),
-            _pad: [0; 6],
-        };
-        for index in 0..ENDPOINTS_MAX {
-            if index as u32 >= config.endpoints_v6_len {
-                break;
-            }
-            if config.endpoints_v6[index] == ours {
-                return true;
-            }
-        }
-        false
+        let [first, second] = V6::words(&datagram.ip.destination);
+        let port = datagram.udp.destination as u64;
+        (0..listed(config.endpoints_v6_len)).any(|index| {
+            // SAFETY: within the array.
+            let words = unsafe { config.endpoints_v6.get_unchecked(index) }.words();
+            (words[0] ^ first) | (words[1] ^ second) | (words[2] ^ port) == 0
+        })
     }
+}
+
+/// How many endpoints to look at. Where there are none, all are zero, which no packet is sent to.
+#[inline(always)]
+fn listed(len: u32) -> usize {
+    bounded::<{ ENDPOINTS_MAX as u32 - 1 }>(len.wrapping_sub(1)) + 1
 }
 
 /// A frame that holds a UDP datagram.
@@ -235,61 +231,75 @@ pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
     Some(start as *mut T)
 }
 
-/// A UDP datagram in a frame. Its references are void once the frame's tail has been moved.
-pub struct Datagram<'a, F: Ip> {
+/// The headers of a request in one piece, so that one check of the bounds does for all.
+#[repr(C, packed)]
+struct Headers<H, T> {
+    ip: H,
+    udp: Udp,
+    payload: T,
+}
+
+/// A UDP datagram whose payload begins with a `T`. Its references are void once the frame's tail has
+/// been moved.
+pub struct Datagram<'a, F: Ip, T = RequestHead> {
     pub ctx: &'a XdpContext,
     /// Where the IP header begins: 14, 18 or 22.
     pub l3: usize,
     pub ip: &'a F::Header,
     pub udp: &'a Udp,
-    family: PhantomData<F>,
+    pub payload: &'a T,
 }
 
 impl<'a, F: Ip> Datagram<'a, F> {
+    #[inline(always)]
+    fn parse(ctx: &'a XdpContext, l3: usize) -> Option<Self> {
+        let datagram = Self::find(ctx, l3)?;
+        let Datagram { ip, udp, .. } = datagram;
+        let udp_len = u16::from_be(udp.len);
+        let is_request = udp_len as usize >= UDP_BYTES + size_of::<RequestHead>()
+            && F::is_plain_udp(ip, udp_len)
+            && udp.source != 0;
+        is_request.then_some(datagram)
+    }
+}
+
+impl<'a, F: Ip, T> Datagram<'a, F, T> {
     /// Where the payload begins, from the IP header.
     pub const PAYLOAD: usize = F::HEADER_BYTES + UDP_BYTES;
 
-    #[inline(always)]
-    fn parse(ctx: &'a XdpContext, l3: usize) -> Option<Self> {
-        let ip: *const F::Header = at(ctx, l3)?;
-        let udp: *const Udp = at(ctx, l3 + F::HEADER_BYTES)?;
-        // SAFETY: `at` checked the bounds.
-        let (ip, udp) = unsafe { (&*ip, &*udp) };
-        let udp_len = u16::from_be(udp.len);
-        if (udp_len as usize) < UDP_BYTES || !F::is_plain_udp(ip, udp_len) || udp.source == 0 {
-            return None;
-        }
-        Some(Self { ctx, l3, ip, udp, family: PhantomData })
-    }
-
-    /// A datagram that was parsed before, in another function. Refers to it by what the verifier
-    /// lets through: the context and a number.
+    /// A datagram that was parsed before, in another function, if its payload is long enough. Refers
+    /// to it by what the verifier lets through: the context and a number.
     #[inline(always)]
     pub fn again(ctx: &'a XdpContext, l3: u32) -> Option<Self> {
-        let l3 = bounded::<31>(l3);
-        let ip: *const F::Header = at(ctx, l3)?;
-        let udp: *const Udp = at(ctx, l3 + F::HEADER_BYTES)?;
-        // SAFETY: `at` checked the bounds.
-        Some(unsafe { Self { ctx, l3, ip: &*ip, udp: &*udp, family: PhantomData } })
+        let datagram = Self::find(ctx, bounded::<31>(l3))?;
+        (datagram.payload_len() as usize >= size_of::<T>()).then_some(datagram)
+    }
+
+    #[inline(always)]
+    fn find(ctx: &'a XdpContext, l3: usize) -> Option<Self> {
+        const { assert!(align_of::<T>() == 1) };
+        let headers: *const Headers<F::Header, T> = at(ctx, l3)?;
+        // SAFETY: `at` checked the bounds; frames are aligned to 2, and the payload needs no more.
+        let (ip, udp, payload) = unsafe {
+            (
+                &*(&raw const (*headers).ip),
+                &*(&raw const (*headers).udp),
+                &*(&raw const (*headers).payload),
+            )
+        };
+        Some(Self { ctx, l3, ip, udp, payload })
     }
 
     #[inline(always)]
     pub fn payload_len(&self) -> u32 {
-        u16::from_be(self.udp.len) as u32 - UDP_BYTES as u32
+        (u16::from_be(self.udp.len) as u32).wrapping_sub(UDP_BYTES as u32)
     }
 
-    /// `T`, which has no alignment, at this offset of the payload.
-    ///
-    /// An offset that the verifier knows exactly teaches it something about all of the packet; in
-    /// a loop, veil the offset.
+    /// A byte of the payload.
     #[inline(always)]
-    pub fn payload_at<T>(&self, offset: usize) -> Option<&'a T> {
-        const { assert!(align_of::<T>() == 1) };
-        if offset as u32 + size_of::<T>() as u32 > self.payload_len() {
-            return None;
-        }
-        let start: *const T = at(self.ctx, self.l3 + Self::PAYLOAD + offset)?;
+    pub fn byte(&self, offset: u32) -> Option<u8> {
+        let byte: *const u8 = at(self.ctx, self.l3 + Self::PAYLOAD + offset as usize)?;
         // SAFETY: `at` checked the bounds.
-        Some(unsafe { &*start })
+        (offset < self.payload_len()).then(|| unsafe { *byte })
     }
 }

@@ -4,11 +4,12 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{bpf_fib_lookup as FibLookup, xdp_action::XDP_TX},
     helpers::generated::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_store_bytes},
+    programs::XdpContext,
 };
 use tracker_common::{
     abi::{Verdict, flag},
     peers::{PEERS_BYTES_MAX, PeerBuf},
-    wire::{Failure, ReplyHead, RequestHead, action},
+    wire::{Failure, ReplyHead, action},
 };
 
 use crate::{
@@ -16,6 +17,14 @@ use crate::{
     maps::Env,
     packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, PROTOCOL_UDP, UDP_BYTES, Udp, at},
 };
+
+/// The headers of a reply in one piece.
+#[repr(C, packed)]
+struct Reply<I, H> {
+    ip: I,
+    udp: Udp,
+    head: H,
+}
 
 /// The fixed part of a reply. The stack must be accessed in aligned words, which LLVM does not
 /// know; messages themselves have no alignment.
@@ -31,20 +40,20 @@ const AF_INET6: u8 = 10;
 /// Replies with `head` and the bytes of `list`. Until nothing can fail any more, the frame is left
 /// as it was.
 #[inline(always)]
-pub fn send<F: Ip, H>(
-    datagram: &Datagram<F>,
+pub fn send<F: Ip, T, H>(
+    datagram: &Datagram<F, T>,
     env: &Env,
     head: &Head<H>,
-    list: Option<&PeerBuf>,
+    mut list: Option<&mut PeerBuf>,
 ) -> Result<(), Verdict> {
     find_next_hop(datagram, env)?;
     let ctx = datagram.ctx;
     let l3 = datagram.l3;
-    let (list_len, list_sum) = match list {
-        Some(list) => (list.len() as usize, list.sum()),
+    let (list_len, list_sum) = match &mut list {
+        Some(list) => (list.len() as usize, checksum::sum_list(list)),
         None => (0, 0),
     };
-    let payload = l3 + Datagram::<F>::PAYLOAD;
+    let payload = l3 + Datagram::<F, T>::PAYLOAD;
     let udp_len = UDP_BYTES + size_of::<H>() + list_len;
 
     let len = ctx.data_end() - ctx.data();
@@ -61,44 +70,47 @@ pub fn send<F: Ip, H>(
         }
     }
 
-    // The frame is as long as the reply, so these are all there.
+    // The frame is as long as the reply, so this is all there.
     let ethernet: *mut Ethernet = at(ctx, 0).ok_or(Verdict::NoReply)?;
-    let ip: *mut F::Header = at(ctx, l3).ok_or(Verdict::NoReply)?;
-    let udp: *mut Udp = at(ctx, l3 + F::HEADER_BYTES).ok_or(Verdict::NoReply)?;
-    let start: *mut H = at(ctx, payload).ok_or(Verdict::NoReply)?;
-    // SAFETY: `at` checked the bounds; the four do not overlap.
-    let (ethernet, ip, udp) = unsafe { (&mut *ethernet, &mut *ip, &mut *udp) };
-    F::turn_around(ip, udp_len as u16);
-    let mut header = Udp {
-        source: udp.destination,
-        destination: udp.source,
+    let start: *mut Reply<F::Header, H> = at(ctx, l3).ok_or(Verdict::NoReply)?;
+    // SAFETY: `at` checked the bounds; the two do not overlap, and frames are aligned to 2.
+    let (ethernet, ip) = unsafe { (&mut *ethernet, &mut *(&raw mut (*start).ip)) };
+    let addresses =
+        checksum::sum_addr::<F>(&F::source(ip)) + checksum::sum_addr::<F>(&F::destination(ip));
+    F::turn_around(ip, udp_len as u16, addresses);
+    // SAFETY: as above.
+    let asked = unsafe { (*start).udp };
+    let mut udp = Udp {
+        source: asked.destination,
+        destination: asked.source,
         len: (udp_len as u16).to_be(),
         checksum: 0,
     };
-    let sum = checksum::sum_addr::<F>(&F::source(ip))
-        + checksum::sum_addr::<F>(&F::destination(ip))
+    let sum = addresses
         + (PROTOCOL_UDP as u16).to_be() as u64
-        + header.len as u64
-        + checksum::sum(&header)
+        + udp.len as u64
+        + checksum::sum(&udp)
         + checksum::sum(&head.0)
         + list_sum;
     // Zero would mean that there is none.
-    header.checksum = match checksum::complement(sum) {
+    udp.checksum = match checksum::complement(sum) {
         0 => 0xffff,
         checksum => checksum,
     };
-    *udp = header;
-    // SAFETY: `at` checked the bounds; the frame is not aligned for `H`.
-    unsafe { start.write_unaligned(core::ptr::read(&head.0)) };
+    // SAFETY: as above; the frame is not aligned for `H`.
+    unsafe {
+        (*start).udp = udp;
+        (&raw mut (*start).head).write_unaligned(core::ptr::read(&head.0));
+    }
     if let Some(list) = list {
-        store(datagram, payload + size_of::<H>(), list)?;
+        store(ctx, payload + size_of::<H>(), list)?;
     }
     address(ethernet, env, ctx.ingress_ifindex() as u32)
 }
 
 /// Copies the list into the frame, in one call (kernel 5.18).
 #[inline(always)]
-fn store<F: Ip>(datagram: &Datagram<F>, offset: usize, list: &PeerBuf) -> Result<(), Verdict> {
+fn store(ctx: &XdpContext, offset: usize, list: &PeerBuf) -> Result<(), Verdict> {
     let len = list.len();
     if len == 0 || len as usize > PEERS_BYTES_MAX {
         return Err(Verdict::NoReply);
@@ -106,7 +118,7 @@ fn store<F: Ip>(datagram: &Datagram<F>, offset: usize, list: &PeerBuf) -> Result
     // SAFETY: the list is initialised to PEERS_BYTES_MAX bytes, and the kernel checks the frame.
     let failed = unsafe {
         bpf_xdp_store_bytes(
-            datagram.ctx.as_ptr().cast(),
+            ctx.as_ptr().cast(),
             offset as u32,
             list.as_ptr().cast_mut().cast(),
             len,
@@ -127,11 +139,9 @@ pub fn error<F: Ip, const N: usize>(
         head: ReplyHead,
         text: [u8; N],
     }
-    let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
-    let mut reply = Head(Error {
-        head: ReplyHead { action: action::ERROR, transaction_id: request.transaction_id },
-        text: [0; N],
-    });
+    let transaction_id = datagram.payload.transaction_id;
+    let mut reply =
+        Head(Error { head: ReplyHead { action: action::ERROR, transaction_id }, text: [0; N] });
     let text = failure.text().as_bytes();
     for index in 0..N - 1 {
         reply.0.text[index] = text[index];
@@ -142,7 +152,7 @@ pub fn error<F: Ip, const N: usize>(
 /// Where replies are routed rather than returned to their sender, asks the routing table. The
 /// answer stays in the scratch space: its MAC addresses are not aligned as the stack must be.
 #[inline(always)]
-fn find_next_hop<F: Ip>(datagram: &Datagram<F>, env: &Env) -> Result<(), Verdict> {
+fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), Verdict> {
     if env.config.flags & flag::REPLY_FIB == 0 {
         return Ok(());
     }

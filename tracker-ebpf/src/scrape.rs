@@ -1,6 +1,6 @@
 //! Scrape: the figures of some swarms.
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{Verdict, flag},
     id::InfoHash,
@@ -14,7 +14,7 @@ use tracker_common::{
 };
 
 use crate::{
-    Answer, conclude,
+    Answer,
     maps::{Env, Maps},
     packet::{Datagram, Ip, at},
     reply::{self, Head},
@@ -22,11 +22,18 @@ use crate::{
 
 const INFO_HASH_BYTES: u32 = 20;
 
+/// Whether a payload of this length is a head and one or more info-hashes.
+#[inline(always)]
+pub fn is_well_formed(payload_len: u32) -> bool {
+    let hashes_len = payload_len.wrapping_sub(size_of::<RequestHead>() as u32);
+    hashes_len != 0 && hashes_len % INFO_HASH_BYTES == 0
+}
+
 /// Serves the request to its end.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> u32 {
-    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return XDP_PASS };
-    conclude(&datagram, serve(&datagram, now_ns))
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Answer {
+    let datagram = Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
+    serve(&datagram, now_ns)
 }
 
 #[inline(always)]
@@ -34,11 +41,10 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
     let env = &Env::get().ok_or(Verdict::NotOurs)?;
     let config = env.config;
     let head_len = size_of::<RequestHead>() as u32;
-    let request: &RequestHead = datagram.payload_at(0).ok_or(Verdict::Unusual)?;
-    let hashes_len = datagram.payload_len() - head_len;
-    if hashes_len == 0 || hashes_len % INFO_HASH_BYTES != 0 {
+    if !is_well_formed(datagram.payload_len()) {
         return Err(Verdict::Unusual);
     }
+    let hashes_len = datagram.payload_len() - head_len;
     if config.flags & flag::PASS_SCRAPES != 0 {
         return Err(Verdict::Gated);
     }
@@ -48,16 +54,14 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
 
     env.scratch()?.list.clear();
     let first = datagram.l3 as u32 + Datagram::<F>::PAYLOAD as u32 + head_len;
-    for index in 0..SCRAPE_MAX {
-        if index >= answered {
-            break;
-        }
+    for index in 0..bounded::<127>(answered) as u32 {
         if F::scrape_entry(datagram, first + index * INFO_HASH_BYTES, now_ns) != 0 {
             return Err(Verdict::Frozen);
         }
     }
-    let reply = Head(ReplyHead { action: action::SCRAPE, transaction_id: request.transaction_id });
-    reply::send(datagram, env, &reply, Some(&env.scratch()?.list)).map(|()| Verdict::Scraped)
+    let reply =
+        Head(ReplyHead { action: action::SCRAPE, transaction_id: datagram.payload.transaction_id });
+    reply::send(datagram, env, &reply, Some(&mut env.scratch()?.list)).map(|()| Verdict::Scraped)
 }
 
 /// Appends the figures of the torrent whose info-hash is at `offset` of the frame. Returns 0, or 1
@@ -75,7 +79,7 @@ fn try_append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> Option<()> {
     let info_hash = unsafe { &*info_hash };
     let clock = Clock::new(now_ns, env.config.lifetime);
     let counts = match find::<F, Maps>(&Maps, &env.config.shape, info_hash) {
-        Some(line) => swarm::scrape(line, &clock).ok()?,
+        Some((_, line)) => swarm::scrape(line, &clock).ok()?,
         None => Counts::default(),
     };
     env.scratch().ok()?.list.push_entry(&ScrapeEntry {

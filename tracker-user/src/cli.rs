@@ -1,11 +1,15 @@
 //! The command line.
 
+mod man;
+
 use std::io::{self, Write};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::{
-    config::{self, Config, UnknownKeys},
+    config::{self, ConfigFile, UnknownKeys},
+    daemon, e2e,
     logging::LogOptions,
 };
 
@@ -14,7 +18,7 @@ use crate::{
 #[command(name = "xdp-tracker", version)]
 pub struct Cli {
     /// The configuration file; $VAR and ${VAR} stand for environment variables
-    #[arg(long, global = true, default_value = "/etc/chihaya.yaml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/chihaya.yaml")]
     pub config: String,
     /// Warn of unknown keys in the configuration instead of refusing it
     #[arg(long, global = true)]
@@ -30,10 +34,23 @@ pub struct Cli {
 /// What to do instead of tracking.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Tell whether the configuration is fine and print what it amounts to
+    /// Tell whether a tracker would start with the configuration, and print what it amounts to
     Check,
+    /// Have the running tracker read its configuration again
+    Reload,
+    /// Announce to a running tracker, this or any other, and tell whether it answers as it should
+    E2e(e2e::Options),
     /// Print the default configuration with its explanations
     ConfigExample,
+    /// Print the JSON schema of the configuration, for editors
+    Schema,
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
 }
 
 impl Cli {
@@ -48,42 +65,70 @@ impl Cli {
         })
     }
 
-    /// Reads the configuration and logs what is odd about it.
+    /// Does what it says.
     ///
     /// # Errors
-    /// When the file cannot be read or used.
-    pub fn load_config(&self) -> Result<Config, config::ConfigError> {
-        let unknown_keys = if self.lenient { UnknownKeys::Ignore } else { UnknownKeys::Refuse };
-        let loaded = config::load(&self.config, unknown_keys)?;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
+    /// What went wrong, and what to do about it.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let file = self.config_file();
+        match &self.command {
+            None => daemon::run(&file),
+            Some(Command::Check) => check(&file),
+            Some(Command::Reload) => reload(&file),
+            Some(Command::E2e(options)) => e2e::run(options),
+            Some(Command::ConfigExample) => print(config::example()),
+            Some(Command::Schema) => {
+                print(serde_json::to_string_pretty(&config::file_schema())? + "\n")
+            }
+            Some(Command::Completions { shell }) => {
+                let mut script = Vec::new();
+                clap_complete::generate(*shell, &mut Self::command(), "xdp-tracker", &mut script);
+                print(script)
+            }
+            Some(Command::Man) => print(man::page(Self::command())?),
         }
-        Ok(loaded.config)
     }
 
-    /// Runs `check`: prints the effective configuration on stdout, with secrets hidden.
-    ///
-    /// # Errors
-    /// As [`Cli::load_config`], or when stdout is closed.
-    pub fn check(&self) -> anyhow::Result<()> {
-        let config = self.load_config()?;
-        io::stdout().write_all(config::to_yaml(&config)?.as_bytes())?;
-        Ok(())
+    fn config_file(&self) -> ConfigFile {
+        let unknown_keys = if self.lenient { UnknownKeys::Ignore } else { UnknownKeys::Refuse };
+        ConfigFile { path: self.config.clone(), unknown_keys }
     }
 }
 
-/// Runs `config-example`.
-///
-/// # Errors
-/// When stdout is closed.
-pub fn print_config_example() -> io::Result<()> {
-    io::stdout().write_all(config::example().as_bytes())
+/// Prints the effective configuration, with secrets hidden, if a tracker could start with it.
+fn check(file: &ConfigFile) -> anyhow::Result<()> {
+    let loaded = file.load()?;
+    loaded.log_warnings();
+    let text = config::to_yaml(&loaded.config)?;
+    daemon::check(loaded.config)?;
+    print(text)
+}
+
+/// Waits for the running tracker, and prints what it says.
+fn reload(file: &ConfigFile) -> anyhow::Result<()> {
+    let socket = file.load()?.config.control_socket;
+    for warning in daemon::request_reload(&socket)?.lines() {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!("reloaded");
+    Ok(())
+}
+
+/// Whoever reads no further, as `head` does, has seen enough.
+fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_ref()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+
+    fn parse(arguments: &[&str]) -> Cli {
+        Cli::try_parse_from([&["xdp-tracker"], arguments].concat()).unwrap()
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -92,21 +137,31 @@ mod tests {
 
     #[test]
     fn flags_are_chihayas_and_may_follow_the_command() {
-        let cli = Cli::try_parse_from([
-            "xdp-tracker",
-            "check",
-            "--config",
-            "a.yaml",
-            "--debug",
-            "--json",
-            "--nocolors",
-        ])
-        .unwrap();
+        let cli = parse(&["check", "--config", "a.yaml", "--debug", "--json", "--nocolors"]);
         assert_eq!(cli.config, "a.yaml");
         assert_eq!(cli.log, LogOptions { debug: true, json: true, nocolors: true });
         assert!(matches!(cli.command, Some(Command::Check)));
-        let cli = Cli::try_parse_from(["xdp-tracker"]).unwrap();
+        let cli = parse(&[]);
         assert_eq!(cli.config, "/etc/chihaya.yaml");
         assert!(!cli.lenient && cli.command.is_none());
+    }
+
+    #[test]
+    fn e2e_has_chihayas_flags_and_an_empty_address_skips_a_protocol() {
+        let Some(Command::E2e(options)) = parse(&["e2e"]).command else { panic!() };
+        assert_eq!(options.httpaddr, "http://127.0.0.1:6969/announce");
+        assert_eq!(options.udpaddr, "udp://127.0.0.1:6969");
+        assert_eq!(options.delay.to_string(), "1s");
+        let arguments = ["e2e", "--httpaddr", "", "--udpaddr", "udp://[::1]:1", "--delay=0"];
+        let Some(Command::E2e(options)) = parse(&arguments).command else { panic!() };
+        assert_eq!((&*options.httpaddr, &*options.udpaddr), ("", "udp://[::1]:1"));
+    }
+
+    #[test]
+    fn mistakes_end_with_status_1_and_help_with_0() {
+        let status = |argument| {
+            i32::from(Cli::try_parse_from(["xdp-tracker", argument]).unwrap_err().use_stderr())
+        };
+        assert_eq!((status("--no-such"), status("--help"), status("--version")), (1, 0, 0));
     }
 }

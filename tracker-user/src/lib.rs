@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod dataplane;
+pub mod e2e;
 pub mod http;
 pub mod logging;
 pub mod metrics;

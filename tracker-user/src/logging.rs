@@ -43,6 +43,8 @@ fn filter(debug: bool) -> Targets {
         .with_default(LevelFilter::INFO)
         .with_target("tracker_user", own)
         .with_target("xdp_tracker", own)
+        // Whoever makes a TLS connection says why it failed.
+        .with_target("rustls_platform_verifier", LevelFilter::OFF)
         // The program itself logs no more than `xdp.log_level` says.
         .with_target("tracker_ebpf", Level::TRACE)
 }

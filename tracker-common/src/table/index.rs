@@ -1,7 +1,7 @@
-//! Where a torrent's line is: one of two buckets, in the order in which they are most likely.
+//! Where a torrent's line is: one of two buckets of four.
 
-use super::layout::{BUCKET_LINES, Line, Memory};
-use crate::{family::Family, hash::TableKey, id::InfoHash, verifier::Veil};
+use super::layout::{BUCKET_LINES, HashWords, Line, Memory};
+use crate::{family::Family, hash::TableKey, id::InfoHash, verifier::bounded};
 
 /// The shape of a table: fixed when it is made.
 #[derive(Clone, Copy, Default)]
@@ -9,24 +9,65 @@ use crate::{family::Family, hash::TableKey, id::InfoHash, verifier::Veil};
 pub struct TableShape {
     /// The secret of the hashes.
     pub key: TableKey,
+    /// The bits of an IPv4 address that name its subnet, in memory order; zero for no preference.
+    pub near_v4: u32,
+    /// Reserved; zero.
+    pub _pad: u32,
+    /// The same of an IPv6 address.
+    pub near_v6: [u64; 2],
     /// Buckets of the IPv4 index.
     pub buckets_v4: u32,
     /// Buckets of the IPv6 index.
     pub buckets_v6: u32,
-    /// Chunks of the block arena.
+    /// Chunks of the arena.
     pub chunks: u32,
-    /// Always zero.
-    pub veil: Veil,
+    /// Reserved; zero.
+    pub _pad2: u32,
 }
 
+/// Top bits of a peer's place that are its subnet's, where one is preferred.
+const NEAR_BITS: u32 = 6;
+
 impl TableShape {
+    /// Prefers peers whose addresses have so many leading bits in common; 0 bits for none.
+    #[must_use]
+    pub const fn preferring(mut self, bits_v4: u32, bits_v6: u32) -> Self {
+        self.near_v4 = ((leading_ones(bits_v4) >> 96) as u32).to_be();
+        let v6 = leading_ones(bits_v6).to_be();
+        self.near_v6 = [v6 as u64, (v6 >> 64) as u64];
+        self
+    }
+
     #[inline(always)]
     pub(crate) const fn buckets<F: Family>(&self) -> u32 {
         if F::IS_V6 { self.buckets_v6 } else { self.buckets_v4 }
     }
+
+    /// The bits of an address's words by which peers are near each other.
+    #[inline(always)]
+    pub(crate) const fn near<F: Family>(&self) -> [u64; 2] {
+        if F::IS_V6 { self.near_v6 } else { [self.near_v4 as u64, 0] }
+    }
+
+    /// Where in an outgrown swarm a peer belongs.
+    #[inline(always)]
+    pub(crate) fn place<F: Family>(&self, addr: [u64; 2], port: [u8; 2]) -> u64 {
+        let hash = self.key.peer(addr, port);
+        let [first, second] = self.near::<F>();
+        if first == 0 {
+            return hash;
+        }
+        let subnet = self.key.peer([addr[0] & first, addr[1] & second], [0; 2]);
+        let low = u64::MAX >> NEAR_BITS;
+        subnet & !low | hash & low
+    }
 }
 
-/// The two buckets where a torrent may be, and the line of a bucket to look at first.
+const fn leading_ones(bits: u32) -> u128 {
+    if bits == 0 { 0 } else { u128::MAX << (128 - bits) }
+}
+
+/// The two buckets where a torrent may be.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     hash: u64,
@@ -44,30 +85,71 @@ impl Place {
         let half = if choice == 0 { self.hash as u32 } else { (self.hash >> 32) as u32 };
         ((half as u64 * shape.buckets::<F>() as u64) >> 32) as u32
     }
+}
 
-    /// The line of that bucket to try as the `turn`th.
+/// A search for a torrent's line that has been begun: the loads of its first bucket are on their way.
+///
+/// The four lines of a bucket are compared without a branch, so that their loads overlap with each
+/// other and with whatever is done before [`Search::end`]: where the table is larger than the caches,
+/// they are most of what an announce costs.
+pub struct Search<F> {
+    place: Place,
+    wanted: HashWords,
+    first: u32,
+    bucket: Line<F>,
+    /// The number of the line within the bucket, counted from 1; 0 if it is not there.
+    found: u32,
+}
+
+impl<F: Family> Search<F> {
+    /// Begins a search; `None` past the end of the table, where nothing is.
     #[inline(always)]
-    pub(crate) const fn line<F: Family>(self, shape: &TableShape, choice: u32, turn: u32) -> u32 {
-        let slot = ((self.hash >> 28) as u32 + turn) % BUCKET_LINES;
-        self.bucket::<F>(shape, choice) * BUCKET_LINES + slot
+    pub fn begin<M: Memory>(memory: &M, shape: &TableShape, info_hash: &InfoHash) -> Option<Self> {
+        let place = Place::of(shape, info_hash);
+        let wanted = HashWords::new(info_hash);
+        let (first, bucket, found) = look(memory, shape, place, &wanted, 0)?;
+        Some(Self { place, wanted, first, bucket, found })
+    }
+
+    /// The line of the torrent, and its number.
+    #[inline(always)]
+    pub fn end<M: Memory>(self, memory: &M, shape: &TableShape) -> Option<(u32, Line<F>)> {
+        let (mut first, mut bucket, mut found) = (self.first, self.bucket, self.found);
+        if found == 0 {
+            (first, bucket, found) = look(memory, shape, self.place, &self.wanted, 1)?;
+            if found == 0 {
+                return None;
+            }
+        }
+        let slot = bounded::<{ BUCKET_LINES - 1 }>(found - 1);
+        Some((first + slot as u32, bucket.sibling(slot)))
     }
 }
 
-/// The line of a torrent.
+/// Compares the lines of one of a torrent's buckets.
+#[inline(always)]
+fn look<F: Family, M: Memory>(
+    memory: &M,
+    shape: &TableShape,
+    place: Place,
+    wanted: &HashWords,
+    choice: u32,
+) -> Option<(u32, Line<F>, u32)> {
+    let first = place.bucket::<F>(shape, choice) * BUCKET_LINES;
+    let bucket = Line::<F>::at(memory, first)?;
+    let mut found = 0;
+    for slot in 0..BUCKET_LINES {
+        found += bucket.sibling(slot as usize).holds(wanted).bit() as u32 * (slot + 1);
+    }
+    Some((first, bucket, found))
+}
+
+/// The line of a torrent, and its number.
 #[inline(always)]
 pub fn find<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
     info_hash: &InfoHash,
-) -> Option<Line<F>> {
-    let place = Place::of(shape, info_hash);
-    for choice in 0..2 {
-        for turn in 0..BUCKET_LINES {
-            let line = Line::at(memory, place.line::<F>(shape, choice, turn))?;
-            if line.holds(info_hash) {
-                return Some(line);
-            }
-        }
-    }
-    None
+) -> Option<(u32, Line<F>)> {
+    Search::begin(memory, shape, info_hash)?.end(memory, shape)
 }

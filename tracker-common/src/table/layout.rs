@@ -2,11 +2,12 @@
 
 use core::{marker::PhantomData, ptr::NonNull};
 
+use super::{half::Halves, run::Run};
 use crate::{
     family::Family,
     id::InfoHash,
-    sync::{Word32, Word64},
-    verifier::bounded,
+    sync::Word32,
+    verifier::{Sign, bounded},
 };
 
 /// Lines in a bucket of the index.
@@ -20,13 +21,13 @@ pub struct BucketV4(pub(crate) [u8; 256]);
 #[repr(C, align(128))]
 pub struct BucketV6(pub(crate) [u8; 512]);
 
-/// Bytes in the unit by which blocks are addressed and allocated.
+/// Bytes in the unit by which leaves and directories are addressed and allocated.
 pub(crate) const UNIT_BYTES: usize = 64;
 
-/// Units in a chunk, the largest block.
+/// Units in a chunk, the largest leaf.
 pub(crate) const CHUNK_UNITS: u32 = 16;
 
-/// A piece of the block arena, and the largest block: 1 KiB, so that it never straddles a page.
+/// A piece of the arena that leaves and directories are in: 1 KiB, so that no leaf straddles a page.
 #[repr(C, align(1024))]
 pub struct Chunk(pub(crate) [u8; 1024]);
 
@@ -45,19 +46,9 @@ pub(crate) struct LineHead {
     pub meta: Word32,
 }
 
-/// The body of a line whose peers are elsewhere.
-#[repr(C)]
-pub(crate) struct Outgrown {
-    pub seeders: Word32,
-    pub leechers: Word32,
-    pub completed: Word32,
-    /// The block, or the directory of blocks.
-    pub root: Word32,
-}
-
 const _: () = {
     assert!(size_of::<LineHead>() == HEAD_BYTES);
-    assert!(HEAD_BYTES + size_of::<Outgrown>() <= 64);
+    assert!(HEAD_BYTES + size_of::<Halves>() <= 64);
     assert!(HEAD_BYTES + 5 * 8 == 64);
     assert!(HEAD_BYTES + 4 * (8 + 16) <= 128);
 };
@@ -82,6 +73,15 @@ impl<F: Family> Line<F> {
         Some(Self { ptr, family: PhantomData })
     }
 
+    /// Another line of the bucket that this is the first line of.
+    #[inline(always)]
+    pub(crate) fn sibling(&self, slot: usize) -> Self {
+        // SAFETY: a bucket is four lines, and not at address 0.
+        let ptr =
+            unsafe { NonNull::new_unchecked(self.ptr.as_ptr().add(slot * line_bytes::<F>())) };
+        Self { ptr, family: PhantomData }
+    }
+
     #[inline(always)]
     pub(crate) fn head(&self) -> &LineHead {
         // SAFETY: a line begins with its head, and stays mapped while the table is in use.
@@ -94,11 +94,19 @@ impl<F: Family> Line<F> {
         unsafe { self.ptr.as_ptr().add(HEAD_BYTES) }
     }
 
-    /// Only meaningful when the form is not [`Form::Inline`].
+    /// The slots in the line: `N` is the family's [`Family::INLINE_PEERS`]. Only meaningful when
+    /// the form is [`Form::Inline`].
     #[inline(always)]
-    pub(crate) fn outgrown(&self) -> &Outgrown {
-        // SAFETY: four words fit into the body of either family's line.
-        unsafe { &*self.body().cast::<Outgrown>() }
+    pub(crate) fn run<const N: usize>(&self) -> Run<F, N> {
+        // SAFETY: the body has room for so many slots.
+        unsafe { Run::new(self.body()) }
+    }
+
+    /// Only meaningful when the form is [`Form::Outgrown`].
+    #[inline(always)]
+    pub(crate) fn halves(&self) -> &Halves {
+        // SAFETY: they fit into the body of either family's line, which is aligned to 8.
+        unsafe { &*self.body().cast::<Halves>() }
     }
 
     #[inline(always)]
@@ -106,11 +114,11 @@ impl<F: Family> Line<F> {
         Meta(self.head().meta.load())
     }
 
-    /// Whether the peers are in blocks, not in the line.
+    /// Whether the peers are in leaves, not in the line.
     #[inline(always)]
     #[must_use]
     pub fn is_outgrown(&self) -> bool {
-        matches!(self.meta().form(), Form::Block | Form::Directory)
+        self.meta().form() == Form::Outgrown
     }
 
     /// What the kernel does with this torrent.
@@ -138,25 +146,63 @@ impl<F: Family> Line<F> {
         unsafe { self.ptr.as_ptr().copy_from_nonoverlapping(info_hash.0.as_ptr(), 20) };
     }
 
+    /// The info-hash of a line that is not vacant.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        // SAFETY: a line begins with its info-hash.
+        InfoHash(unsafe { self.ptr.as_ptr().cast::<[u8; 20]>().read() })
+    }
+
     /// Makes the line vacant. The caller knows that nobody can still be using it.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn clear(&self) {
         self.head().meta.store(Meta::VACANT.0);
+        self.clear_body();
+    }
+
+    /// Makes all slots vacant, under the same condition.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn clear_body(&self) {
         // SAFETY: the body ends where the line does.
         unsafe { self.body().write_bytes(0, line_bytes::<F>() - HEAD_BYTES) };
     }
 
-    #[inline(always)]
-    pub(crate) fn holds(&self, info_hash: &InfoHash) -> bool {
-        let ours = self.head() as *const LineHead as *const u64;
-        let theirs = info_hash.0.as_ptr().cast::<u64>();
-        // SAFETY: both are 20 readable bytes; ours are aligned to 8, theirs may not be.
+    /// Copies the body of another line, under the same condition for both.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn copy_body(&self, other: &Self) {
+        // SAFETY: both bodies end where their lines do, and lines do not overlap.
         unsafe {
-            let difference = (ours.read() ^ theirs.read_unaligned())
-                | (ours.add(1).read() ^ theirs.add(1).read_unaligned())
-                | (ours.add(2).cast::<u32>().read() ^ theirs.add(2).cast::<u32>().read_unaligned())
-                    as u64;
-            difference == 0 && self.meta().form() != Form::Vacant
+            self.body().copy_from_nonoverlapping(other.body(), line_bytes::<F>() - HEAD_BYTES);
+        }
+    }
+
+    /// Whether this is the line of a torrent.
+    #[inline(always)]
+    pub(crate) fn holds(&self, wanted: &HashWords) -> Sign {
+        let head = self.head();
+        // SAFETY: a line begins with 20 bytes of info-hash, and is aligned to 8.
+        let [first, second] = unsafe { self.ptr.as_ptr().cast::<[u64; 2]>().read_volatile() };
+        let third = head.info_hash[4] as u64;
+        let difference = (first ^ wanted.0[0]) | (second ^ wanted.0[1]) | (third ^ wanted.0[2]);
+        let vacant = Sign::is_zero(u64::from(head.meta.load()) & Meta::FORM);
+        Sign::is_zero(difference).and(vacant.not())
+    }
+}
+
+/// An info-hash as words, to be compared with those of lines.
+pub(crate) struct HashWords([u64; 3]);
+
+impl HashWords {
+    #[inline(always)]
+    pub(crate) fn new(info_hash: &InfoHash) -> Self {
+        let from = info_hash.0.as_ptr().cast::<u64>();
+        // SAFETY: 20 readable bytes, of any alignment.
+        unsafe {
+            Self([
+                from.read_unaligned(),
+                from.add(1).read_unaligned(),
+                from.add(2).cast::<u32>().read_unaligned() as u64,
+            ])
         }
     }
 }
@@ -168,49 +214,56 @@ pub(crate) enum Form {
     Vacant,
     /// In the line itself.
     Inline,
-    /// In one block.
-    Block,
-    /// In many blocks of a chunk each, found through a directory.
-    Directory,
+    /// In leaves, seeders and leechers apart.
+    Outgrown,
 }
 
 /// What the kernel does with a torrent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
 pub enum Gate {
     /// Answers.
-    Open,
+    Open = 0,
     /// Passes every announce to the daemon: a hook must see it.
-    Pass,
+    Pass = 1,
     /// Refuses: the torrent is not approved.
-    Refuse,
+    Refuse = 2,
 }
 
-/// The state of a torrent in 32 bits:
-/// `completed:21 | depth:5 | listed:1 | gate:2 | frozen:1 | form:2`.
+impl Gate {
+    #[inline(always)]
+    pub(crate) const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Open,
+            1 => Self::Pass,
+            _ => Self::Refuse,
+        }
+    }
+}
+
+/// The state of a torrent in 32 bits: `completed:26 | listed:1 | gate:2 | frozen:1 | form:2`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta(pub u32);
 
 impl Meta {
     pub(crate) const VACANT: Self = Self(0);
+    const FORM: u64 = 3;
     const FROZEN: u32 = 1 << 2;
     const GATE_SHIFT: u32 = 3;
     const LISTED: u32 = 1 << 5;
-    const DEPTH_SHIFT: u32 = 6;
-    const DEPTH_MASK: u32 = 0x1f;
-    const COMPLETED_SHIFT: u32 = 11;
+    const COMPLETED_SHIFT: u32 = 6;
     /// One completed download, as an addend of the whole word.
     pub(crate) const COMPLETED_ONE: u32 = 1 << Self::COMPLETED_SHIFT;
-    /// An inline torrent counts no further (an outgrown one has 32 bits). Short of the field's
-    /// limit by more than can be added concurrently.
-    pub(crate) const COMPLETED_MAX: u32 = (1 << 21) - 1024;
+    /// A torrent counts no further. Short of the field's limit by more than can be added
+    /// concurrently.
+    pub(crate) const COMPLETED_MAX: u32 = (1 << 26) - 1024;
 
     #[inline(always)]
     pub(crate) fn form(self) -> Form {
         match self.0 & 3 {
             0 => Form::Vacant,
             1 => Form::Inline,
-            2 => Form::Block,
-            _ => Form::Directory,
+            _ => Form::Outgrown,
         }
     }
 
@@ -222,11 +275,7 @@ impl Meta {
 
     #[inline(always)]
     pub(crate) fn gate(self) -> Gate {
-        match self.0 >> Self::GATE_SHIFT & 3 {
-            0 => Gate::Open,
-            1 => Gate::Pass,
-            _ => Gate::Refuse,
-        }
+        Gate::from_number(self.0 >> Self::GATE_SHIFT & 3)
     }
 
     /// On a list: kept even without peers.
@@ -235,83 +284,32 @@ impl Meta {
         self.0 & Self::LISTED != 0
     }
 
-    /// The block's size class, or the binary logarithm of the directory's length.
-    #[inline(always)]
-    pub(crate) fn depth(self) -> u32 {
-        self.0 >> Self::DEPTH_SHIFT & Self::DEPTH_MASK
-    }
-
-    /// Completed downloads of an inline torrent.
+    /// Completed downloads.
     #[inline(always)]
     pub(crate) fn completed(self) -> u32 {
         self.0 >> Self::COMPLETED_SHIFT
     }
 
-    pub(crate) const fn with_form(self, form: Form, depth: u32) -> Self {
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn with_form(self, form: Form) -> Self {
         let form = match form {
             Form::Vacant => 0,
             Form::Inline => 1,
-            Form::Block => 2,
-            Form::Directory => 3,
+            Form::Outgrown => 2,
         };
-        Self(
-            self.0 & !(3 | Self::DEPTH_MASK << Self::DEPTH_SHIFT)
-                | form
-                | depth << Self::DEPTH_SHIFT,
-        )
+        Self(self.0 & !3 | form)
     }
 
+    #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn with_frozen(self, frozen: bool) -> Self {
         Self(if frozen { self.0 | Self::FROZEN } else { self.0 & !Self::FROZEN })
     }
 
+    #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn with_gate(self, gate: Gate, listed: bool) -> Self {
-        let gate = match gate {
-            Gate::Open => 0,
-            Gate::Pass => 1,
-            Gate::Refuse => 2,
-        };
         let rest = self.0 & !(3 << Self::GATE_SHIFT | Self::LISTED);
-        Self(rest | gate << Self::GATE_SHIFT | if listed { Self::LISTED } else { 0 })
+        Self(rest | (gate as u32) << Self::GATE_SHIFT | if listed { Self::LISTED } else { 0 })
     }
-
-    pub(crate) const fn with_completed(self, completed: u32) -> Self {
-        Self(self.0 & (Self::COMPLETED_ONE - 1) | completed << Self::COMPLETED_SHIFT)
-    }
-}
-
-/// Where a block or directory begins in the arena, in units of 64 bytes. Blocks are aligned to
-/// their own size. Chunk 0 is never allocated, so 0 is no reference.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct BlockRef(pub u32);
-
-impl BlockRef {
-    #[inline(always)]
-    pub(crate) fn chunk(self) -> u32 {
-        self.0 / CHUNK_UNITS
-    }
-
-    #[inline(always)]
-    pub(crate) fn unit_in_chunk(self) -> u32 {
-        self.0 % CHUNK_UNITS
-    }
-}
-
-/// The largest block's size class: 2^4 units, a chunk.
-pub(crate) const CLASS_MAX: u32 = 4;
-
-/// The deepest directory: 65,536 blocks, five million IPv4 peers.
-pub(crate) const DEPTH_MAX: u32 = 16;
-
-/// The size class that an outgrown line moves to first.
-pub(crate) const fn class_min<F: Family>() -> u32 {
-    if F::IS_V6 { 2 } else { 1 }
-}
-
-/// Peers that a block of this size class holds.
-#[inline(always)]
-pub(crate) const fn block_capacity<F: Family>(class: u32) -> u32 {
-    ((UNIT_BYTES as u32) << class) / (8 + F::SIDE_BYTES as u32)
 }
 
 /// One of the two kinds of memory that a table lives in.
@@ -321,16 +319,6 @@ pub trait Memory {
     /// The bucket of the family's index at `index`, or `None` past the end.
     fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8>;
 
-    /// The chunk of the block arena at `index`, or `None` past the end.
+    /// The chunk of the arena at `index`, or `None` past the end.
     fn chunk(&self, index: u32) -> Option<*mut u8>;
-}
-
-/// A word in a block or line.
-///
-/// # Safety
-/// `ptr` points to eight aligned bytes of a table.
-#[inline(always)]
-pub(crate) unsafe fn word<'a>(ptr: *mut u8) -> &'a Word64 {
-    // SAFETY: the caller's promise; all bit patterns are valid.
-    unsafe { &*ptr.cast::<Word64>() }
 }

@@ -1,17 +1,20 @@
 //! The swarm table: torrents and peers in memory that the kernel and the daemon share.
 //!
 //! * [`layout`]: the bytes;
-//! * `word`, `slots`: one peer, and a run of them;
+//! * `word`, `run`: one peer, and a run of them; [`leaf`], `half`: those of bigger swarms;
 //! * [`index`]: from an info-hash to its line;
-//! * [`swarm`]: what announces and scrapes do, in the kernel and in the daemon alike;
+//! * `visit`, [`swarm`]: what announces and scrapes do, in the kernel and in the daemon alike;
 //! * [`owner`]: what only the daemon does: admit, grow, expire.
 
+mod half;
 pub mod index;
 pub mod layout;
+pub mod leaf;
 #[cfg(not(target_arch = "bpf"))]
 pub mod owner;
-mod slots;
+mod run;
 pub mod swarm;
+mod visit;
 mod word;
 
 /// Why a request could not be served from the table as it is.

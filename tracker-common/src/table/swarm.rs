@@ -1,41 +1,23 @@
 //! What an announce and a scrape do to a torrent that is in the table.
 
+pub use super::visit::{Announce, Side, Visit};
 use super::{
     Miss,
-    index::TableShape,
-    layout::{BlockRef, CHUNK_UNITS, CLASS_MAX, DEPTH_MAX, Form, Line, Memory, Meta},
-    slots::{self, BlockSlots, InlineSlots, Slots},
-    word::{PeerKey, PeerWord},
+    half::{Half, Root},
+    layout::{Form, Line, Memory, Meta},
+    leaf::{Leaf, LeafRef, Outcome, Pick},
+    run::Run,
+    word::PeerWord,
 };
 use crate::{
-    announce::Event,
     family::Family,
     peers::{Cursor, PeerBuf},
-    sync::Word32,
     time::Clock,
-    verifier::{Veil, bounded},
+    verifier::{Sign, bounded},
 };
 
-/// Blocks of a big swarm that one reply draws from, at most.
-const BLOCKS_PER_REPLY: u32 = 4;
-
-/// One announce, without its torrent.
-#[derive(Clone, Copy)]
-pub struct Announce<F: Family> {
-    /// The peer's address.
-    pub addr: F::Addr,
-    /// The peer's port in network byte order; not zero.
-    pub port: [u8; 2],
-    /// Nothing left to fetch.
-    pub seeder: bool,
-    /// What has happened.
-    pub event: Event,
-    /// How many peers to return; clamped to what a reply can carry.
-    pub numwant: u32,
-    /// Chooses among peers when there are more than asked for. Taken from the request, so that
-    /// kernel and daemon choose alike.
-    pub seed: u32,
-}
+/// Leaves of one half that a reply draws from, at most.
+const DRAWS_MAX: u32 = 4;
 
 /// The figures of a swarm.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -63,210 +45,387 @@ pub enum Change {
     Left = 3,
 }
 
-/// Applies an announce to a torrent that keeps its peers in its line, and fills `peers`.
+/// The parts of an announce that search a leaf. The verifier looks at each of them once, if they
+/// are functions of their own.
+pub trait Leaves {
+    /// Writes a word into the announcer's slot: its new one, or none if it is of the other role now.
+    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome;
+    /// Gives the announcer a slot.
+    fn join(&mut self, leaf: LeafRef) -> Outcome;
+    /// Appends peers to the list of the reply. Returns whether it is full.
+    fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool;
+}
+
+/// [`Leaves::replace`], with all that it needs.
+#[inline(always)]
+pub fn replace<F: Family, M: Memory>(
+    memory: &M,
+    visit: &Visit,
+    leaf: LeafRef,
+    remove: bool,
+) -> Outcome {
+    let word = if remove { PeerWord::VACANT } else { visit.new };
+    match Leaf::<F>::open(memory, leaf) {
+        Some(leaf) => leaf.replace(visit, word),
+        None => Outcome::ABSENT,
+    }
+}
+
+/// [`Leaves::join`], with all that it needs.
+#[inline(always)]
+pub fn join<F: Family, M: Memory>(memory: &M, visit: &Visit, leaf: LeafRef) -> Outcome {
+    match Leaf::<F>::open(memory, leaf) {
+        Some(leaf) => leaf.join(visit),
+        None => Outcome::FULL,
+    }
+}
+
+/// [`Leaves::draw`], with all that it needs.
+#[inline(always)]
+pub fn draw<F: Family, M: Memory>(
+    memory: &M,
+    visit: &Visit,
+    leaf: LeafRef,
+    pick: Pick,
+    list: &mut PeerBuf,
+) -> bool {
+    match Leaf::<F>::open(memory, leaf) {
+        Some(leaf) => leaf.draw(visit, pick, list),
+        None => false,
+    }
+}
+
+/// Applies an announce to a torrent that keeps its peers in its line, and fills `list`.
 ///
 /// # Errors
 /// A [`Miss`] says that somebody else must do it; nothing has been changed then.
 #[inline(always)]
 pub fn announce_inline<F: Family>(
-    shape: &TableShape,
-    clock: &Clock,
     line: Line<F>,
-    announce: &Announce<F>,
-    peers: &mut PeerBuf,
+    visit: &Visit,
+    list: &mut PeerBuf,
 ) -> Result<(Counts, Change), Miss> {
     let meta = line.meta();
-    if meta.is_frozen() || meta.form() != Form::Inline {
+    if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Inline {
         return Err(Miss::Frozen);
     }
-    let announcer = Announcer::new(shape, announce);
-    // SAFETY: the form is Inline.
-    let slots = unsafe { InlineSlots::<F>::new(line.body()) };
-    let (old, new) = announcer.apply(&slots, clock)?;
-    let mut completed = meta.completed();
-    if announcer.has_completed(old) && completed < Meta::COMPLETED_MAX {
-        line.head().meta.add(Meta::COMPLETED_ONE);
-        completed += 1;
-    }
-    let mut out = peers.fill::<F>(announce.numwant, shape.veil);
-    choose_from(&slots, &announcer, clock, &mut out);
-    out.finish_for(&announcer.addr, announce.port);
-    let (seeders, leechers) = slots::count(&slots, clock);
-    Ok((Counts { seeders, leechers, completed }, Change::between(old, new, announcer.key)))
+    let (was_there, old) = if F::IS_V6 {
+        settle_inline::<F, 4>(&line.run(), visit)?
+    } else {
+        settle_inline::<F, 5>(&line.run(), visit)?
+    };
+    let was_seeder = was_there && old.is_seeder();
+    let completed = complete(&line, meta, visit.has_completed(was_seeder));
+    begin_list::<F>(visit, list);
+    let [seeders, leechers] = draw_from_line(line, visit, list);
+    finish_list::<F>(visit, list);
+    let change = Change::of(visit, was_there, was_seeder);
+    Ok((Counts { seeders, leechers, completed }, change))
 }
 
-/// Applies an announce to a torrent whose peers are in blocks, and fills `peers`.
+/// Begins the list of a reply.
+#[inline(always)]
+pub fn begin_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {
+    list.begin::<F>(visit.numwant);
+}
+
+/// Ends the list of a reply.
+#[inline(always)]
+pub fn finish_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {
+    list.finish_for::<F>(visit.addr, visit.port());
+}
+
+/// Appends peers of a torrent that keeps them in its line. Returns all seeders and leechers.
+#[inline(always)]
+pub(crate) fn draw_from_line<F: Family>(
+    line: Line<F>,
+    visit: &Visit,
+    list: &mut PeerBuf,
+) -> [u32; 2] {
+    if F::IS_V6 {
+        draw_inline::<F, 4>(&line.run(), visit, list)
+    } else {
+        draw_inline::<F, 5>(&line.run(), visit, list)
+    }
+}
+
+/// Changes the announcer's slot. Returns whether it had one, and the word that was in it.
+#[inline(always)]
+fn settle_inline<F: Family, const N: usize>(
+    run: &Run<F, N>,
+    visit: &Visit,
+) -> Result<(bool, PeerWord), Miss> {
+    let number = number_of::<N>(|index| run.names(index, visit));
+    if number == 0 {
+        return settle_newcomer(run, visit);
+    }
+    let slot = slot::<N>(number).ok_or(Miss::Contended)?;
+    let old = run.peer(slot);
+    if !visit.key.is_of(old) || !run.word(slot).replace(old.0, visit.new.0) {
+        return Err(Miss::Contended);
+    }
+    Ok((true, old))
+}
+
+#[inline(always)]
+fn settle_newcomer<F: Family, const N: usize>(
+    run: &Run<F, N>,
+    visit: &Visit,
+) -> Result<(bool, PeerWord), Miss> {
+    if visit.leaves() {
+        return Ok((false, PeerWord::VACANT));
+    }
+    let free = number_of::<N>(|index| run.peer(index).is_free(&visit.clock));
+    let slot = slot::<N>(free).ok_or(Miss::Full)?;
+    let old = run.peer(slot);
+    if old.is_free(&visit.clock).bit() == 0 || !run.take(slot, old, visit) {
+        return Err(Miss::Contended);
+    }
+    Ok((false, PeerWord::VACANT))
+}
+
+/// The number of the first slot that `is_it`, counted from one; 0 if there is none.
+#[inline(always)]
+fn number_of<const N: usize>(is_it: impl Fn(usize) -> Sign) -> u64 {
+    let mut number = 0;
+    for index in (0..N).rev() {
+        // The first one is the last to be written here.
+        let keep = is_it(index).bit().wrapping_sub(1);
+        number = number & keep | (index as u64 + 1) & !keep;
+    }
+    number
+}
+
+/// The slot with this number, counted from one.
+#[inline(always)]
+fn slot<const N: usize>(number: u64) -> Option<usize> {
+    let slot = bounded::<7>((number as u32).wrapping_sub(1));
+    if number == 0 || slot >= N { None } else { Some(slot) }
+}
+
+/// Appends a line's peers to the list, and counts all.
+#[inline(always)]
+fn draw_inline<F: Family, const N: usize>(
+    run: &Run<F, N>,
+    visit: &Visit,
+    list: &mut PeerBuf,
+) -> [u32; 2] {
+    let mut cursor = list.cursor();
+    if visit.numwant >= N as u32 {
+        let no_seeders = (visit.is_seeder() as u64) << 63;
+        for index in 0..N {
+            let unwanted = |word: PeerWord, _| {
+                visit.key.names(word).or(word.is_seeder_sign().and(Sign::new(no_seeders)))
+            };
+            run.draw(index, &visit.clock, unwanted, &mut cursor);
+        }
+    } else {
+        draw_some_inline(run, visit, &mut cursor);
+    }
+    cursor.save();
+    run.count(&visit.clock)
+}
+
+/// The same where not all may fit: the best first.
+#[inline(always)]
+fn draw_some_inline<F: Family, const N: usize>(
+    run: &Run<F, N>,
+    visit: &Visit,
+    cursor: &mut Cursor<'_>,
+) {
+    let no_subnet = if visit.prefers_near() { Sign::NO } else { Sign::YES };
+    // By turns: seeders of the own subnet, leechers of it, other seeders, other leechers. The turns
+    // are not known to LLVM, which would otherwise write them out.
+    for turn in 0..1 + bounded::<3>(3 | visit.zero) as u64 {
+        let other_role = (turn & 1) << 63;
+        let far = (turn >> 1) << 63;
+        if (turn & 1 == 0 && visit.is_seeder()) || (turn < 2 && !visit.prefers_near()) {
+            continue;
+        }
+        for index in 0..N {
+            if cursor.is_full() {
+                break;
+            }
+            let unwanted = |word: PeerWord, addr| {
+                let other_role = word.is_seeder_sign().not().xor(other_role);
+                let other_subnet = visit.is_near(addr).not().xor(far).and(no_subnet.not());
+                visit.key.names(word).or(other_role).or(other_subnet)
+            };
+            run.draw(rotated::<N>(index, visit.seed), &visit.clock, unwanted, cursor);
+        }
+    }
+}
+
+/// The slots in another order, beginning at one that the announce's seed chooses.
+#[inline(always)]
+fn rotated<const N: usize>(index: usize, seed: u32) -> usize {
+    let first = ((seed & 0xffff) * N as u32) >> 16;
+    let at = bounded::<7>(first) + index;
+    let at = if at >= N { at - N } else { at };
+    if at >= N { 0 } else { at }
+}
+
+/// Applies an announce to a torrent whose peers are in leaves, and draws peers. The visit has been
+/// placed, and the list begun.
 ///
 /// # Errors
-/// As for [`announce_inline`].
+/// As for [`announce_inline`]. Where peers are being moved after the announce has been applied, it
+/// may be applied again.
 #[inline(always)]
 pub fn announce_outgrown<F: Family, M: Memory>(
     memory: &M,
-    shape: &TableShape,
-    clock: &Clock,
     line: Line<F>,
-    announce: &Announce<F>,
-    peers: &mut PeerBuf,
+    visit: &Visit,
+    leaves: &mut impl Leaves,
 ) -> Result<(Counts, Change), Miss> {
     let meta = line.meta();
-    if meta.is_frozen() || meta.form() == Form::Inline {
+    if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Outgrown {
         return Err(Miss::Frozen);
     }
-    let announcer = Announcer::new(shape, announce);
-    let blocks = Blocks::of(&line, meta, shape.veil);
-    let own = blocks.block(memory, blocks.entry_of(shape.key.addr::<F>(&announcer.addr)))?;
-    let (old, new) = announcer.apply(&blocks.slots::<F, M>(memory, own)?, clock)?;
-    let body = line.outgrown();
-    tally(&body.seeders, old.is_peer() & old.is_seeder(), new.is_peer() & new.is_seeder());
-    tally(&body.leechers, old.is_peer() & !old.is_seeder(), new.is_peer() & !new.is_seeder());
-    if announcer.has_completed(old) {
-        body.completed.add(1);
-    }
-
-    let mut out = peers.fill::<F>(announce.numwant, shape.veil);
-    choose(memory, clock, &blocks, &announcer, &mut out)?;
-    out.finish_for(&announcer.addr, announce.port);
-    Ok((outgrown_counts(&line), Change::between(old, new, announcer.key)))
+    let (was_there, was_seeder) = settle_outgrown(memory, &line, visit, leaves)?;
+    let completed = complete(&line, meta, visit.has_completed(was_seeder));
+    draw_outgrown(memory, &line, visit, leaves)?;
+    let counts = Counts {
+        seeders: line.halves().seeders().len(),
+        leechers: line.halves().leechers().len(),
+        completed,
+    };
+    Ok((counts, Change::of(visit, was_there, was_seeder)))
 }
 
-/// Chooses peers without changing anything: for an announcer that has no slot yet, or whose torrent
-/// is unknown. The figures do not include it.
-#[cfg(not(target_arch = "bpf"))]
-pub(crate) fn peek<F: Family, M: Memory>(
+/// Changes the announcer's slot. Returns whether it had one, and was a seeder.
+#[inline(always)]
+fn settle_outgrown<F: Family, M: Memory>(
     memory: &M,
-    shape: &TableShape,
-    clock: &Clock,
-    line: Option<Line<F>>,
-    announce: &Announce<F>,
-    peers: &mut PeerBuf,
-) -> Counts {
-    let announcer = Announcer::new(shape, announce);
-    let mut out = peers.fill::<F>(announce.numwant, shape.veil);
-    let counts = line.map_or_else(Counts::default, |line| {
-        let meta = line.meta();
-        if meta.form() == Form::Inline {
-            // SAFETY: the form is Inline.
-            let slots = unsafe { InlineSlots::<F>::new(line.body()) };
-            choose_from(&slots, &announcer, clock, &mut out);
-        } else if meta.form() != Form::Vacant {
-            let blocks = Blocks::of(&line, meta, shape.veil);
-            // A corrupt reference ends the list early; the sweep reports it.
-            let _ = choose(memory, clock, &blocks, &announcer, &mut out);
+    line: &Line<F>,
+    visit: &Visit,
+    leaves: &mut impl Leaves,
+) -> Result<(bool, bool), Miss> {
+    let [own, other] = line.halves().own_and_other(visit.is_seeder());
+    let own_leaf = leaf_of(memory, own, visit)?;
+    let refreshed = leaves.replace(own_leaf, visit.leaves());
+    if refreshed == Outcome::DONE {
+        if visit.leaves() {
+            own.count.add(u32::MAX);
         }
-        figures(line, clock)
-    });
-    out.finish_for(&announcer.addr, announce.port);
-    counts
-}
-
-/// Seeders get leechers; leechers get seeders first, then each other.
-#[inline(always)]
-fn choose_from<F: Family, S: Slots<F>>(
-    slots: &S,
-    announcer: &Announcer<F>,
-    clock: &Clock,
-    out: &mut Cursor<'_, F>,
-) {
-    let seed = announcer.seed as u16;
-    if !announcer.seeder {
-        slots::select(slots, announcer.key, true, seed, clock, out);
+        return Ok((true, visit.is_seeder()));
     }
-    slots::select(slots, announcer.key, false, seed, clock, out);
+    if refreshed != Outcome::ABSENT {
+        return Err(Miss::Contended);
+    }
+    // New, or of the other role until now. It joins before it leaves, so that it is never lost.
+    let other_leaf = leaf_of(memory, other, visit)?;
+    if !visit.leaves() {
+        let joined = leaves.join(own_leaf);
+        if joined == Outcome::FULL {
+            return Err(Miss::Full);
+        }
+        if joined == Outcome::CONTENDED {
+            return Err(Miss::Contended);
+        }
+        if joined == Outcome::DONE {
+            own.count.add(1);
+        }
+    }
+    let was_other = leaves.replace(other_leaf, true) == Outcome::DONE;
+    if was_other {
+        other.count.add(u32::MAX);
+    }
+    Ok((was_other, was_other && !visit.is_seeder()))
 }
 
-/// Draws peers from a few blocks, beginning at one that the announce's seed chooses.
+/// The leaf of one half that the announcer belongs to.
 #[inline(always)]
-fn choose<F: Family, M: Memory>(
+fn leaf_of<M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) -> Result<LeafRef, Miss> {
+    let root = half.root();
+    let leaf = root.entry(memory, root.entry_of(visit.hash))?;
+    if leaf.is_frozen() && visit.keeps_away() { Err(Miss::Frozen) } else { Ok(leaf) }
+}
+
+/// Draws peers for the announcer, each half from a few leaves.
+#[inline(always)]
+pub(crate) fn draw_outgrown<F: Family, M: Memory>(
     memory: &M,
-    clock: &Clock,
-    blocks: &Blocks,
-    announcer: &Announcer<F>,
-    out: &mut Cursor<'_, F>,
+    line: &Line<F>,
+    visit: &Visit,
+    leaves: &mut impl Leaves,
 ) -> Result<(), Miss> {
-    // A quarter of the directory apart, the blocks are different ones unless the swarm is tiny.
-    let stride = blocks.len() / BLOCKS_PER_REPLY;
-    let mut entry = ((announcer.seed >> 16) * blocks.len()) >> 16;
-    let mut last = BlockRef(0);
-    // Two turns for each block: seeders, which seeders do not need, then leechers.
-    for turn in 0..2 * BLOCKS_PER_REPLY {
-        if out.is_full() || (turn > 1 && stride == 0) {
+    let halves = line.halves();
+    let picks = if visit.prefers_near() { [Pick::NEAR, Pick::FAR] } else { [Pick::ANY, Pick::ANY] };
+    for turn in 0..2 {
+        let pick = if turn == 0 { picks[0] } else { picks[1] };
+        if turn == 1 && pick == Pick::ANY {
             break;
         }
-        let seeders = turn % 2 == 0;
-        let block = blocks.block(memory, entry)?;
-        if (!seeders || !announcer.seeder) && block != last {
-            let slots = blocks.slots::<F, M>(memory, block)?;
-            slots::select(&slots, announcer.key, seeders, announcer.seed as u16, clock, out);
+        if !visit.is_seeder() && draw_half(memory, halves.seeders(), visit, leaves, pick)? {
+            return Ok(());
         }
-        if !seeders {
-            last = block;
-            entry = (entry + stride) & (blocks.len() - 1);
+        // Only here can the announcer be met.
+        let pick = if visit.is_seeder() || pick != Pick::ANY { pick } else { Pick::OTHERS };
+        if draw_half(memory, halves.leechers(), visit, leaves, pick)? {
+            return Ok(());
         }
     }
     Ok(())
 }
 
-/// An [`Announce`] as its swarm sees it. The flags are veiled, or the verifier would follow each
-/// combination of them through all that comes after.
-struct Announcer<F: Family> {
-    key: PeerKey,
-    addr: F::Addr,
-    seeder: bool,
-    stopped: bool,
-    completed: bool,
-    seed: u32,
-}
-
-impl<F: Family> Announcer<F> {
-    #[inline(always)]
-    fn new(shape: &TableShape, announce: &Announce<F>) -> Self {
-        Self {
-            key: PeerKey::new::<F>(&shape.key, &announce.addr, announce.port),
-            addr: announce.addr,
-            seeder: shape.veil.hide_flag(announce.seeder),
-            stopped: shape.veil.hide_flag(announce.event == Event::Stopped),
-            completed: shape.veil.hide_flag(announce.event == Event::Completed),
-            seed: announce.seed,
-        }
-    }
-
-    /// Changes the announcer's own slot. Returns its word before and after.
-    #[inline(always)]
-    fn apply<S: Slots<F>>(&self, slots: &S, clock: &Clock) -> Result<(PeerWord, PeerWord), Miss> {
-        if self.stopped {
-            return Ok((slots::remove(slots, self.key, &self.addr)?, PeerWord::VACANT));
-        }
-        let new = PeerWord::new(self.key, self.seeder, clock);
-        Ok((slots::upsert(slots, &self.addr, new, clock)?, new))
-    }
-
-    /// A download counts once: when its peer was not a seeder already.
-    #[inline(always)]
-    fn has_completed(&self, old: PeerWord) -> bool {
-        self.completed && !(old.key() == self.key && old.is_seeder())
-    }
-}
-
+/// Returns whether the list is full.
 #[inline(always)]
-fn tally(counter: &Word32, before: bool, after: bool) {
-    if before != after {
-        counter.add(if after { 1 } else { u32::MAX });
+fn draw_half<M: Memory>(
+    memory: &M,
+    half: Half<'_>,
+    visit: &Visit,
+    leaves: &mut impl Leaves,
+    pick: Pick,
+) -> Result<bool, Miss> {
+    let root = half.root();
+    let base =
+        if pick == Pick::NEAR { root.entry_of(visit.hash) } else { seeded(root, visit.seed) };
+    let mut last = LeafRef::NONE;
+    for turn in 0..DRAWS_MAX {
+        // Quarters of the directory; or, for a subnet, the neighbours of its own entry.
+        let step = (turn << root.depth()) >> 2;
+        let step = if pick == Pick::NEAR { turn & !(u32::MAX << root.depth()) } else { step };
+        let leaf = root.entry(memory, base ^ step)?;
+        if leaf.is_frozen() && visit.keeps_away() {
+            return Err(Miss::Frozen);
+        }
+        if leaf == last || leaf == LeafRef::NONE {
+            continue;
+        }
+        last = leaf;
+        if leaves.draw(leaf, pick) {
+            return Ok(true);
+        }
     }
+    Ok(false)
+}
+
+/// An entry that the announce's seed chooses.
+#[inline(always)]
+const fn seeded(root: Root, seed: u32) -> u32 {
+    (seed >> 16) >> (16 - if root.depth() > 16 { 16 } else { root.depth() })
+}
+
+/// Counts a completed download, if it is one. Returns how many there are now.
+#[inline(always)]
+fn complete<F: Family>(line: &Line<F>, meta: Meta, has_completed: bool) -> u32 {
+    let completed = meta.completed();
+    if !has_completed || completed >= Meta::COMPLETED_MAX {
+        return completed;
+    }
+    line.head().meta.add(Meta::COMPLETED_ONE);
+    completed + 1
 }
 
 impl Change {
     #[inline(always)]
-    fn between(old: PeerWord, new: PeerWord, key: PeerKey) -> Self {
-        let was_there = old.key() == key;
-        if !new.is_peer() {
-            return if was_there { Self::Left } else { Self::Refreshed };
-        }
-        if !was_there {
-            Self::Joined
-        } else if new.is_seeder() && !old.is_seeder() {
-            Self::Completed
-        } else {
-            Self::Refreshed
+    fn of(visit: &Visit, was_there: bool, was_seeder: bool) -> Self {
+        match (visit.leaves(), was_there) {
+            (true, true) => Self::Left,
+            (false, false) => Self::Joined,
+            (false, true) if visit.is_seeder() && !was_seeder => Self::Completed,
+            _ => Self::Refreshed,
         }
     }
 }
@@ -287,108 +446,18 @@ pub fn scrape<F: Family>(line: Line<F>, clock: &Clock) -> Result<Counts, Miss> {
 #[inline(always)]
 pub(crate) fn figures<F: Family>(line: Line<F>, clock: &Clock) -> Counts {
     let meta = line.meta();
+    let completed = meta.completed();
     match meta.form() {
         Form::Vacant => Counts::default(),
         Form::Inline => {
-            // SAFETY: the form is Inline.
-            let slots = unsafe { InlineSlots::<F>::new(line.body()) };
-            let (seeders, leechers) = slots::count(&slots, clock);
-            Counts { seeders, leechers, completed: meta.completed() }
+            let [seeders, leechers] =
+                if F::IS_V6 { line.run::<4>().count(clock) } else { line.run::<5>().count(clock) };
+            Counts { seeders, leechers, completed }
         }
-        Form::Block | Form::Directory => outgrown_counts(&line),
-    }
-}
-
-#[inline(always)]
-fn outgrown_counts<F: Family>(line: &Line<F>) -> Counts {
-    let body = line.outgrown();
-    // A count may be below zero for the moment between a change of a slot and its tally.
-    let at_least_zero = |count: u32| if count as i32 >= 0 { count } else { 0 };
-    Counts {
-        seeders: at_least_zero(body.seeders.load()),
-        leechers: at_least_zero(body.leechers.load()),
-        completed: body.completed.load(),
-    }
-}
-
-/// The blocks of an outgrown torrent: a directory of 2^depth entries, or a single block.
-#[derive(Clone, Copy)]
-pub(crate) struct Blocks {
-    root: BlockRef,
-    /// Binary logarithm of the number of entries; 0 for a single block.
-    depth: u32,
-    /// Size class of the blocks.
-    class: u32,
-    veil: Veil,
-}
-
-impl Blocks {
-    #[inline(always)]
-    pub(crate) fn of<F: Family>(line: &Line<F>, meta: Meta, veil: Veil) -> Self {
-        let root = BlockRef(line.outgrown().root.load());
-        let (depth, class) = match meta.form() {
-            Form::Block => (0, meta.depth()),
-            _ => (meta.depth(), CLASS_MAX),
-        };
-        Self { root, depth: veil.hide(depth), class: veil.hide(class), veil }
-    }
-
-    #[inline(always)]
-    pub(crate) const fn len(&self) -> u32 {
-        1 << self.depth
-    }
-
-    /// The entry for a peer whose address hashes to `hash`: extendible hashing by the top bits.
-    #[inline(always)]
-    pub(crate) const fn entry_of(&self, hash: u64) -> u32 {
-        (hash >> 48) as u32 >> (DEPTH_MAX - self.depth)
-    }
-
-    #[inline(always)]
-    pub(crate) fn block<M: Memory>(&self, memory: &M, entry: u32) -> Result<BlockRef, Miss> {
-        if self.depth == 0 {
-            return Ok(self.root);
-        }
-        Ok(BlockRef(self.entry(memory, entry)?.load()))
-    }
-
-    /// The directory's entry itself. Not for a single block.
-    #[inline(always)]
-    pub(crate) fn entry<'a, M: Memory>(&self, memory: &M, entry: u32) -> Result<&'a Word32, Miss> {
-        const ENTRIES_PER_CHUNK: u32 = CHUNK_UNITS * 16;
-        let chunk = self.root.chunk() + entry / ENTRIES_PER_CHUNK;
-        let chunk = memory.chunk(chunk).ok_or(Miss::Corrupt)?;
-        let index = bounded::<{ ENTRIES_PER_CHUNK - 1 }>(self.root.unit_in_chunk() * 16 + entry);
-        // SAFETY: a chunk is 256 entries, and the bound holds the index below that.
-        Ok(unsafe { &*chunk.add(index * 4).cast::<Word32>() })
-    }
-
-    #[inline(always)]
-    pub(crate) fn slots<F: Family, M: Memory>(
-        &self,
-        memory: &M,
-        block: BlockRef,
-    ) -> Result<BlockSlots<F>, Miss> {
-        let chunk = memory.chunk(block.chunk()).ok_or(Miss::Corrupt)?;
-        // SAFETY: `block` is in that chunk.
-        Ok(unsafe { BlockSlots::new(chunk, block, self.class, self.veil) })
-    }
-
-    /// Size class of the blocks.
-    #[cfg(not(target_arch = "bpf"))]
-    pub(crate) const fn class(&self) -> u32 {
-        self.class
-    }
-
-    /// The directory, or the single block.
-    #[cfg(not(target_arch = "bpf"))]
-    pub(crate) const fn root(&self) -> BlockRef {
-        self.root
-    }
-
-    /// Blocks in a directory of this depth, or one block of this class, not yet of any torrent.
-    #[cfg(not(target_arch = "bpf"))]
-    pub(crate) const fn new(root: BlockRef, depth: u32, class: u32, veil: Veil) -> Self {
-        Self { root, depth, class, veil }
+        Form::Outgrown => Counts {
+            seeders: line.halves().seeders().len(),
+            leechers: line.halves().leechers().len(),
+            completed,
+        },
     }
 }

@@ -98,18 +98,26 @@ impl From<Network> for IpNet {
 }
 
 /// The text is no network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}`: a network is written 192.0.2.0/24, 2001:db8::/32, or as one address")]
-pub struct ParseNetworkError(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a network is written 192.0.2.0/24, 2001:db8::/32, or as one address")]
+pub struct ParseNetworkError;
 
-impl TryFrom<String> for Network {
-    type Error = ParseNetworkError;
+impl FromStr for Network {
+    type Err = ParseNetworkError;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse()
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
             .map(Self)
-            .map_err(|_| ParseNetworkError(text))
+            .map_err(|_| ParseNetworkError)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map_err(|error| format!("`{text}`: {error}"))
     }
 }
 

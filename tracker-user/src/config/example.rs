@@ -124,9 +124,13 @@ fn inline(value: &Value) -> String {
     }
 }
 
+/// Words that are truth values to those who read YAML 1.1.
+const TRUTH_VALUES: [&str; 6] = ["on", "off", "yes", "no", "y", "n"];
+
 /// Whether the text means itself in YAML without quotes.
 fn is_plain(text: &str) -> bool {
-    text.bytes().all(|c| c.is_ascii_alphanumeric() || b" _-./".contains(&c))
+    !TRUTH_VALUES.contains(&text)
+        && text.bytes().all(|c| c.is_ascii_alphanumeric() || b" _-./".contains(&c))
         && serde_yaml::from_str(text).is_ok_and(|read: serde_yaml::Value| read == *text)
 }
 

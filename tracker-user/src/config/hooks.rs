@@ -1,21 +1,41 @@
 //! The hooks' keys: one variant a hook, so that an unknown name is an error that lists the known.
 
-use std::{fmt::Display, str::FromStr};
+mod validate;
+
+use std::{fmt::Display, path::PathBuf, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use tracker_common::id::InfoHash;
+use smart_default::SmartDefault;
+use tracker_common::id::{ClientId, InfoHash};
+
+use super::{GoDuration, Network};
 
 /// A hook and its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", content = "options")]
 pub enum HookConfig {
+    /// Admits who brings a JSON web token for the torrent.
+    #[serde(rename = "jwt")]
+    Jwt(JwtConfig),
+    /// Admits who brings a good passkey.
+    #[serde(rename = "passkey")]
+    Passkey(PasskeyConfig),
     /// Admits or refuses by info-hash.
     #[serde(rename = "torrent approval")]
     TorrentApproval(TorrentApprovalConfig),
+    /// Admits or refuses by the client's software.
+    #[serde(rename = "client approval")]
+    ClientApproval(ClientApprovalConfig),
+    /// Admits or refuses by the client's address.
+    #[serde(rename = "ip approval")]
+    IpApproval(IpApprovalConfig),
     /// Spreads clients that arrived together.
     #[serde(rename = "interval variation")]
     IntervalVariation(IntervalVariationConfig),
+    /// Prefers peers that are near each other.
+    #[serde(rename = "preferred subnet")]
+    PreferredSubnet(PreferredSubnetConfig),
 }
 
 impl HookConfig {
@@ -23,13 +43,64 @@ impl HookConfig {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Jwt(_) => "jwt",
+            Self::Passkey(_) => "passkey",
             Self::TorrentApproval(_) => "torrent approval",
+            Self::ClientApproval(_) => "client approval",
+            Self::IpApproval(_) => "ip approval",
             Self::IntervalVariation(_) => "interval variation",
+            Self::PreferredSubnet(_) => "preferred subnet",
         }
     }
 }
 
-/// Options of `torrent approval`: one of the two lists, not both.
+/// Options of `jwt`. The token is the parameter `jwt` of the announce's URL, or of its route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JwtConfig {
+    /// Who must have issued the token (`iss`).
+    pub issuer: String,
+    /// Whom the token must be for (`aud`).
+    pub audience: String,
+    /// Where the issuer's keys are: a JWK set, over HTTP or HTTPS.
+    pub jwk_set_url: String,
+    /// How often they are fetched. While they cannot be had the old ones stay.
+    #[serde(default = "five_minutes")]
+    #[schemars(default = "five_minutes")]
+    pub jwk_set_update_interval: GoDuration,
+}
+
+const fn five_minutes() -> GoDuration {
+    GoDuration::from_mins(5)
+}
+
+/// Options of `passkey`: `files` or a service at `url`. The key is the parameter `passkey` of the
+/// route, as in `/:passkey/announce`, or of the announce's URL.
+#[derive(Debug, Clone, PartialEq, Eq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PasskeyConfig {
+    /// Files with a key at the beginning of each line. They are read again when they change.
+    pub files: Vec<PathBuf>,
+    /// A service over HTTP or HTTPS. It is sent {"passkeys": ["...", "..."]} by POST, and answers
+    /// with the same, reduced to the good ones.
+    pub url: Option<String>,
+    /// How long the service may take to answer.
+    #[default(GoDuration::from_secs(1))]
+    pub timeout: GoDuration,
+    /// How long it counts that a key is good. For as long again it counts while it is asked for
+    /// anew. Longer than `announce_interval`, or every announce has to wait for the service.
+    #[default(GoDuration::from_mins(60))]
+    pub admitted_lifetime: GoDuration,
+    /// How long it counts that a key is not.
+    #[default(GoDuration::from_mins(1))]
+    pub refused_lifetime: GoDuration,
+    /// How many answers are remembered.
+    #[default(100_000)]
+    pub answers_max: u32,
+}
+
+/// Options of `torrent approval`: a whitelist or a blacklist, not both. Files are read again when
+/// they change. They are text files with an info-hash at the beginning of each line, or
+/// directories of `.torrent` files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TorrentApprovalConfig {
@@ -37,10 +108,45 @@ pub struct TorrentApprovalConfig {
     #[serde(with = "text_list")]
     #[schemars(with = "Vec<String>")]
     pub whitelist: Vec<InfoHash>,
+    /// Files of such torrents.
+    pub whitelist_files: Vec<PathBuf>,
     /// Torrents that are refused.
     #[serde(with = "text_list")]
     #[schemars(with = "Vec<String>")]
     pub blacklist: Vec<InfoHash>,
+    /// Files of such torrents.
+    pub blacklist_files: Vec<PathBuf>,
+}
+
+/// Options of `client approval`: one of the two lists, not both. A client id is what follows
+/// the dash of the peer id (`-TR4050-...`), or its first 6 bytes if there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ClientApprovalConfig {
+    /// The only clients that are served: 6 bytes each.
+    #[serde(with = "text_list")]
+    #[schemars(with = "Vec<String>")]
+    pub whitelist: Vec<ClientId>,
+    /// Clients that are refused.
+    #[serde(with = "text_list")]
+    #[schemars(with = "Vec<String>")]
+    pub blacklist: Vec<ClientId>,
+}
+
+/// Options of `ip approval`. Of the networks that hold an address the smallest decides. Files
+/// have a network or an address at the beginning of each line, and are read again when they
+/// change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct IpApprovalConfig {
+    /// Networks or addresses that are served. If there are any, here or in files, no others are.
+    pub allow: Vec<Network>,
+    /// Files of such networks.
+    pub allow_files: Vec<PathBuf>,
+    /// Networks or addresses that are refused.
+    pub deny: Vec<Network>,
+    /// Files of such networks.
+    pub deny_files: Vec<PathBuf>,
 }
 
 /// Lists whose elements are written as text; an error names the element.
@@ -83,17 +189,51 @@ pub struct IntervalVariationConfig {
     pub modify_min_interval: bool,
 }
 
+/// Options of `preferred subnet`: peers of the announcer's own subnet come first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PreferredSubnetConfig {
+    /// How many leading bits two IPv4 addresses of one subnet share, at most 32. 0: no preference.
+    pub preferred_ipv4_subnet_mask_bits_set: u8,
+    /// How many leading bits two IPv6 addresses of one subnet share, at most 128. 0: no preference.
+    pub preferred_ipv6_subnet_mask_bits_set: u8,
+}
+
 /// One of each, for the shipped file.
-pub(super) fn examples() -> [HookConfig; 2] {
-    [
+pub(super) fn examples() -> Vec<HookConfig> {
+    vec![
+        HookConfig::Jwt(JwtConfig {
+            issuer: "https://issuer.example".to_owned(),
+            audience: "https://tracker.example".to_owned(),
+            jwk_set_url: "https://issuer.example/keys".to_owned(),
+            jwk_set_update_interval: five_minutes(),
+        }),
+        HookConfig::Passkey(PasskeyConfig {
+            url: Some("https://site.example/passkeys".to_owned()),
+            ..PasskeyConfig::default()
+        }),
         HookConfig::TorrentApproval(TorrentApprovalConfig {
             whitelist: vec![InfoHash(*b"an example infohash!")],
-            blacklist: Vec::new(),
+            whitelist_files: vec!["/etc/xdp-tracker/torrents.txt".into(), "/srv/torrents".into()],
+            ..TorrentApprovalConfig::default()
+        }),
+        HookConfig::ClientApproval(ClientApprovalConfig {
+            whitelist: Vec::new(),
+            blacklist: vec![ClientId(*b"XL0012")],
+        }),
+        HookConfig::IpApproval(IpApprovalConfig {
+            deny: ["192.0.2.0/24", "2001:db8::1"].iter().flat_map(|text| text.parse()).collect(),
+            deny_files: vec!["/etc/xdp-tracker/denied.txt".into()],
+            ..IpApprovalConfig::default()
         }),
         HookConfig::IntervalVariation(IntervalVariationConfig {
             modify_response_probability: 0.25,
             max_increase_delta: 60,
             modify_min_interval: true,
+        }),
+        HookConfig::PreferredSubnet(PreferredSubnetConfig {
+            preferred_ipv4_subnet_mask_bits_set: 24,
+            preferred_ipv6_subnet_mask_bits_set: 64,
         }),
     ]
 }

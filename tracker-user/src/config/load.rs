@@ -7,6 +7,7 @@ use serde_yaml::Value;
 
 use super::{
     Config, ROOT,
+    moved::move_settings,
     path::{Path, locate},
     schema::schema,
     tidy::{ALIASES, tidy},
@@ -31,6 +32,15 @@ pub struct Loaded {
     pub warnings: Vec<Finding>,
 }
 
+impl Loaded {
+    /// Logs the warnings.
+    pub fn log_warnings(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -51,9 +61,18 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is wrong: one line for each error.
-    #[error("the configuration cannot be used:\n{}", Lines(.0))]
-    Invalid(Vec<Finding>),
+    #[error("the configuration cannot be used:\n{}{}", Lines(.findings), .advice)]
+    Invalid {
+        /// The errors.
+        findings: Vec<Finding>,
+        /// What to do about them, on a line of its own; may be empty.
+        advice: &'static str,
+    },
 }
+
+/// What to do about a file that Chihaya had accepted.
+const LENIENT: &str =
+    "\nChihaya ignores unknown keys without a word. Correct them, or start with --lenient.";
 
 /// Something about the file that its writer should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,16 +111,27 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// Reads the file at `path`, in which `$VAR` and `${VAR}` are expanded from the environment.
-///
-/// # Errors
-/// See [`ConfigError`].
-pub fn load(path: &str, unknown_keys: UnknownKeys) -> Result<Loaded, ConfigError> {
-    let file = shellexpand::env(path)
-        .map_err(|source| ConfigError::Path { path: path.to_owned(), source })?;
-    let text = fs::read_to_string(&*file)
-        .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
-    parse(&file, &text, unknown_keys)
+/// Where the configuration is, and how strictly it is read: at the start and at each reload.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    /// Its path, in which `$VAR` and `${VAR}` are expanded from the environment.
+    pub path: String,
+    /// What to do about keys that have no meaning.
+    pub unknown_keys: UnknownKeys,
+}
+
+impl ConfigFile {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        let file = shellexpand::env(&self.path)
+            .map_err(|source| ConfigError::Path { path: self.path.clone(), source })?;
+        let text = fs::read_to_string(&*file)
+            .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
+        parse(&file, &text, self.unknown_keys)
+    }
 }
 
 /// Reads the configuration from `text`; `file` is its name in messages.
@@ -115,6 +145,9 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     let root = Path::default().key(ROOT);
     if !document.get(ROOT).is_some_and(Value::is_mapping) {
         findings.error(&Path::default(), format!("needs the key `{ROOT}` with settings below it"));
+    }
+    if let Some(settings) = document.get_mut(ROOT).and_then(Value::as_mapping_mut) {
+        move_settings(settings, &root, &mut findings);
     }
     tidy(&mut document, &whole, &Path::default(), unknown_keys, &mut findings);
 
@@ -137,7 +170,10 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
         Some(config) if findings.errors.is_empty() => {
             Ok(Loaded { config, warnings: locate_all(findings.warnings) })
         }
-        _ => Err(ConfigError::Invalid(locate_all(findings.errors))),
+        _ => {
+            let advice = if findings.has_unknown_keys { LENIENT } else { "" };
+            Err(ConfigError::Invalid { findings: locate_all(findings.errors), advice })
+        }
     }
 }
 
@@ -148,12 +184,13 @@ fn read_yaml(text: &str) -> Result<Value, serde_yaml::Error> {
 }
 
 fn syntax_error(file: &str, error: &serde_yaml::Error) -> ConfigError {
-    ConfigError::Invalid(vec![Finding {
+    let finding = Finding {
         file: file.to_owned(),
         line: error.location().map(|location| location.line()),
         key: String::new(),
         message: error.to_string(),
-    }])
+    };
+    ConfigError::Invalid { findings: vec![finding], advice: "" }
 }
 
 /// Complaints as they come up, before their lines are looked for.
@@ -161,6 +198,7 @@ fn syntax_error(file: &str, error: &serde_yaml::Error) -> ConfigError {
 pub(super) struct Findings {
     errors: Vec<(Path, String)>,
     warnings: Vec<(Path, String)>,
+    has_unknown_keys: bool,
 }
 
 /// Complaints of one kind beyond this many are only counted: each costs a pass over the file.
@@ -169,6 +207,12 @@ const FINDINGS_MAX: usize = 50;
 impl Findings {
     pub(super) fn error(&mut self, path: &Path, message: impl Into<String>) {
         self.errors.push((path.clone(), message.into()));
+    }
+
+    /// An error that Chihaya does not know.
+    pub(super) fn unknown_key(&mut self, path: &Path, message: String) {
+        self.has_unknown_keys = true;
+        self.error(path, message);
     }
 
     pub(super) fn warning(&mut self, path: &Path, message: impl Into<String>) {

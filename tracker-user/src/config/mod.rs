@@ -6,10 +6,12 @@
 mod address;
 mod duration;
 mod example;
+mod file_schema;
 mod hooks;
 mod http;
 mod interfaces;
 mod load;
+mod moved;
 mod path;
 mod schema;
 mod storage;
@@ -18,6 +20,8 @@ mod udp;
 mod validate;
 mod xdp;
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
@@ -25,9 +29,13 @@ use smart_default::SmartDefault;
 pub use address::{ListenAddr, Network};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
-pub use hooks::{HookConfig, IntervalVariationConfig, TorrentApprovalConfig};
+pub use file_schema::file_schema;
+pub use hooks::{
+    ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
+    PasskeyConfig, PreferredSubnetConfig, TorrentApprovalConfig,
+};
 pub use http::HttpConfig;
-pub use load::{ConfigError, Finding, Loaded, UnknownKeys, load, parse};
+pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;
 pub use storage::{MemoryConfig, RedisConfig, StorageConfig};
 pub use udp::{Secret, UdpConfig};
@@ -51,6 +59,9 @@ pub struct Config {
     /// Where Prometheus finds `/metrics`. Unset: nowhere.
     #[schemars(example = "127.0.0.1:6880")]
     pub metrics_addr: Option<ListenAddr>,
+    /// The socket by which `xdp-tracker reload` finds the running tracker.
+    #[default(PathBuf::from("/run/xdp-tracker.sock"))]
+    pub control_socket: PathBuf,
     /// HTTP and HTTPS (BEP 3). Listens only where an address is given.
     pub http: HttpConfig,
     /// UDP (BEP 15). Listens only where an address is given.

@@ -12,11 +12,27 @@ use super::{
 };
 
 /// Other spellings of a key, and ours.
-pub(super) const ALIASES: [(&str, &str); 2] =
-    [("prometheus_addr", "metrics_addr"), ("config", "options")];
+pub(super) const ALIASES: [(&str, &str); 4] = [
+    ("prometheus_addr", "metrics_addr"),
+    ("config", "options"),
+    ("preferred_ipv4_subnet", "preferred_ipv4_subnet_mask_bits_set"),
+    ("preferred_ipv6_subnet", "preferred_ipv6_subnet_mask_bits_set"),
+];
 
-/// Keys that Chihaya knows and that have no meaning here.
-const IGNORED: [(&str, &str); 1] = [("shard_count", "has no effect: the table needs no shards")];
+/// A key that Chihaya knows and that has no meaning here.
+pub(super) struct Ignored {
+    pub(super) key: &'static str,
+    /// A key of ours that stands beside it.
+    pub(super) beside: &'static str,
+    why: &'static str,
+}
+
+/// All of them.
+pub(super) const IGNORED: [Ignored; 1] = [Ignored {
+    key: "shard_count",
+    beside: "gc_interval",
+    why: "has no effect: the table needs no shards",
+}];
 
 /// Makes `value` fit `schema`:
 ///
@@ -26,6 +42,8 @@ const IGNORED: [(&str, &str); 1] = [("shard_count", "has no effect: the table ne
 /// * aliases get their proper names, and keys the order of the schema (so that a hook's name
 ///   comes before its options);
 /// * unknown keys are dropped.
+///
+/// A value where a section belongs is an error.
 pub(super) fn tidy(
     value: &mut Value,
     schema: &Schema,
@@ -45,8 +63,17 @@ pub(super) fn tidy(
                 tidy(element, schema, &path.index(i), unknown_keys, findings);
             }
         }
+        _ if kinds(schema).next().is_some() => {
+            let names = names_of(kinds(schema));
+            findings.error(path, format!("needs a `name` below it, one of {names}"));
+        }
+        _ if properties(schema).is_some() => findings.error(path, "needs keys below it"),
         _ => {}
     }
+}
+
+fn names_of<'s>(kinds: impl Iterator<Item = (&'s str, &'s Schema)>) -> String {
+    kinds.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The schema that goes with the section's `name`, or `schema` itself when it has but one kind.
@@ -60,7 +87,7 @@ fn kind_of<'s>(
     if known.is_empty() {
         return Some(schema);
     }
-    let names = known.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let names = names_of(kinds(schema));
     let Some(name) = section.get("name").and_then(Value::as_str) else {
         findings.error(path, format!("needs a `name`, one of {names}"));
         return None;
@@ -154,21 +181,20 @@ fn report_unknown(
         other => serde_yaml::to_string(other).unwrap_or_default().trim_end().to_owned(),
     };
     let path = path.key(&key);
-    if let Some((_, why)) = IGNORED.iter().find(|(ignored, _)| *ignored == key) {
-        findings.warning(&path, *why);
+    let is_ignored = |it: &&Ignored| it.key == key && known.contains_key(it.beside);
+    if let Some(ignored) = IGNORED.iter().find(is_ignored) {
+        findings.warning(&path, ignored.why);
         return;
     }
     let nearest = known
         .keys()
         .map(|known| (strsim::jaro_winkler(&key, known), known))
         .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let message = match nearest {
-        Some((_, nearest)) => format!("unknown key; did you mean `{nearest}`?"),
-        None => "unknown key".to_owned(),
-    };
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, nearest)| format!("; did you mean `{nearest}`?"))
+        .unwrap_or_default();
     match unknown_keys {
-        UnknownKeys::Refuse => findings.error(&path, message),
-        UnknownKeys::Ignore => findings.warning(&path, message),
+        UnknownKeys::Refuse => findings.unknown_key(&path, format!("unknown key{nearest}")),
+        UnknownKeys::Ignore => findings.warning(&path, format!("unknown key, ignored{nearest}")),
     }
 }

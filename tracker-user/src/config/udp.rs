@@ -1,6 +1,6 @@
 //! The UDP frontend's keys.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -35,11 +35,26 @@ pub struct UdpConfig {
     /// The peers a reply carries when the client does not say.
     #[default(50)]
     pub default_numwant: u32,
-    /// The most torrents one scrape may ask for; the rest is left out.
+    /// The most torrents one scrape may ask for; the rest is left out. A packet has room for 74.
     #[default(50)]
     pub max_scrape_infohashes: u32,
     /// Threads that serve what the kernel does not. 0: one per core.
     pub workers: u16,
+}
+
+impl UdpConfig {
+    /// The addresses to bind: each once, and none that an unspecified one of its port covers.
+    #[must_use]
+    pub fn binds(&self) -> BTreeSet<SocketAddr> {
+        let all: BTreeSet<_> = self.addr.iter().map(|addr| addr.to_bind()).collect();
+        let is_covered = |addr: &SocketAddr| {
+            !addr.ip().is_unspecified()
+                && all
+                    .iter()
+                    .any(|other| other.ip().is_unspecified() && other.port() == addr.port())
+        };
+        all.iter().filter(|addr| !is_covered(addr)).copied().collect()
+    }
 }
 
 /// A text that is shown to nobody: printed and serialized as a placeholder.
@@ -66,5 +81,18 @@ impl fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(HIDDEN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_covers_the_others_of_its_port() {
+        let addr = ["127.0.0.1:1", "0.0.0.0:1", ":1", "[::1]:1", "127.0.0.1:2", "127.0.0.1:2"];
+        let addr = addr.map(|addr| addr.parse().unwrap()).to_vec();
+        let binds = UdpConfig { addr, ..UdpConfig::default() }.binds();
+        assert!(binds.iter().map(ToString::to_string).eq(["127.0.0.1:2", "[::]:1"]));
     }
 }

@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
-use super::{
-    Config, HookConfig, HttpConfig, IntervalVariationConfig, StorageConfig, UdpConfig, XdpConfig,
-    load::Findings, path::Path,
+use hyper::header::HeaderName;
+use tracker_common::{
+    peers::{PEERS_V4_MAX, PEERS_V6_MAX},
+    wire::SCRAPE_MAX,
 };
+
+use super::{Config, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings, path::Path};
+use crate::http::Router;
+
+/// Info-hashes that fit a URL of 65,534 bytes when all of their bytes are escaped.
+const HTTP_SCRAPE_MAX: u32 = 900;
 
 /// The longest name that Linux gives an interface.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -53,27 +60,58 @@ fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
     if http.https_addr.is_some() && http.tls_cert_path.is_none() && http.tls_key_path.is_none() {
         findings.error(&path.key("https_addr"), "needs tls_cert_path and tls_key_path");
     }
-    for (key, routes) in
-        [("announce_routes", &http.announce_routes), ("scrape_routes", &http.scrape_routes)]
+    routes(http, path, findings);
+    if let Some(name) = &http.real_ip_header
+        && HeaderName::try_from(name).is_err()
     {
-        for (i, route) in routes.iter().enumerate().filter(|(_, route)| !route.starts_with('/')) {
-            findings.error(&path.key(key).index(i), format!("`{route}` does not begin with `/`"));
-        }
+        findings.error(&path.key("real_ip_header"), format!("`{name}` is no header name"));
     }
     if !http.trusted_proxies.is_empty() && http.real_ip_header.is_none() {
         findings.warning(&path.key("trusted_proxies"), "has no effect without real_ip_header");
     }
+    if http.trusted_proxies.is_empty() && http.real_ip_header.is_some() {
+        let message = "anyone may send this header; name your proxies in trusted_proxies";
+        findings.warning(&path.key("real_ip_header"), message);
+    }
     numwant(http.default_numwant, http.max_numwant, path, findings);
+    scrape(http.max_scrape_infohashes, HTTP_SCRAPE_MAX, path, findings);
+}
+
+fn routes(http: &HttpConfig, path: &Path, findings: &mut Findings) {
+    let Err(error) = Router::new(&http.announce_routes, &http.scrape_routes) else { return };
+    // The second of two equal ones is the one too many.
+    let lists =
+        [("scrape_routes", &http.scrape_routes), ("announce_routes", &http.announce_routes)];
+    let place = lists.into_iter().find_map(|(key, routes)| {
+        let index = routes.iter().rposition(|route| Some(&**route) == error.route())?;
+        Some(path.key(key).index(index))
+    });
+    findings.error(&place.unwrap_or_else(|| path.key("announce_routes")), error.to_string());
 }
 
 fn udp(udp: &UdpConfig, path: &Path, findings: &mut Findings) {
     numwant(udp.default_numwant, udp.max_numwant, path, findings);
+    scrape(udp.max_scrape_infohashes, SCRAPE_MAX, path, findings);
 }
 
 fn numwant(default: u32, max: u32, path: &Path, findings: &mut Findings) {
     if default > max {
         let message = format!("{default} is more than max_numwant, {max}, which is used instead");
         findings.warning(&path.key("default_numwant"), message);
+    }
+    if max > PEERS_V4_MAX.into() {
+        let message = format!(
+            "{max} is more than a reply has room for: {PEERS_V4_MAX} peers over IPv4, {PEERS_V6_MAX} \
+             over IPv6"
+        );
+        findings.warning(&path.key("max_numwant"), message);
+    }
+}
+
+fn scrape(max: u32, room: u32, path: &Path, findings: &mut Findings) {
+    if max > room {
+        let message = format!("{max} is more than a request has room for, {room}");
+        findings.warning(&path.key("max_scrape_infohashes"), message);
     }
 }
 
@@ -95,35 +133,12 @@ fn storage(config: &Config, path: &Path, findings: &mut Findings) {
 
 fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
     for (i, hook) in config.prehooks.iter().enumerate() {
-        let path = root.key("prehooks").index(i).key("options");
-        match hook {
-            HookConfig::TorrentApproval(options) => {
-                if !options.whitelist.is_empty() && !options.blacklist.is_empty() {
-                    findings.error(&path, "has both a whitelist and a blacklist; give one");
-                }
-            }
-            HookConfig::IntervalVariation(options) => {
-                interval_variation(options, &path, findings);
-            }
-        }
+        hook.validate(&root.key("prehooks").index(i).key("options"), findings);
     }
     for (i, hook) in config.posthooks.iter().enumerate() {
         let path = root.key("posthooks").index(i).key("name");
         let name = hook.name();
         findings.error(&path, format!("`{name}` comes too late after the reply; see prehooks"));
-    }
-}
-
-fn interval_variation(options: &IntervalVariationConfig, path: &Path, findings: &mut Findings) {
-    let probability = options.modify_response_probability;
-    if !(probability > 0.0 && probability <= 1.0) {
-        let message = format!("{probability} is not above 0 and at most 1");
-        findings.error(&path.key("modify_response_probability"), message);
-    }
-    let seconds = options.max_increase_delta;
-    if !(1..=i64::from(i32::MAX)).contains(&seconds) {
-        let message = format!("{seconds} is not from 1 to 2147483647 seconds");
-        findings.error(&path.key("max_increase_delta"), message);
     }
 }
 

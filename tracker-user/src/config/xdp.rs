@@ -33,7 +33,7 @@ pub struct XdpConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AttachMode {
-    /// In the driver where it can, else in the stack, else not at all.
+    /// In the driver where it can (but not of a veth pair), else in the stack, else not at all.
     #[default]
     Auto,
     /// In the driver, or fail.
@@ -51,7 +51,7 @@ pub enum ReplyRoute {
     /// Back to whence the request came.
     #[default]
     Swap,
-    /// By the routing table, for hosts whose replies leave by another way.
+    /// By the routing table. The host must forward packets: net.ipv4.conf.INTERFACE.forwarding.
     Fib,
 }
 

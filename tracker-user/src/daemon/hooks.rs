@@ -1,39 +1,106 @@
 //! From the names of hooks to hooks.
 
+use std::{num::NonZeroUsize, sync::Arc};
+
 use anyhow::Context as _;
 
 use crate::{
-    config::{Config, HookConfig},
+    config::{Config, HookConfig, Network},
+    metrics::Metrics,
     middleware::{
-        IntervalVariation, IntervalVariationOptions, TorrentApproval, TorrentApprovalOptions,
+        ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
+        IpApproval, IpApprovalOptions, Jwt, JwtOptions, Passkey, PasskeyOptions, PasskeyService,
+        PreferredSubnet, TorrentApproval, TorrentApprovalOptions,
     },
-    pipeline::{PostHook, PreHook},
+    pipeline::{self, GrantSink, PostHook, PreHook},
 };
 
-/// The pre-hooks, in the order of the configuration.
+/// The pre-hooks, in the order of the configuration. Takes as long as it takes to read their lists and
+/// to fetch their keys.
 ///
 /// # Errors
 /// What is wrong with the options of one of them.
-pub(super) fn pre_hooks(config: &Config) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
+pub(super) fn pre_hooks(
+    config: &Config,
+    metrics: &Metrics,
+    grants: &Arc<dyn GrantSink>,
+) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
     let hooks = config.prehooks.iter().enumerate().map(|(index, hook)| {
-        pre_hook(hook).with_context(|| format!("prehooks[{index}] ({})", hook.name()))
+        pre_hook(hook, metrics, grants)
+            .with_context(|| format!("prehooks[{index}] ({})", hook.name()))
     });
     hooks.collect()
 }
 
-fn pre_hook(config: &HookConfig) -> anyhow::Result<Box<dyn PreHook>> {
+fn pre_hook(
+    config: &HookConfig,
+    metrics: &Metrics,
+    grants: &Arc<dyn GrantSink>,
+) -> anyhow::Result<Box<dyn PreHook>> {
     Ok(match config {
+        HookConfig::Jwt(options) => {
+            let options = options.clone();
+            let options = JwtOptions {
+                issuer: options.issuer,
+                audience: options.audience,
+                jwk_set_url: options.jwk_set_url,
+                jwk_set_update_interval: *options.jwk_set_update_interval,
+            };
+            Box::new(Jwt::new(options, metrics, Arc::clone(grants))?)
+        }
+        HookConfig::Passkey(options) => {
+            let options = options.clone();
+            let options = match options.url {
+                None => PasskeyOptions::Files(options.files),
+                Some(url) => PasskeyOptions::Service(PasskeyService {
+                    url,
+                    timeout: *options.timeout,
+                    admitted_lifetime: *options.admitted_lifetime,
+                    refused_lifetime: *options.refused_lifetime,
+                    answers_max: NonZeroUsize::new(options.answers_max as usize)
+                        .context("`answers_max` is 0")?,
+                }),
+            };
+            Box::new(Passkey::new(options, metrics, Arc::clone(grants))?)
+        }
         HookConfig::TorrentApproval(options) => {
-            Box::new(TorrentApproval::new(TorrentApprovalOptions {
+            let options = options.clone();
+            let options = TorrentApprovalOptions {
+                whitelist: options.whitelist,
+                whitelist_files: options.whitelist_files,
+                blacklist: options.blacklist,
+                blacklist_files: options.blacklist_files,
+            };
+            Box::new(TorrentApproval::new(options, metrics)?)
+        }
+        HookConfig::ClientApproval(options) => {
+            Box::new(ClientApproval::new(ClientApprovalOptions {
                 whitelist: options.whitelist.clone(),
                 blacklist: options.blacklist.clone(),
             })?)
+        }
+        HookConfig::IpApproval(options) => {
+            let options = options.clone();
+            let networks = |list: Vec<Network>| list.into_iter().map(Into::into).collect();
+            let options = IpApprovalOptions {
+                allow: networks(options.allow),
+                allow_files: options.allow_files,
+                deny: networks(options.deny),
+                deny_files: options.deny_files,
+            };
+            Box::new(IpApproval::new(options, metrics)?)
         }
         HookConfig::IntervalVariation(options) => {
             Box::new(IntervalVariation::new(&IntervalVariationOptions {
                 modify_response_probability: options.modify_response_probability,
                 max_increase_delta_s: options.max_increase_delta,
                 modify_min_interval: options.modify_min_interval,
+            })?)
+        }
+        HookConfig::PreferredSubnet(options) => {
+            Box::new(PreferredSubnet::new(pipeline::PreferredSubnet {
+                ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
+                ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
             })?)
         }
     })

@@ -1,92 +1,132 @@
-//! Puts the parts together: from a configuration to a running tracker, and back down.
+//! Puts the parts together: from a configuration to a running tracker, on to the next configuration,
+//! and back down.
 
+mod control;
 mod frontends;
 mod hooks;
+mod listen;
 mod observe;
+mod options;
+mod prepared;
+mod restart;
 mod secrets;
+mod signals;
+#[cfg(test)]
+mod tests;
+mod tracker;
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
-use tracker_common::connection::ConnectionIds;
+use tokio::runtime::Runtime;
+
+pub use control::request_reload;
 
 use crate::{
-    config::{Config, StorageConfig},
-    dataplane::{self, DataPlane},
+    config::{Config, ConfigFile},
+    dataplane::Grants,
     metrics::Metrics,
-    pipeline::Pipeline,
-    storage::memory::{MappedMemory, MemoryStorage, TableSize},
 };
-use frontends::Frontends;
+use control::Control;
+use prepared::Prepared;
+use signals::{Signal, Signals};
+use tracker::Tracker;
 
-/// Tracks until SIGINT or SIGTERM.
+/// Tracks until SIGINT or SIGTERM. SIGUSR1, SIGHUP and the control socket make it read `file` again.
 ///
 /// # Errors
 /// When something cannot be started; the message says what, and what to do about it.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let runtime = Runtime::new().context("cannot start the threads of the async runtime")?;
+    // Before anything slow, so that a signal during the start is not the end.
+    let _runtime = runtime.enter();
+    let mut signals = Signals::new().context("cannot wait for signals")?;
+    let loaded = file.load()?;
+    loaded.log_warnings();
     let metrics = Arc::new(Metrics::new()?);
-    let StorageConfig::Memory(memory_config) = &config.storage else {
-        anyhow::bail!("storage.name: only `memory` is supported");
-    };
-
-    let (pre_hooks, post_hooks) = (hooks::pre_hooks(config)?, hooks::post_hooks(config));
-    let size = TableSize::of(&config.xdp.table);
-    let kernel = dataplane::load(config, &size)?;
-    let memory = match &kernel {
-        Some(kernel) => kernel.map_table(&size),
-        None => MappedMemory::anonymous(&size),
-    };
-    let memory = memory.context("no memory for the table; make xdp.table smaller")?;
-    let grace = kernel.as_ref().map(dataplane::Kernel::grace);
-    let storage =
-        MemoryStorage::start(memory, &size, secrets::table_key()?, memory_config, grace, &metrics)?;
-
-    let pipeline = Arc::new(ArcSwap::from_pointee(Pipeline::new(
-        storage.clone(),
-        pre_hooks,
-        post_hooks,
-        frontends::seconds(&config.announce_interval),
-        frontends::seconds(&config.min_announce_interval),
-    )));
-    let connection_ids = ConnectionIds::new(
-        secrets::connection_id_key(config.udp.private_key.as_ref())?,
-        config.udp.connection_id_lifetime.as_secs(),
-    );
-
-    let (stop, stopped) = watch::channel(());
-    let frontends = {
-        let _runtime = runtime.enter();
-        Frontends::start(config, connection_ids, &metrics, &pipeline, &stopped)?
-    };
-    let data_plane = kernel
-        .map(|kernel| {
-            DataPlane::start(kernel, config, connection_ids, &storage, &pipeline, &metrics)
-        })
-        .transpose()?;
+    let grants = Arc::new(Grants::default());
+    let prepared = prepare(loaded.config, &grants, &metrics)?;
+    let mut tracker = Tracker::start(prepared, &grants, &metrics, &runtime)?;
+    let mut control = Control::listen(&tracker.config().control_socket);
     tracing::info!("ready");
 
-    let signal = runtime.block_on(wait_for_signal()).context("cannot wait for signals")?;
-    tracing::info!("{signal}: shutting down");
-    // The kernel first: it answers in the stead of those below.
-    drop(data_plane);
-    drop(stop);
-    runtime.block_on(frontends.stop());
-    storage.stop();
+    loop {
+        let event = runtime.block_on(async {
+            tokio::select! {
+                signal = signals.next() => Event::Signal(signal),
+                client = control.next() => Event::Client(client),
+            }
+        });
+        match event {
+            Event::Signal(Signal::Stop(name)) => {
+                tracing::info!("{name}: shutting down");
+                break;
+            }
+            Event::Signal(Signal::Reload(name)) => {
+                reload(&mut tracker, file, name, &metrics);
+            }
+            Event::Client(client) => {
+                let report = reload(&mut tracker, file, "control socket", &metrics);
+                runtime.block_on(client.answer(&report));
+            }
+        }
+        control = control.follow(&tracker.config().control_socket);
+    }
+    drop(control);
+    tracker.stop(&runtime);
     Ok(())
 }
 
-async fn wait_for_signal() -> io::Result<&'static str> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    })
+/// Tells whether a tracker could start with this configuration, as far as that can be told without
+/// starting it: what is in the files that it names, too.
+///
+/// # Errors
+/// What is wrong.
+pub fn check(config: Config) -> anyhow::Result<()> {
+    prepare(config, &Arc::default(), &Metrics::new()?).map(drop)
+}
+
+fn prepare(config: Config, grants: &Arc<Grants>, metrics: &Metrics) -> anyhow::Result<Prepared> {
+    Prepared::new(config, &(Arc::clone(grants) as _), metrics)
+}
+
+enum Event {
+    Signal(Signal),
+    Client(control::Client),
+}
+
+/// What came of a reload, for whoever asked for it.
+struct Report {
+    is_applied: bool,
+    lines: Vec<String>,
+}
+
+/// Reads the configuration again and applies what can be applied. Whatever is wrong leaves
+/// everything as it was.
+fn reload(tracker: &mut Tracker, file: &ConfigFile, asked_by: &str, metrics: &Metrics) -> Report {
+    tracing::info!("{asked_by}: reloading {}", file.path);
+    let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
+        let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+        let prepared = prepare(loaded.config, tracker.grants(), metrics)?;
+        let waiting = tracker.reload(prepared);
+        if !waiting.is_empty() {
+            lines
+                .push(format!("these changes take effect after a restart: {}", waiting.join(", ")));
+        }
+        Ok(lines)
+    });
+    metrics.reloads().count(reloaded.is_ok());
+    match reloaded {
+        Ok(lines) => {
+            for line in &lines {
+                tracing::warn!("{line}");
+            }
+            tracing::info!("reloaded");
+            Report { is_applied: true, lines }
+        }
+        Err(error) => {
+            tracing::error!("the configuration stays as it was: {error:#}");
+            Report { is_applied: false, lines: vec![format!("{error:#}")] }
+        }
+    }
 }

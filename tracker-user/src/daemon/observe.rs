@@ -43,12 +43,14 @@ impl udp::Observe for UdpObserver {
 pub(super) struct HttpObserver {
     metrics: Arc<Metrics>,
     connections_exhausted: IntCounter,
+    handshakes_failed: IntCounter,
 }
 
 impl HttpObserver {
     pub(super) fn new(metrics: &Arc<Metrics>) -> Self {
         let connections_exhausted = metrics.limit_reached("http_connections");
-        Self { metrics: Arc::clone(metrics), connections_exhausted }
+        let handshakes_failed = metrics.tls_handshakes_failed().clone();
+        Self { metrics: Arc::clone(metrics), connections_exhausted, handshakes_failed }
     }
 }
 
@@ -63,5 +65,9 @@ impl http::Observe for HttpObserver {
 
     fn connections_exhausted(&self) {
         self.connections_exhausted.inc();
+    }
+
+    fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
     }
 }

@@ -2,32 +2,51 @@
 
 use anyhow::Context as _;
 use sha2::{Digest, Sha256};
-use tracker_common::hash::{SipKey, TableKey};
+use tracker_common::{
+    connection::ConnectionIds,
+    hash::{SipKey, TableKey},
+};
 
-use crate::config::Secret;
+use crate::config::{Secret, UdpConfig};
 
 /// Keeps keys for different purposes apart, even if they are derived from one secret.
 const CONNECTION_ID_PURPOSE: &[u8] = b"xdp-tracker connection id";
 
-/// The key of connection ids: always the same for the same secret, else a random one.
-///
-/// # Errors
-/// When the system has no randomness.
-pub(super) fn connection_id_key(secret: Option<&Secret>) -> anyhow::Result<SipKey> {
-    let Some(secret) = secret.map(Secret::reveal).filter(|secret| !secret.is_empty()) else {
-        tracing::info!("udp.private_key is not set: connection ids end with this process");
+/// Makes connection ids of the configuration's secret, or of one drawn for this process.
+pub(super) struct ConnectionKey {
+    random: SipKey,
+}
+
+impl ConnectionKey {
+    /// Draws the key that counts where the configuration has none, now and after a reload.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub(super) fn new() -> anyhow::Result<Self> {
         let [k0, k1] = random_words()?;
-        return Ok(SipKey { k0, k1 });
-    };
-    let digest = Sha256::new().chain_update(CONNECTION_ID_PURPOSE).chain_update(secret).finalize();
+        Ok(Self { random: SipKey { k0, k1 } })
+    }
+
+    /// Always the same ids for the same secret.
+    pub(super) fn ids(&self, udp: &UdpConfig) -> ConnectionIds {
+        let key = udp.private_key.as_ref().map_or(self.random, derive);
+        let [lifetime_s, skew_s] =
+            [udp.connection_id_lifetime, udp.max_clock_skew].map(|duration| duration.as_secs());
+        ConnectionIds::new(key, lifetime_s, skew_s)
+    }
+}
+
+fn derive(secret: &Secret) -> SipKey {
+    let digest =
+        Sha256::new().chain_update(CONNECTION_ID_PURPOSE).chain_update(secret.reveal()).finalize();
     let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| digest[at + i]));
-    Ok(SipKey { k0: word(0), k1: word(8) })
+    SipKey { k0: word(0), k1: word(8) }
 }
 
 /// The secret of a new table.
 ///
 /// # Errors
-/// As for [`connection_id_key`].
+/// When the system has no randomness.
 pub(super) fn table_key() -> anyhow::Result<TableKey> {
     Ok(TableKey(random_words()?))
 }
@@ -43,21 +62,25 @@ fn random_words<const N: usize>() -> anyhow::Result<[u64; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracker_common::family::V4;
 
-    fn key(secret: &str) -> (u64, u64) {
-        let secret = serde_yaml::from_str(secret).unwrap();
-        let key = connection_id_key(Some(&secret)).unwrap();
-        (key.k0, key.k1)
+    /// An id of the same client at the same time, under a configuration with this key.
+    fn id(key: &ConnectionKey, secret: &str) -> [u8; 8] {
+        let udp = serde_yaml::from_str(&format!("private_key: {secret}")).unwrap();
+        key.ids(&udp).issue::<V4>(&[192, 0, 2, 1], 0)
     }
 
     #[test]
-    fn a_secret_always_gives_the_same_key() {
-        assert_eq!(key("one secret"), key("one secret"));
-        assert_ne!(key("one secret"), key("another"));
+    fn a_secret_always_gives_the_same_ids() {
+        let (one, other) = (ConnectionKey::new().unwrap(), ConnectionKey::new().unwrap());
+        assert_eq!(id(&one, "one secret"), id(&other, "one secret"));
+        assert_ne!(id(&one, "one secret"), id(&one, "another"));
     }
 
     #[test]
-    fn without_a_secret_keys_are_random() {
-        assert_ne!(key("''"), key("''"));
+    fn without_a_secret_a_process_has_its_own_ids_and_keeps_them() {
+        let (one, other) = (ConnectionKey::new().unwrap(), ConnectionKey::new().unwrap());
+        assert_eq!(id(&one, "null"), id(&one, "null"));
+        assert_ne!(id(&one, "null"), id(&other, "null"));
     }
 }

@@ -1,6 +1,6 @@
 //! Attaches the program to interfaces, and again when they come back.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use anyhow::{anyhow, bail};
 use aya::programs::{
@@ -9,13 +9,17 @@ use aya::programs::{
 };
 use nix::net::if_::if_nameindex;
 
-use super::{Kernel, occupant::occupant};
-use crate::{config::AttachMode, metrics::Metrics};
+use super::{Kernel, link};
+use crate::{
+    config::{AttachMode, ReplyRoute, XdpConfig},
+    metrics::Metrics,
+};
 
 /// Keeps the program attached to interfaces by name.
 pub(super) struct Attacher {
     kernel: Kernel,
     mode: AttachMode,
+    reply: ReplyRoute,
     interfaces: Vec<Interface>,
     metrics: Arc<Metrics>,
 }
@@ -28,16 +32,44 @@ struct Interface {
     link: Option<XdpLinkId>,
 }
 
+impl Interface {
+    fn new(name: String) -> Self {
+        Self { name, index: 0, link: None }
+    }
+}
+
 impl Attacher {
     /// Attaches to nothing yet.
     pub(super) fn new(
         kernel: Kernel,
         names: Vec<String>,
-        mode: AttachMode,
+        config: &XdpConfig,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let interface = |name| Interface { name, index: 0, link: None };
-        Self { kernel, mode, interfaces: names.into_iter().map(interface).collect(), metrics }
+        let interfaces = names.into_iter().map(Interface::new).collect();
+        Self { kernel, mode: config.mode, reply: config.reply, interfaces, metrics }
+    }
+
+    /// Detaches from interfaces that are not among these, or were attached to in another mode. The
+    /// next [`Attacher::follow`] attaches to the others.
+    pub(super) fn reload(&mut self, names: &[String], config: &XdpConfig) {
+        self.reply = config.reply;
+        if config.mode != self.mode {
+            self.detach();
+            self.mode = config.mode;
+        }
+        for i in (0..self.interfaces.len()).rev() {
+            if !names.contains(&self.interfaces[i].name) {
+                self.detach_from(i);
+                let Interface { name, .. } = self.interfaces.remove(i);
+                tracing::info!("{name}: answering in userspace");
+            }
+        }
+        for name in names {
+            if !self.interfaces.iter().any(|interface| interface.name == *name) {
+                self.interfaces.push(Interface::new(name.clone()));
+            }
+        }
     }
 
     /// Attaches to interfaces that are new or have come back, and says so. Where the program
@@ -53,8 +85,8 @@ impl Attacher {
             if index == interface.index {
                 continue;
             }
-            interface.index = index;
             self.detach_from(i);
+            self.interfaces[i].index = index;
             if index == 0 {
                 tracing::warn!("{}: the interface is gone", self.interfaces[i].name);
             } else if let Err(error) = self.attach_to(i)
@@ -76,19 +108,20 @@ impl Attacher {
     fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
         let Interface { name, index, link } = &mut self.interfaces[i];
         let program = self.kernel.program()?;
+        let is_veth = link::is_veth(*index);
         let mut attach = |mode| {
             program.attach_to_if_index(*index, mode).map_err(|error| explain(name, *index, error))
         };
         let attached = match self.mode {
             AttachMode::Native => attach(XdpMode::Driver).map(|link| (link, "native")),
-            AttachMode::Generic => attach(XdpMode::Skb).map(|link| (link, "generic")),
-            AttachMode::Auto | AttachMode::Off => match attach(XdpMode::Driver) {
+            AttachMode::Auto if !is_veth => match attach(XdpMode::Driver) {
                 Ok(link) => Ok((link, "native")),
                 Err(native) => {
                     tracing::debug!("{name}: {native:#}");
                     attach(XdpMode::Skb).map(|link| (link, "generic"))
                 }
             },
+            _ => attach(XdpMode::Skb).map(|link| (link, "generic")),
         };
         let (mode, result) = match attached {
             Ok((new, mode)) => {
@@ -101,30 +134,62 @@ impl Attacher {
             }
             Err(error) => ("userspace", Err(error)),
         };
-        match mode {
-            "native" => tracing::info!("{name}: answering in the driver (native XDP)"),
-            "generic" if self.mode == AttachMode::Generic => {
-                tracing::info!("{name}: answering in the network stack (generic XDP)");
-            }
-            "generic" => tracing::warn!(
-                "{name}: answering in the network stack (generic XDP), which is slower: the \
-                 driver has no XDP, or refuses it (is the MTU above a page?)"
-            ),
-            _ => tracing::warn!("{name}: answering in userspace"),
+        say(name, mode, self.mode, is_veth);
+        if self.reply == ReplyRoute::Fib {
+            warn_unless_forwarding(name);
         }
         self.metrics.attach().set(name, Some(mode));
         result
     }
 
     fn detach_from(&mut self, i: usize) {
-        let Interface { name, link, .. } = &mut self.interfaces[i];
+        let Interface { name, index, link } = &mut self.interfaces[i];
         self.metrics.attach().set(name, None);
+        *index = 0;
         let Some(link) = link.take() else { return };
         // It fails for an interface that is gone, and then there is nothing to detach from.
         if let Ok(program) = self.kernel.program()
             && let Err(error) = program.detach(link)
         {
             tracing::debug!("{name}: {error}");
+        }
+    }
+}
+
+/// Says how an interface is served, and why not faster.
+fn say(interface: &str, mode: &str, wanted: AttachMode, is_veth: bool) {
+    match mode {
+        "native" if is_veth => tracing::warn!(
+            "{interface}: answering in the driver (native XDP); this is a veth pair, which delivers \
+             the replies only while its other end has an XDP program too"
+        ),
+        "native" => tracing::info!("{interface}: answering in the driver (native XDP)"),
+        "generic" if wanted == AttachMode::Generic => {
+            tracing::info!("{interface}: answering in the network stack (generic XDP)");
+        }
+        "generic" if is_veth => tracing::info!(
+            "{interface}: answering in the network stack (generic XDP), as is safe for a veth pair"
+        ),
+        "generic" => tracing::warn!(
+            "{interface}: answering in the network stack (generic XDP), which is slower: the driver \
+             has no XDP, or refuses it (is the MTU above a page?)"
+        ),
+        _ => tracing::warn!("{interface}: answering in userspace"),
+    }
+}
+
+/// The kernel answers a program's question for a route only where packets are forwarded.
+fn warn_unless_forwarding(interface: &str) {
+    for family in ["ipv4", "ipv6"] {
+        let setting = format!("net.{family}.conf.{interface}.forwarding");
+        // Not by dots, which an interface's name may have.
+        let file = format!("/proc/sys/net/{family}/conf/{interface}/forwarding");
+        // Where the file is missing, so is the address family.
+        if fs::read_to_string(file).is_ok_and(|value| value.trim() == "0") {
+            tracing::warn!(
+                "{interface}: with xdp.reply: fib the daemon has to serve {family}: the kernel looks \
+                 up routes only if {setting} is 1"
+            );
         }
     }
 }
@@ -156,7 +221,7 @@ fn explain(interface: &str, index: u32, error: ProgramError) -> anyhow::Error {
     match errno {
         Some(libc::EBUSY | libc::EEXIST) => anyhow!(
             "{interface}: another XDP program is attached ({}), and it is not ours to replace",
-            occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
+            link::occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
         ),
         Some(libc::EOPNOTSUPP) => anyhow!("{interface}: the driver has no XDP"),
         _ => anyhow!(error).context(format!("{interface}: the XDP program cannot be attached")),

@@ -1,6 +1,9 @@
 //! The kernel's counters, read when Prometheus asks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aya::{
     Pod,
@@ -11,27 +14,36 @@ use prometheus::{
     core::{Collector, Desc},
     proto::MetricFamily,
 };
-use tracker_common::abi::{self, VERDICTS, Verdict, name};
+use tracker_common::{
+    abi::{self, VERDICTS, Verdict, name},
+    wire::Failure,
+};
 
 use super::Kernel;
-use crate::metrics::{Action, AddressFamily, Metrics, Outcome, RequestPath, request_counters};
+use crate::metrics::{
+    Action, AddressFamily, Metrics, Outcome, RequestPath, Untimed, request_counters,
+};
 
 /// What a verdict is called in the metrics.
 enum Label {
-    /// The kernel has dealt with the request.
-    Served(Action, Outcome),
+    /// The kernel has dealt with the request. The text is what the client was told, or would have
+    /// been.
+    Served(Action, Outcome, &'static str),
     /// It was left to the daemon, for this reason.
     Passed(&'static str),
 }
 
+const BAD_ID: &str = Failure::BadConnectionId.text();
+const UNAPPROVED: &str = Failure::UnapprovedTorrent.text();
+
 /// All verdicts but `NotOurs`, which is not counted.
-const LABELS: [(Verdict, Label); 16] = [
-    (Verdict::Connected, Label::Served(Action::Connect, Outcome::Answered)),
-    (Verdict::Announced, Label::Served(Action::Announce, Outcome::Answered)),
-    (Verdict::Scraped, Label::Served(Action::Scrape, Outcome::Answered)),
-    (Verdict::BadIdRefused, Label::Served(Action::Other, Outcome::Refused)),
-    (Verdict::BadIdDropped, Label::Served(Action::Other, Outcome::Dropped)),
-    (Verdict::TorrentRefused, Label::Served(Action::Announce, Outcome::Refused)),
+const LABELS: [(Verdict, Label); 17] = [
+    (Verdict::Connected, Label::Served(Action::Connect, Outcome::Answered, "")),
+    (Verdict::Announced, Label::Served(Action::Announce, Outcome::Answered, "")),
+    (Verdict::Scraped, Label::Served(Action::Scrape, Outcome::Answered, "")),
+    (Verdict::BadIdRefused, Label::Served(Action::Other, Outcome::Refused, BAD_ID)),
+    (Verdict::BadIdDropped, Label::Served(Action::Other, Outcome::Dropped, BAD_ID)),
+    (Verdict::TorrentRefused, Label::Served(Action::Announce, Outcome::Refused, UNAPPROVED)),
     (Verdict::Unusual, Label::Passed("unusual")),
     (Verdict::Options, Label::Passed("options")),
     (Verdict::ClaimsAddress, Label::Passed("claimed address")),
@@ -40,9 +52,16 @@ const LABELS: [(Verdict, Label); 16] = [
     (Verdict::Frozen, Label::Passed("growing torrent")),
     (Verdict::Full, Label::Passed("full torrent")),
     (Verdict::Contended, Label::Passed("contended")),
-    (Verdict::Outgrown, Label::Passed("outgrown torrent")),
     (Verdict::NoReply, Label::Passed("no reply possible")),
+    (
+        Verdict::ClientRefused,
+        Label::Served(Action::Announce, Outcome::Refused, "unapproved client"),
+    ),
+    (Verdict::SourceRefused, Label::Served(Action::Announce, Outcome::Refused, "unapproved ip")),
 ];
+
+/// In the order of the program's counters.
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::IPv4, AddressFamily::IPv6];
 
 /// Adds the kernel's counters to the metrics.
 ///
@@ -50,13 +69,15 @@ const LABELS: [(Verdict, Label); 16] = [
 /// When the program's map is not what it should be.
 pub(super) fn register(kernel: &mut Kernel, metrics: &Arc<Metrics>) -> anyhow::Result<()> {
     let map = kernel.take(name::COUNTERS)?;
+    let map = Arc::new(CountersMap(map));
     let events_lost = metrics.table().events_lost.clone();
     metrics.register(KernelCounters {
-        map,
+        map: Arc::clone(&map),
         served: request_counters(RequestPath::Kernel)?,
         passed: passed_counters()?,
         events_lost: Mutex::new(events_lost),
     })?;
+    metrics.udp().add_untimed(move || map.served());
     Ok(())
 }
 
@@ -68,17 +89,35 @@ fn passed_counters() -> prometheus::Result<IntCounterVec> {
     IntCounterVec::new(opts, &["address_family", "reason"])
 }
 
+/// What the program counts.
+struct CountersMap(PerCpuArray<MapData, Counters>);
+
 struct KernelCounters {
-    map: PerCpuArray<MapData, Counters>,
+    map: Arc<CountersMap>,
     served: IntCounterVec,
     passed: IntCounterVec,
     events_lost: Mutex<IntCounter>,
 }
 
-impl KernelCounters {
+impl CountersMap {
+    /// What the kernel has dealt with, for Chihaya's histogram.
+    fn served(&self) -> Vec<Untimed> {
+        let Some(counters) = self.read() else { return Vec::new() };
+        let mut served = Vec::new();
+        for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
+            for (verdict, label) in &LABELS {
+                if let Label::Served(action, _, error) = *label {
+                    let count = verdicts[*verdict as usize];
+                    served.push(Untimed { action, family, error, count });
+                }
+            }
+        }
+        served
+    }
+
     /// The sums over all processors.
     fn read(&self) -> Option<abi::Counters> {
-        let per_cpu = self.map.get(&0, 0).ok()?;
+        let per_cpu = self.0.get(&0, 0).ok()?;
         let mut sum = abi::Counters { verdicts: [[0; VERDICTS]; 2], events_lost: 0 };
         for Counters(one) in per_cpu.iter() {
             let all = sum.verdicts.as_flattened_mut().iter_mut();
@@ -97,23 +136,24 @@ impl Collector for KernelCounters {
     fn collect(&self) -> Vec<MetricFamily> {
         // One at a time: the counters are brought to what the kernel says, not increased.
         let events_lost = self.events_lost.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(counters) = self.read() else { return Vec::new() };
+        let Some(counters) = self.map.read() else { return Vec::new() };
         raise(&events_lost, counters.events_lost);
-        for (family, verdicts) in
-            [AddressFamily::IPv4, AddressFamily::IPv6].into_iter().zip(counters.verdicts)
-        {
+        for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
+            // Several verdicts may have one label.
+            let mut sums = BTreeMap::<_, u64>::new();
             for (verdict, label) in &LABELS {
-                let counter = match label {
-                    Label::Served(action, outcome) => self.served.with_label_values(&[
-                        action.label(),
-                        family.label(),
-                        outcome.label(),
-                    ]),
-                    Label::Passed(reason) => {
-                        self.passed.with_label_values(&[family.label(), reason])
-                    }
+                let labels = match label {
+                    Label::Served(action, outcome, _) => (Some(action.label()), outcome.label()),
+                    Label::Passed(reason) => (None, *reason),
                 };
-                raise(&counter, verdicts[*verdict as usize]);
+                *sums.entry(labels).or_default() += verdicts[*verdict as usize];
+            }
+            for ((action, what), sum) in sums {
+                let counter = match action {
+                    Some(action) => self.served.with_label_values(&[action, family.label(), what]),
+                    None => self.passed.with_label_values(&[family.label(), what]),
+                };
+                raise(&counter, sum);
             }
         }
         [&self.served, &self.passed].into_iter().flat_map(Collector::collect).collect()
@@ -140,6 +180,6 @@ mod tests {
         let mut seen = LABELS.map(|(verdict, _)| verdict as usize).to_vec();
         seen.push(Verdict::NotOurs as usize);
         seen.sort_unstable();
-        assert!(seen.into_iter().eq(0..=Verdict::NoReply as usize));
+        assert!(seen.into_iter().eq(0..=Verdict::SourceRefused as usize));
     }
 }

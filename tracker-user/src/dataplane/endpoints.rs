@@ -27,11 +27,16 @@ impl Endpoints {
     /// Nothing is looked up yet.
     pub(super) fn new(udp: &UdpConfig, interfaces: Vec<String>, metrics: &Arc<Metrics>) -> Self {
         Self {
-            listen: udp.addr.iter().map(|addr| addr.to_bind()).collect(),
+            listen: udp.binds(),
             interfaces,
             last: None,
             exhausted: metrics.limit_reached("kernel_endpoints"),
         }
+    }
+
+    /// Goes by the addresses of other interfaces.
+    pub(super) fn reload(&mut self, interfaces: Vec<String>) {
+        self.interfaces = interfaces;
     }
 
     /// The endpoints, if they are others than last time.

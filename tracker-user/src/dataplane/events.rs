@@ -26,16 +26,18 @@ use crate::{
 /// Events told at a time, so that a flood of them delays nothing else for long.
 const BATCH: usize = 16 << 10;
 
-/// Both ring buffers, as far as somebody wants to know.
+/// Both ring buffers.
 pub(super) struct Events {
-    announces: Option<RingBuf<MapData>>,
+    announces: RingBuf<MapData>,
+    /// Whether a post-hook wants to know.
+    announces_wanted: bool,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     interval_s: u32,
 }
 
 impl Events {
-    /// Opens what is wanted: nothing, most often.
+    /// Opens them; the log only where there is one.
     ///
     /// # Errors
     /// When the program's maps are not what they should be.
@@ -45,16 +47,26 @@ impl Events {
         policy: &abi::Config,
         pipeline: Arc<ArcSwap<Pipeline>>,
     ) -> anyhow::Result<Self> {
-        let announces = (policy.events != 0).then(|| kernel.take(name::EVENTS)).transpose()?;
+        let announces = kernel.take(name::EVENTS)?;
         let logger = (config.xdp.log_level != LogLevel::Off)
             .then(|| EbpfLogger::init(kernel.ebpf()).context("xdp.log_level: no log to read"))
             .transpose()?;
-        Ok(Self { announces, logger, pipeline, interval_s: policy.interval_s })
+        let mut events =
+            Self { announces, announces_wanted: false, logger, pipeline, interval_s: 0 };
+        events.reload(policy);
+        Ok(events)
+    }
+
+    /// Goes by what is published next.
+    pub(super) fn reload(&mut self, policy: &abi::Config) {
+        // What is still in the ring is told even when nobody wants more.
+        self.announces_wanted |= policy.events != 0;
+        self.interval_s = policy.interval_s;
     }
 
     /// Whether [`Events::drain`] has anything to do at all.
     pub(super) fn are_wanted(&self) -> bool {
-        self.announces.is_some() || self.logger.is_some()
+        self.announces_wanted || self.logger.is_some()
     }
 
     /// Tells what has come in.
@@ -62,10 +74,9 @@ impl Events {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        let Some(announces) = &mut self.announces else { return };
         let pipeline = self.pipeline.load();
         for _ in 0..BATCH {
-            let Some(item) = announces.next() else { return };
+            let Some(item) = self.announces.next() else { return };
             if let Some((request, response)) = read(&item, self.interval_s) {
                 pipeline.announced(&request, &response);
             }

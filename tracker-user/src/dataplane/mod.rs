@@ -3,8 +3,9 @@
 //!
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
-//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `occupant` names the
-//!   program that was there first;
+//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
+//!   interface than files tell;
+//! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
 //! * `counters`, `events`: what the kernel has done.
 
@@ -12,8 +13,10 @@ mod attach;
 mod counters;
 mod endpoints;
 mod events;
+mod grants;
+mod link;
+mod lists;
 mod load;
-mod occupant;
 mod policy;
 mod probe;
 mod publish;
@@ -29,12 +32,12 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tracker_common::connection::ConnectionIds;
+use tracker_common::{abi::flag, connection::ConnectionIds};
 
 pub use load::Kernel;
 
 use crate::{
-    config::{AttachMode, Config},
+    config::{AttachMode, Config, XdpConfig},
     metrics::Metrics,
     pipeline::Pipeline,
     storage::memory::{MemoryStorage, TableSize},
@@ -42,7 +45,11 @@ use crate::{
 use attach::Attacher;
 use endpoints::Endpoints;
 use events::Events;
-use publish::Publisher;
+pub use grants::Grants;
+use lists::Lists;
+use policy::{Policies, Policy};
+use probe::wait_for_kernel;
+use publish::{LISTS, Publisher};
 
 /// How often interfaces and addresses are looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,24 +57,38 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How often events and logs are fetched: the program wakes nobody for them.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(50);
 
+const INSISTS: &str = "xdp.mode insists on the kernel; `auto` would do without";
+
+/// The interfaces that the kernel shall answer on; none where all is served from userspace.
+///
+/// # Errors
+/// When one of them does not exist.
+pub fn interfaces(config: &Config) -> anyhow::Result<Vec<String>> {
+    if config.xdp.mode == AttachMode::Off || config.udp.addr.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names =
+        config.xdp.interface_names().context("xdp.interfaces: `auto` cannot be resolved")?;
+    for name in &names {
+        attach::check_exists(name)?;
+    }
+    Ok(names.into_iter().collect())
+}
+
 /// Loads the program for a table of this size, or says in the log why all is served from
 /// userspace, and returns `None`.
 ///
 /// # Errors
 /// When an interface does not exist, or the configuration insists on a mode that cannot be had.
 pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>> {
-    let names =
-        config.xdp.interface_names().context("xdp.interfaces: `auto` cannot be resolved")?;
-    if config.xdp.mode == AttachMode::Off || config.udp.addr.is_empty() {
-        tracing::info!("serving from userspace only: xdp.mode is off, or there is no udp.addr");
+    if interfaces(config)?.is_empty() {
+        let why = match config.xdp.mode {
+            AttachMode::Off => "xdp.mode is off",
+            _ if config.udp.addr.is_empty() => "there is no udp.addr",
+            _ => "xdp.interfaces names no interface",
+        };
+        tracing::info!("serving from userspace only: {why}");
         return Ok(None);
-    }
-    if names.is_empty() {
-        tracing::info!("serving from userspace only: xdp.interfaces names no interface");
-        return Ok(None);
-    }
-    for name in &names {
-        attach::check_exists(name)?;
     }
     let kernel = probe::check_host().and_then(|()| Kernel::load(config, size));
     match kernel {
@@ -76,14 +97,22 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
             tracing::warn!("serving from userspace only: {error:#}");
             Ok(None)
         }
-        Err(error) => Err(error.context("xdp.mode insists on the kernel; `auto` would do without")),
+        Err(error) => Err(error.context(INSISTS)),
     }
+}
+
+/// What a reload brings.
+struct Update {
+    policies: Policies,
+    interfaces: Vec<String>,
+    config: XdpConfig,
 }
 
 /// The running data plane. When it is dropped the program is detached.
 pub struct DataPlane {
     /// Dropped to stop the thread.
-    stop: Option<mpsc::Sender<()>>,
+    updates: Option<mpsc::Sender<Update>>,
+    storage: Arc<MemoryStorage>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -100,33 +129,54 @@ impl DataPlane {
         connection_ids: ConnectionIds,
         storage: &Arc<MemoryStorage>,
         pipeline: &Arc<ArcSwap<Pipeline>>,
+        grants: &Grants,
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
-        let policy = policy::compile(config, connection_ids, storage, &pipeline.load());
-        let names: Vec<_> = config.xdp.interface_names()?.into_iter().collect();
+        grants.connect(&mut kernel)?;
+        let mut policies = Policies::new(config, connection_ids, storage, pipeline.load_full());
+        let policy = policies.compile();
+        let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
-        let publisher = Publisher::new(&mut kernel, policy)?;
-        let events = Events::new(&mut kernel, config, &policy, Arc::clone(pipeline))?;
-        let mut worker = Worker {
-            attacher: Attacher::new(kernel, names, config.xdp.mode, Arc::clone(metrics)),
-            endpoints,
-            publisher,
-            events,
-        };
-        worker.follow()?;
-        let (stop, stopped) = mpsc::channel();
+        let publisher = Publisher::new(&mut kernel, policy.config)?;
+        let events = Events::new(&mut kernel, config, &policy.config, Arc::clone(pipeline))?;
+        let lists = Lists::new(&mut kernel)?;
+        let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
+        let mut worker = Worker { attacher, endpoints, publisher, events, policies, lists };
+        worker.go_by(&policy)?;
+        let followed = worker.follow();
+        match config.xdp.mode {
+            AttachMode::Auto => followed?,
+            _ => followed.context(INSISTS)?,
+        }
+        let (updates, received) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("data-plane".to_owned())
-            .spawn(move || worker.run(&stopped))
+            .spawn(move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        let storage = Arc::clone(storage);
+        Ok(Self { updates: Some(updates), storage, thread: Some(thread) })
+    }
+
+    /// Has the kernel go by another configuration and other hooks, on other interfaces. What it
+    /// logs stays as it was.
+    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: Arc<Pipeline>) {
+        let interfaces = match interfaces(config) {
+            Ok(interfaces) => interfaces,
+            Err(error) => return tracing::error!("the kernel goes on as before: {error:#}"),
+        };
+        let policies = Policies::new(config, connection_ids, &self.storage, pipeline);
+        let update = Update { policies, interfaces, config: config.xdp.clone() };
+        if let Some(updates) = &self.updates {
+            // Without its thread, the data plane has said why.
+            let _ = updates.send(update);
+        }
     }
 }
 
 impl Drop for DataPlane {
     fn drop(&mut self) {
-        self.stop = None;
+        self.updates = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the data plane's thread had panicked");
         }
@@ -138,13 +188,23 @@ struct Worker {
     endpoints: Endpoints,
     publisher: Publisher,
     events: Events,
+    policies: Policies,
+    lists: Lists,
 }
 
 impl Worker {
-    fn run(mut self, stopped: &mpsc::Receiver<()>) {
-        let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
+    fn run(mut self, updates: &mpsc::Receiver<Update>) {
         let mut follow_at = Instant::now() + FOLLOW_INTERVAL;
-        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        loop {
+            let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
+            match updates.recv_timeout(pause) {
+                Ok(update) => {
+                    self.apply(update);
+                    follow_at = Instant::now();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
             self.events.drain();
             if Instant::now() >= follow_at {
                 if let Err(error) = self.follow() {
@@ -157,13 +217,47 @@ impl Worker {
         self.events.drain();
     }
 
-    /// Brings what the kernel knows up to date: first addresses, so that an interface never answers
+    /// The rest is for [`Worker::follow`].
+    fn apply(&mut self, update: Update) {
+        let Update { policies, interfaces, config } = update;
+        self.policies = policies;
+        let policy = self.policies.compile();
+        self.events.reload(&policy.config);
+        if let Err(error) = self.go_by(&policy) {
+            tracing::error!("the kernel goes by the configuration before: {error:#}");
+        }
+        self.attacher.reload(&interfaces, &config);
+        self.endpoints.reload(interfaces);
+    }
+
+    /// Has the kernel go by another policy. While lists are exchanged the daemon serves.
+    fn go_by(&mut self, policy: &Policy) -> anyhow::Result<()> {
+        let Policy { config, clients, networks } = policy;
+        let mut config = *config;
+        if self.publisher.has_lists() || config.flags & LISTS != 0 {
+            self.publisher.pass_all()?;
+            wait_for_kernel();
+            let clients = self.lists.set_clients(clients.iter().copied());
+            if let Err(error) = clients.and_then(|()| self.lists.set_networks(networks)) {
+                tracing::error!("the daemon serves every announce: {error:#}");
+                config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+            }
+        }
+        self.publisher.set_policy(&config)
+    }
+
+    /// Brings what the kernel knows up to date: lists that have changed, then addresses, so that an interface never answers
     /// for ones it has lost, then interfaces.
     fn follow(&mut self) -> anyhow::Result<()> {
+        if let Some(policy) = self.policies.changed() {
+            self.go_by(&policy)?;
+        }
         if let Some((v4, v6)) = self.endpoints.changed() {
             self.publisher
                 .set_endpoints(&v4, &v6)
                 .context("cannot tell the kernel the tracker's addresses")?;
+        } else {
+            self.publisher.set_clock()?;
         }
         self.attacher.follow()
     }

@@ -5,9 +5,13 @@ use aya::{
     Pod,
     maps::{Array, MapData},
 };
-use tracker_common::abi::{self, EndpointV4, EndpointV6, name};
+use tracker_common::abi::{self, EndpointV4, EndpointV6, flag, name};
 
-use super::Kernel;
+use super::{Kernel, probe::wait_for_kernel};
+use crate::clock;
+
+/// Flags that have the program look into lists of clients and networks.
+pub(super) const LISTS: u32 = flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED | flag::NETWORKS;
 
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
 /// that is half written.
@@ -39,12 +43,56 @@ impl Publisher {
     ) -> anyhow::Result<()> {
         self.config.endpoints_v4_len = fill(&mut self.config.endpoints_v4, v4);
         self.config.endpoints_v6_len = fill(&mut self.config.endpoints_v6, v6);
+        self.publish()
+    }
+
+    /// Publishes another configuration with the endpoints of the last.
+    ///
+    /// # Errors
+    /// As for [`Publisher::set_endpoints`].
+    pub(super) fn set_policy(&mut self, policy: &abi::Config) -> anyhow::Result<()> {
+        self.config = abi::Config {
+            endpoints_v4: self.config.endpoints_v4,
+            endpoints_v6: self.config.endpoints_v6,
+            endpoints_v4_len: self.config.endpoints_v4_len,
+            endpoints_v6_len: self.config.endpoints_v6_len,
+            ..*policy
+        };
+        self.publish()
+    }
+
+    /// Whether the program looks into lists now.
+    pub(super) const fn has_lists(&self) -> bool {
+        self.config.flags & LISTS != 0
+    }
+
+    /// Has the program pass everything, until the next configuration.
+    ///
+    /// # Errors
+    /// As for [`Publisher::set_endpoints`].
+    pub(super) fn pass_all(&mut self) -> anyhow::Result<()> {
+        self.config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+        self.config.flags &= !LISTS;
+        self.publish()
+    }
+
+    fn publish(&mut self) -> anyhow::Result<()> {
+        // A run of the program may still read what was in force before the last switch.
+        wait_for_kernel();
         let next = 1 - self.active;
         self.configs.set(next, Config(self.config), 0).context("map CONFIG")?;
-        let control = abi::Control { active: next, ..abi::Control::default() };
-        self.control.set(0, Control(control), 0).context("map CONTROL")?;
         self.active = next;
-        Ok(())
+        self.set_clock()
+    }
+
+    /// Tells the program what time it is, so that its connection ids follow the wall clock.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the old configuration stays in force.
+    pub(super) fn set_clock(&mut self) -> anyhow::Result<()> {
+        let wall_offset_ns = clock::wall_ns().wrapping_sub(clock::monotonic_ns());
+        let control = abi::Control { active: self.active, wall_offset_ns, ..Default::default() };
+        self.control.set(0, Control(control), 0).context("map CONTROL")
     }
 }
 
@@ -61,7 +109,7 @@ fn fill<T: Copy + Default>(slots: &mut [T; abi::ENDPOINTS_MAX], endpoints: &[T])
 #[repr(transparent)]
 struct Control(abi::Control);
 
-// SAFETY: two integers, no padding.
+// SAFETY: integers, no padding.
 unsafe impl Pod for Control {}
 
 #[derive(Clone, Copy)]

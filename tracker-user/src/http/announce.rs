@@ -167,7 +167,7 @@ mod tests {
         parse(&query, vec![("passkey", "k3y".to_owned())], client, options).map_err(|refusal| {
             match refusal {
                 Refusal::Client(reason) => reason.into_owned(),
-                Refusal::Internal(cause) => panic!("{cause}"),
+                other => panic!("{other:?}"),
             }
         })
     }

@@ -13,17 +13,17 @@ use hyper::{
     HeaderMap, Method, Response, StatusCode, Uri,
     header::{ALLOW, CONTENT_TYPE, HeaderValue},
 };
+use tokio::sync::Semaphore;
 
 use super::{
-    Action, HttpOptions, Observe, OptionsError, announce,
+    Action, Observe, Settings, announce,
     log_limit::LogLimit,
-    options::Settings,
     query::{Query, QueryError},
     reply,
     router::Match,
     scrape,
 };
-use crate::pipeline::{AnnounceRequest, AnnounceResponse, Pipeline, Refusal, SwarmStats};
+use crate::pipeline::{AnnounceRequest, AnnounceResponse, Pending, Pipeline, Refusal, SwarmStats};
 
 /// A reply with its body in one piece.
 pub(super) type Reply = Response<Full<Bytes>>;
@@ -32,6 +32,8 @@ pub(super) type Reply = Response<Full<Bytes>>;
 pub struct HttpFrontend {
     pipeline: Arc<ArcSwap<Pipeline>>,
     settings: ArcSwap<Settings>,
+    /// One for each connection, whatever listener it came by.
+    pub(super) connections: Arc<Semaphore>,
     pub(super) observer: Arc<dyn Observe>,
     internal_errors: LogLimit,
 }
@@ -65,6 +67,10 @@ pub(super) struct Head<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The other end of the connection.
     pub(super) remote: SocketAddr,
+    /// When it was complete.
+    pub(super) received: Instant,
+    /// Whether it may still wait for a hook.
+    pub(super) may_wait: bool,
 }
 
 /// What is known of a request when it has been dealt with.
@@ -76,26 +82,22 @@ struct Outcome {
 
 impl HttpFrontend {
     /// A frontend to the pipeline that `pipeline` holds at the time of each request.
-    ///
-    /// # Errors
-    /// What is wrong with `options`.
+    #[must_use]
     pub fn new(
-        options: HttpOptions,
+        settings: Settings,
         pipeline: Arc<ArcSwap<Pipeline>>,
         observer: Arc<dyn Observe>,
-    ) -> Result<Self, OptionsError> {
-        let settings = ArcSwap::from_pointee(Settings::new(options)?);
-        Ok(Self { pipeline, settings, observer, internal_errors: LogLimit::default() })
+    ) -> Self {
+        let connections = Arc::new(Semaphore::new(settings.options.connections_max.max(1)));
+        let settings = ArcSwap::from_pointee(settings);
+        let internal_errors = LogLimit::default();
+        Self { pipeline, settings, connections, observer, internal_errors }
     }
 
-    /// Replaces the options: at once for requests and the limit of connections, for timeouts,
-    /// keep-alive and the size of heads with the next connection.
-    ///
-    /// # Errors
-    /// What is wrong with `options`; the old ones then stay.
-    pub fn reload(&self, options: HttpOptions) -> Result<(), OptionsError> {
-        self.settings.store(Arc::new(Settings::new(options)?));
-        Ok(())
+    /// Replaces the options: at once for requests; for timeouts, keep-alive and the size of heads
+    /// with the next connection; for the limit of connections, not at all.
+    pub fn reload(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// The options in force.
@@ -104,29 +106,40 @@ impl HttpFrontend {
     }
 
     /// Answers one request. Post-hooks are for the caller to run, if there is something for them.
-    pub(super) fn answer(&self, head: &Head, scratch: &mut Scratch) -> (Reply, Option<Answered>) {
+    ///
+    /// # Errors
+    /// What a hook waits for: the request is to be brought again after that.
+    pub(super) fn answer(
+        &self,
+        head: &Head,
+        scratch: &mut Scratch,
+    ) -> Result<(Reply, Option<Answered>), Pending> {
         let settings = self.settings.load();
         let found = match settings.router.find(head.uri.path()) {
             Ok(Some(found)) => found,
-            Ok(None) => return (plain(StatusCode::NOT_FOUND, "not found\n"), None),
-            Err(_) => return (plain(StatusCode::BAD_REQUEST, "bad request\n"), None),
+            Ok(None) => return Ok((plain(StatusCode::NOT_FOUND, "not found\n"), None)),
+            Err(_) => return Ok((plain(StatusCode::BAD_REQUEST, "bad request\n"), None)),
         };
         if head.method != Method::GET {
             let mut reply = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
             reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-            return (reply, None);
+            return Ok((reply, None));
         }
-        let started = settings.options.request_timing.then(Instant::now);
         let action = found.action;
         let mut outcome = Outcome::default();
         scratch.out.clear();
-        let result = self.run(&settings, head, found, scratch, &mut outcome);
+        let result = match self.run(&settings, head, found, scratch, &mut outcome) {
+            Err(Refusal::Pending(pending)) if head.may_wait => return Err(pending),
+            Err(Refusal::Pending(_)) => Err(Refusal::Internal("a hook goes on waiting".to_owned())),
+            result => result,
+        };
         if let Err(refusal) = &result {
             reply::write_refusal(&mut scratch.out, refusal);
         }
         let error = match &result {
             Ok(()) => "",
             Err(Refusal::Client(reason)) => reason,
+            Err(Refusal::Pending(_)) => "undecided",
             Err(Refusal::Internal(cause)) => {
                 if let Some(requests) = self.internal_errors.admit() {
                     tracing::error!(requests, cause, "HTTP requests failed");
@@ -134,9 +147,10 @@ impl HttpFrontend {
                 "internal error"
             }
         };
-        let elapsed = started.map_or(Duration::ZERO, |started| started.elapsed());
+        let is_timed = settings.options.request_timing;
+        let elapsed = if is_timed { head.received.elapsed() } else { Duration::ZERO };
         self.observer.response(action, outcome.client, error, elapsed);
-        (plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered)
+        Ok((plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered))
     }
 
     /// Reads the request, asks the pipeline and writes the reply into `scratch.out`.

@@ -1,9 +1,10 @@
 //! The HTTP frontend: announces and scrapes over HTTP/1.1 (BEP 3, 7, 21, 23, 24, 31 and 48), with
 //! Chihaya's rules and failure reasons.
 //!
-//! [`serve`] accepts connections and bounds them; [`HttpFrontend`] turns each request into a call of
-//! the [`Pipeline`](crate::pipeline::Pipeline): `router` names the action, [`query`] and `announce`
-//! or `scrape` read the request, `reply` writes the answer in bencode.
+//! [`serve`] accepts connections and bounds them, on bare TCP or on [`Tls`]; [`HttpFrontend`] turns
+//! each request into a call of the [`Pipeline`](crate::pipeline::Pipeline): `router` names the
+//! action, [`query`] and `announce` or `scrape` read the request, `reply` writes the answer in
+//! bencode.
 
 mod announce;
 mod bencode;
@@ -18,13 +19,15 @@ mod scrape;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{net::IpAddr, time::Duration};
 
 pub use frontend::HttpFrontend;
-pub use options::{HttpOptions, OptionsError};
-pub use router::{ROUTES_MAX, RouteError};
+pub use options::{HttpOptions, OptionsError, Settings};
+pub use router::{ROUTES_MAX, RouteError, Router};
 pub use server::{Plain, Transport, serve};
+pub use tls::{Certificate, CertificateFiles, Tls, TlsError};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,8 +45,11 @@ pub trait Observe: Send + Sync {
     /// `elapsed` is zero unless the options ask for timing.
     fn response(&self, action: Action, client: Option<IpAddr>, error: &str, elapsed: Duration);
 
-    /// The limit of connections is reached: new ones wait in the backlog until one ends.
+    /// The limit of connections is reached: one more waits until another ends.
     fn connections_exhausted(&self);
+
+    /// A client did not agree on TLS, or not in time.
+    fn handshake_failed(&self);
 }
 
 /// Observes nothing.
@@ -51,4 +57,6 @@ impl Observe for () {
     fn response(&self, _: Action, _: Option<IpAddr>, _: &str, _: Duration) {}
 
     fn connections_exhausted(&self) {}
+
+    fn handshake_failed(&self) {}
 }

@@ -44,7 +44,7 @@ pub struct HttpOptions {
     pub idle_timeout: Duration,
     /// The longest request head in bytes, URL included; at least 8192, the URL at most 65534.
     pub head_bytes_max: usize,
-    /// The most connections of one listener at a time; at least 1.
+    /// The most connections at a time; at least 1.
     pub connections_max: usize,
 }
 
@@ -83,14 +83,18 @@ pub enum OptionsError {
 
 /// Options, checked and made ready for use.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub struct Settings {
     pub(super) options: HttpOptions,
     pub(super) router: Router,
     real_ip_header: Option<HeaderName>,
 }
 
 impl Settings {
-    pub(super) fn new(options: HttpOptions) -> Result<Self, OptionsError> {
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn new(options: HttpOptions) -> Result<Self, OptionsError> {
         let router = Router::new(&options.announce_routes, &options.scrape_routes)?;
         let real_ip_header = options
             .real_ip_header

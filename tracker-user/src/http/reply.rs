@@ -99,7 +99,7 @@ pub(super) fn write_scrape(out: &mut BytesMut, info_hashes: &[InfoHash], swarms:
 pub(super) fn write_refusal(out: &mut BytesMut, refusal: &Refusal) {
     dictionary(out, |reply| match refusal {
         Refusal::Client(reason) => reply.string(b"failure reason", reason.as_bytes()),
-        Refusal::Internal(_) => {
+        Refusal::Internal(_) | Refusal::Pending(_) => {
             reply.string(b"failure reason", b"internal server error");
             reply.integer(b"retry in", RETRY_IN_MIN);
         }

@@ -36,9 +36,24 @@ pub enum RouteError {
     TooMany(usize),
 }
 
+impl RouteError {
+    /// The route that is meant, where it is one.
+    #[must_use]
+    pub fn route(&self) -> Option<&str> {
+        match self {
+            Self::Relative(route)
+            | Self::Unnamed(route)
+            | Self::TwoParameters(route)
+            | Self::CatchAll(route)
+            | Self::Duplicate(route) => Some(route),
+            Self::TooMany(_) => None,
+        }
+    }
+}
+
 /// The configured routes.
 #[derive(Debug, Default)]
-pub(super) struct Router {
+pub struct Router {
     routes: Vec<(Route, Action)>,
 }
 
@@ -51,7 +66,11 @@ pub(super) struct Match<'a> {
 }
 
 impl Router {
-    pub(super) fn new(announce: &[String], scrape: &[String]) -> Result<Self, RouteError> {
+    /// Routes of announces, and of scrapes.
+    ///
+    /// # Errors
+    /// The first of them that cannot be used.
+    pub fn new(announce: &[String], scrape: &[String]) -> Result<Self, RouteError> {
         let count = announce.len() + scrape.len();
         if count > ROUTES_MAX {
             return Err(RouteError::TooMany(count));

@@ -3,15 +3,15 @@
 use std::{
     cell::RefCell,
     convert::Infallible,
-    future::{Ready, ready},
+    future::ready,
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
+use hyper::{Request, body::Incoming, http::request::Parts, server::conn::http1, service::Service};
 use hyper_util::{
     rt::TokioIo,
     server::graceful::{GracefulShutdown, Watcher},
@@ -19,6 +19,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -29,6 +30,7 @@ use super::{
     frontend::{Head, Reply, Scratch},
     log_limit::LogLimit,
 };
+use crate::pipeline::Pending;
 
 /// The smallest buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
@@ -65,7 +67,8 @@ impl Transport for Plain {
 /// Serves the connections of `listener` until `shutdown` ends; then idle ones are closed at once,
 /// the others when they have their reply, at the latest after the read and write timeouts.
 ///
-/// At the limit of connections it accepts no more until one ends.
+/// The limit of connections is the frontend's: at the limit, a listener takes no more than the one
+/// connection that waits for another to end.
 pub async fn serve<T: Transport>(
     listener: TcpListener,
     transport: T,
@@ -77,25 +80,41 @@ pub async fn serve<T: Transport>(
     let failures = LogLimit::default();
     let mut shutdown = pin!(shutdown);
     loop {
-        let connections_max = frontend.settings().options.connections_max.max(1);
-        tokio::select! {
+        let (tcp, remote, permit) = tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = connections.join_next() => {}
-            (tcp, remote) = accept(&listener, &failures), if connections.len() < connections_max => {
-                let frontend = Arc::clone(&frontend);
-                let transport = transport.clone();
-                let watcher = graceful.watcher();
-                connections.spawn(serve_connection(tcp, remote, transport, frontend, watcher));
-            }
-        }
-        if connections.len() == connections_max {
-            frontend.observer.connections_exhausted();
-        }
+            admitted = admit(&listener, &frontend, &failures) => admitted,
+        };
+        while connections.try_join_next().is_some() {}
+        let frontend = Arc::clone(&frontend);
+        let transport = transport.clone();
+        let watcher = graceful.watcher();
+        connections.spawn(async move {
+            serve_connection(tcp, remote, transport, frontend, watcher).await;
+            drop(permit);
+        });
     }
     drop(listener);
     let HttpOptions { read_timeout, write_timeout, .. } = frontend.settings().options;
     let _ = timeout(read_timeout + write_timeout, graceful.shutdown()).await;
     connections.shutdown().await;
+}
+
+/// The next connection, once it may be served.
+async fn admit(
+    listener: &TcpListener,
+    frontend: &HttpFrontend,
+    failures: &LogLimit,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    let (tcp, remote) = accept(listener, failures).await;
+    let connections = Arc::clone(&frontend.connections);
+    let permit = match Arc::clone(&connections).try_acquire_owned() {
+        Ok(permit) => permit,
+        Err(_) => {
+            frontend.observer.connections_exhausted();
+            connections.acquire_owned().await.expect("nobody closes this semaphore")
+        }
+    };
+    (tcp, remote, permit)
 }
 
 /// The next connection. Failures are waited out: they concern one client, or a limit of the system.
@@ -125,8 +144,9 @@ async fn serve_connection<T: Transport>(
     let _ = tcp.set_nodelay(true);
     let settings = frontend.settings();
     let options = &settings.options;
-    if let Ok(Ok(stream)) = timeout(options.read_timeout, transport.open(tcp)).await {
-        serve_stream(stream, remote, frontend, watcher, options).await;
+    match timeout(options.read_timeout, transport.open(tcp)).await {
+        Ok(Ok(stream)) => serve_stream(stream, remote, frontend, watcher, options).await,
+        Ok(Err(_)) | Err(_) => frontend.observer.handshake_failed(),
     }
 }
 
@@ -140,7 +160,8 @@ pub(super) async fn serve_stream(
 ) {
     let outbox = Arc::new(Outbox::default());
     let stream = Connection::new(stream, Arc::clone(&outbox), options);
-    let exchange = Exchange { frontend, remote, outbox, scratch: RefCell::default() };
+    let connection = Handle { frontend, remote, outbox };
+    let exchange = Exchange { connection, scratch: RefCell::default() };
     let connection = http(options).serve_connection(TokioIo::new(stream), exchange);
     let _ = watcher.watch(connection).await;
 }
@@ -157,30 +178,71 @@ fn http(options: &HttpOptions) -> http1::Builder {
     builder
 }
 
+/// How often a request may wait for a hook. More than once only if several hooks ask somebody, or
+/// one has forgotten the answer meanwhile.
+const WAITS_MAX: usize = 4;
+
 /// Hands the requests of one connection to the frontend, one at a time.
 struct Exchange {
+    connection: Handle,
+    scratch: RefCell<Scratch>,
+}
+
+/// What the requests of a connection have in common.
+#[derive(Clone)]
+struct Handle {
     frontend: Arc<HttpFrontend>,
     remote: SocketAddr,
     outbox: Arc<Outbox>,
-    scratch: RefCell<Scratch>,
 }
 
 impl Service<Request<Incoming>> for Exchange {
     type Response = Reply;
     type Error = Infallible;
-    type Future = Ready<Result<Reply, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let head = Head {
-            method: request.method(),
-            uri: request.uri(),
-            headers: request.headers(),
-            remote: self.remote,
-        };
-        let (reply, answered) = self.frontend.answer(&head, &mut self.scratch.borrow_mut());
+        let (request, received) = (request.into_parts().0, Instant::now());
+        match self.connection.answer(&request, received, true, &mut self.scratch.borrow_mut()) {
+            Ok(reply) => Box::pin(ready(Ok(reply))),
+            Err(pending) => {
+                let connection = self.connection.clone();
+                connection.outbox.wait();
+                Box::pin(
+                    async move { Ok(connection.answer_after(pending, request, received).await) },
+                )
+            }
+        }
+    }
+}
+
+impl Handle {
+    fn answer(
+        &self,
+        request: &Parts,
+        received: Instant,
+        may_wait: bool,
+        scratch: &mut Scratch,
+    ) -> Result<Reply, Pending> {
+        let Parts { method, uri, headers, .. } = request;
+        let head = Head { method, uri, headers, remote: self.remote, received, may_wait };
+        let (reply, answered) = self.frontend.answer(&head, scratch)?;
         if let Some(answered) = answered {
             self.outbox.push(answered);
         }
-        ready(Ok(reply))
+        Ok(reply)
+    }
+
+    async fn answer_after(self, mut pending: Pending, request: Parts, received: Instant) -> Reply {
+        let mut waits = 0;
+        loop {
+            pending.ended().await;
+            waits += 1;
+            let scratch = &mut Scratch::default();
+            match self.answer(&request, received, waits < WAITS_MAX, scratch) {
+                Ok(reply) => return reply,
+                Err(again) => pending = again,
+            }
+        }
     }
 }

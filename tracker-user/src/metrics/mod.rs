@@ -1,6 +1,8 @@
 //! Prometheus metrics: Chihaya's names, labels and buckets, so that its dashboards go on working,
 //! and our own, which begin with `xdp_tracker_`.
 
+mod durations;
+mod hooks;
 mod labels;
 mod requests;
 mod server;
@@ -12,11 +14,14 @@ use prometheus::{
     IntCounter, IntCounterVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
 };
 
+pub use durations::Untimed;
+pub use hooks::Refreshes;
 pub use labels::{Action, AddressFamily, Outcome};
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
-pub use tracker::{AttachMetrics, PerFamily, StorageMetrics, TableMetrics};
+pub use tracker::{AttachMetrics, PerFamily, ReloadMetrics, StorageMetrics, TableMetrics};
 
+use hooks::HookMetrics;
 use requests::UserRequests;
 
 /// All metrics of a daemon. Whatever is reached through it can be updated from any thread.
@@ -28,6 +33,9 @@ pub struct Metrics {
     storage: StorageMetrics,
     table: TableMetrics,
     attach: AttachMetrics,
+    tls_handshakes_failed: IntCounter,
+    reloads: ReloadMetrics,
+    hooks: HookMetrics,
     limits: IntCounterVec,
 }
 
@@ -56,6 +64,9 @@ impl Metrics {
             storage: StorageMetrics::new(&registry)?,
             table: TableMetrics::new(&registry)?,
             attach: AttachMetrics::new(&registry)?,
+            reloads: ReloadMetrics::new(&registry)?,
+            tls_handshakes_failed: register(&registry, tls_handshakes_failed()?)?,
+            hooks: HookMetrics::new(&registry)?,
             limits,
             registry,
         })
@@ -91,6 +102,30 @@ impl Metrics {
         &self.attach
     }
 
+    /// TLS connections that came to nothing.
+    #[must_use]
+    pub fn tls_handshakes_failed(&self) -> &IntCounter {
+        &self.tls_handshakes_failed
+    }
+
+    /// Those of reloads of the configuration.
+    #[must_use]
+    pub fn reloads(&self) -> &ReloadMetrics {
+        &self.reloads
+    }
+
+    /// How often the lists or keys of the hook of this name were brought up to date.
+    #[must_use]
+    pub fn hook_refreshes(&self, hook: &'static str) -> Refreshes {
+        self.hooks.refreshes(hook)
+    }
+
+    /// Tokens that the hook `jwt` found wrong, with the label `reason`.
+    #[must_use]
+    pub fn jwt_refusals(&self) -> IntCounterVec {
+        self.hooks.jwt_refusals.clone()
+    }
+
     /// The counter of how often a bound was reached; callers on a hot path keep it.
     #[must_use]
     pub fn limit_reached(&self, limit: &'static str) -> IntCounter {
@@ -110,6 +145,13 @@ impl Metrics {
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
+}
+
+fn tls_handshakes_failed() -> prometheus::Result<IntCounter> {
+    IntCounter::new(
+        "xdp_tracker_tls_handshakes_failed_total",
+        "HTTPS connections on which the client did not agree on TLS in time.",
+    )
 }
 
 fn register<C>(registry: &Registry, collector: C) -> prometheus::Result<C>
@@ -154,6 +196,36 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_were_not_timed_are_in_every_bucket() {
+        let metrics = Metrics::new().unwrap();
+        metrics.udp().observe(Action::Announce, AddressFamily::IPv4, "", Duration::from_millis(20));
+        let (family, count) = (AddressFamily::IPv4, 7);
+        metrics.udp().add_untimed(move || {
+            [
+                ("", Action::Announce),
+                ("unapproved torrent", Action::Announce),
+                ("", Action::Connect),
+            ]
+            .map(|(error, action)| Untimed { action, family, error, count })
+            .to_vec()
+        });
+        let name = "chihaya_udp_response_duration_milliseconds";
+        for (action, error, rest) in [
+            ("announce", "", r#",le="9.375"} 7"#),
+            ("announce", "", r#",le="37.5"} 8"#),
+            ("announce", "", r#",le="+Inf"} 8"#),
+            ("connect", "", r#",le="9.375"} 7"#),
+            ("announce", "unapproved torrent", r#",le="+Inf"} 7"#),
+        ] {
+            let labels = format!(r#"action="{action}",address_family="IPv4",error="{error}""#);
+            assert_shows(&metrics, &format!("{name}_bucket{{{labels}{rest}"));
+        }
+        let announces = r#"{action="announce",address_family="IPv4",error=""}"#;
+        assert_shows(&metrics, &format!("{name}_count{announces} 8"));
+        assert_shows(&metrics, &format!("{name}_sum{announces} 20"));
+    }
+
+    #[test]
     fn requests_of_all_frontends_are_counted_by_outcome() {
         let metrics = Metrics::new().unwrap();
         let observe = |frontend: &FrontendMetrics, error| {
@@ -194,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn refreshes_of_hooks_are_counted_by_name_and_outcome() {
+        let metrics = Metrics::new().unwrap();
+        metrics.hook_refreshes("jwt").failed.inc();
+        for (outcome, count) in [("failed", 1), ("succeeded", 0)] {
+            let labels = format!(r#"{{hook="jwt",outcome="{outcome}"}}"#);
+            assert_shows(&metrics, &format!("xdp_tracker_hook_refreshes_total{labels} {count}"));
+        }
+    }
+
+    #[test]
     fn failure_reasons_beyond_the_bound_share_a_label() {
         let metrics = Metrics::new().unwrap();
         for i in 0..requests::ERRORS_MAX + 3 {
@@ -216,6 +298,18 @@ mod tests {
         assert!(!text(&metrics).contains("native"));
         metrics.attach().set("eth0", None);
         assert!(!text(&metrics).contains("eth0"));
+    }
+
+    #[test]
+    fn a_refused_reload_shows_until_one_is_applied() {
+        let metrics = Metrics::new().unwrap();
+        assert_shows(&metrics, "xdp_tracker_config_last_reload_successful 1");
+        metrics.reloads().count(false);
+        assert_shows(&metrics, "xdp_tracker_config_last_reload_successful 0");
+        assert_shows(&metrics, r#"xdp_tracker_config_reloads_total{outcome="refused"} 1"#);
+        metrics.reloads().count(true);
+        assert_shows(&metrics, "xdp_tracker_config_last_reload_successful 1");
+        assert_shows(&metrics, r#"xdp_tracker_config_reloads_total{outcome="applied"} 1"#);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use super::{
+    durations::{Durations, Untimed},
     labels::{Action, AddressFamily, BoundedLabels, Outcome},
     register,
 };
@@ -75,7 +76,7 @@ impl UserRequests {
 /// The metrics of one frontend: Chihaya's histogram, and its part of ours.
 #[derive(Debug)]
 pub struct FrontendMetrics {
-    durations: HistogramVec,
+    durations: Durations,
     /// Those without an error, by [`cell`].
     resolved: [OnceLock<Histogram>; Action::COUNT * AddressFamily::COUNT],
     errors: BoundedLabels,
@@ -98,8 +99,9 @@ impl FrontendMetrics {
             format!("Time from a request's arrival over {protocol} until it was dealt with."),
         );
         let labels = ["action", "address_family", "error"];
+        let durations = HistogramVec::new(opts.buckets(buckets()?), &labels)?;
         Ok(Self {
-            durations: register(registry, HistogramVec::new(opts.buckets(buckets()?), &labels)?)?,
+            durations: register(registry, Durations::new(durations))?,
             resolved: [const { OnceLock::new() }; _],
             errors: BoundedLabels::new(ERRORS_MAX),
             errors_exhausted,
@@ -107,13 +109,19 @@ impl FrontendMetrics {
         })
     }
 
+    /// Has requests counted that were answered elsewhere: `source` is asked for them whenever
+    /// Prometheus asks. They are not in `xdp_tracker_requests_total`. Only the first source counts.
+    pub fn add_untimed(&self, source: impl Fn() -> Vec<Untimed> + Send + Sync + 'static) {
+        self.durations.add_untimed(Box::new(source));
+    }
+
     /// Counts a request that the daemon has dealt with. `error` is the failure reason,
     /// [`FrontendMetrics::INTERNAL_ERROR`], or "" for success; `elapsed` is zero where it was not
     /// measured.
     pub fn observe(&self, action: Action, family: AddressFamily, error: &str, elapsed: Duration) {
         let milliseconds = elapsed.as_secs_f64() * 1e3;
-        let histogram =
-            |error| self.durations.with_label_values(&[action.label(), family.label(), error]);
+        let labels = |error| [action.label(), family.label(), error];
+        let histogram = |error| self.durations.timed.with_label_values(&labels(error));
         let outcome = match error {
             "" => {
                 let resolved = &self.resolved[cell(action, family)];

@@ -5,7 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use super::{labels::AddressFamily, register, requests::buckets};
 
@@ -132,5 +134,39 @@ impl AttachMetrics {
             self.modes.with_label_values(&[interface, mode]).set(1);
             current.insert(interface.to_owned(), mode);
         }
+    }
+}
+
+/// What came of reloads.
+#[derive(Debug)]
+pub struct ReloadMetrics {
+    applied: IntCounter,
+    refused: IntCounter,
+    last_successful: IntGauge,
+}
+
+impl ReloadMetrics {
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let opts = Opts::new(
+            "xdp_tracker_config_reloads_total",
+            "Reloads of the configuration, by whether it was applied or could not be used.",
+        );
+        let reloads = register(registry, IntCounterVec::new(opts, &["outcome"])?)?;
+        let last_successful = IntGauge::new(
+            "xdp_tracker_config_last_reload_successful",
+            "Whether the configuration that was read last is in force.",
+        )?;
+        last_successful.set(1);
+        Ok(Self {
+            applied: reloads.with_label_values(&["applied"]),
+            refused: reloads.with_label_values(&["refused"]),
+            last_successful: register(registry, last_successful)?,
+        })
+    }
+
+    /// Counts one.
+    pub fn count(&self, is_applied: bool) {
+        if is_applied { &self.applied } else { &self.refused }.inc();
+        self.last_successful.set(is_applied.into());
     }
 }

@@ -1,64 +1,106 @@
 //! The hook `torrent approval`: refuses announces of torrents by info-hash. Scrapes pass.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{borrow::Cow, io, path::PathBuf};
 
 use tracker_common::{id::InfoHash, wire::Failure};
 
-use crate::pipeline::{
-    AnnounceRequest, AnnounceResponse, ListKind, Offload, PreHook, Refusal, TorrentList,
+use super::{
+    background::Background,
+    lists::{self, ListError, TorrentFiles},
+};
+use crate::{
+    metrics::Metrics,
+    pipeline::{
+        AnnounceRequest, AnnounceResponse, ListKind, Live, Offload, PreHook, Refusal, TorrentList,
+    },
 };
 
-/// The hook's options; with both lists empty it approves of everything.
+const NAME: &str = "torrent approval";
+
+/// The hook's options; with everything empty it approves of everything.
+///
+/// Files are text files of info-hashes, one a line, or directories of `.torrent` files. They are read
+/// again when they change.
 #[derive(Debug, Clone, Default)]
 pub struct TorrentApprovalOptions {
-    /// If there are any, only these torrents are approved.
+    /// If there are any, only these torrents are approved, and those in `whitelist_files`.
     pub whitelist: Vec<InfoHash>,
+    /// If there are any, only the torrents in these are approved, and those in `whitelist`.
+    pub whitelist_files: Vec<PathBuf>,
     /// Torrents that are not approved.
     pub blacklist: Vec<InfoHash>,
+    /// Files of torrents that are not approved.
+    pub blacklist_files: Vec<PathBuf>,
 }
 
 /// Why the hook cannot be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum TorrentApprovalError {
     /// It would not be clear what to do about a torrent on neither.
-    #[error("`whitelist` and `blacklist` exclude each other: keep one of them")]
+    #[error("a whitelist and a blacklist exclude each other: keep one of them")]
     BothLists,
+    /// A file cannot be read.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// There can be no thread.
+    #[error("cannot follow changes of the lists")]
+    Thread(#[from] io::Error),
 }
 
 /// The hook.
 #[derive(Debug)]
 pub struct TorrentApproval {
     list: TorrentList,
+    /// Follows the files, if there are any.
+    _background: Option<Background>,
 }
 
 impl TorrentApproval {
-    /// Makes the hook.
+    /// Makes the hook, and reads its files.
     ///
     /// # Errors
-    /// When both lists have entries.
-    pub fn new(options: TorrentApprovalOptions) -> Result<Self, TorrentApprovalError> {
-        let TorrentApprovalOptions { whitelist, blacklist } = options;
-        let (kind, info_hashes) = match (whitelist.is_empty(), blacklist.is_empty()) {
-            (false, false) => return Err(TorrentApprovalError::BothLists),
-            (false, true) => (ListKind::Allow, whitelist),
-            (true, _) => (ListKind::Deny, blacklist),
+    /// When there are both lists, or one cannot be read.
+    pub fn new(
+        options: TorrentApprovalOptions,
+        metrics: &Metrics,
+    ) -> Result<Self, TorrentApprovalError> {
+        let TorrentApprovalOptions { whitelist, whitelist_files, blacklist, blacklist_files } =
+            options;
+        let has_whitelist = !whitelist.is_empty() || !whitelist_files.is_empty();
+        let has_blacklist = !blacklist.is_empty() || !blacklist_files.is_empty();
+        let (kind, written, files) = match (has_whitelist, has_blacklist) {
+            (true, true) => return Err(TorrentApprovalError::BothLists),
+            (true, false) => (ListKind::Allow, whitelist, whitelist_files),
+            (false, _) => (ListKind::Deny, blacklist, blacklist_files),
         };
-        let info_hashes: HashSet<_> = info_hashes.into_iter().collect();
-        Ok(Self { list: TorrentList { kind, info_hashes: Arc::new(info_hashes) } })
+        let (info_hashes, background) = if files.is_empty() {
+            (Live::fixed(written.into_iter().collect()), None)
+        } else {
+            let info_hashes = Live::new(Default::default());
+            let replaced = info_hashes.clone();
+            let mut source = TorrentFiles::new(written, files.clone());
+            let background = lists::follow::<TorrentApprovalError>(
+                NAME,
+                files,
+                metrics.hook_refreshes(NAME),
+                move || {
+                    replaced.replace(source.read()?);
+                    Ok(())
+                },
+            )?;
+            (info_hashes, Some(background))
+        };
+        Ok(Self { list: TorrentList { kind, info_hashes }, _background: background })
     }
 
     fn approves(&self, info_hash: &InfoHash) -> bool {
-        let listed = self.list.info_hashes.contains(info_hash);
-        match self.list.kind {
-            ListKind::Allow => listed,
-            ListKind::Deny => !listed,
-        }
+        self.list.kind.admits(self.list.info_hashes.load().contains(info_hash))
     }
 }
 
 impl PreHook for TorrentApproval {
     fn name(&self) -> &'static str {
-        "torrent approval"
+        NAME
     }
 
     fn announce(
@@ -79,6 +121,8 @@ impl PreHook for TorrentApproval {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::middleware::tests::announce_of;
 
@@ -93,8 +137,12 @@ mod tests {
         TorrentApprovalOptions { blacklist: vec![LISTED], ..Default::default() }
     }
 
+    fn make(options: TorrentApprovalOptions) -> Result<TorrentApproval, TorrentApprovalError> {
+        TorrentApproval::new(options, &Metrics::new().unwrap())
+    }
+
     fn judge(options: TorrentApprovalOptions, info_hash: InfoHash) -> Result<(), Refusal> {
-        let hook = TorrentApproval::new(options).unwrap();
+        let hook = make(options).unwrap();
         hook.announce(&announce_of(info_hash), &mut AnnounceResponse::default())
     }
 
@@ -120,17 +168,65 @@ mod tests {
     }
 
     #[test]
+    fn files_belong_to_the_list_that_is_written_beside_them() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), OTHER.to_string()).unwrap();
+        let files = vec![file.path().to_owned()];
+        let whitelist = TorrentApprovalOptions { whitelist_files: files.clone(), ..whitelist() };
+        assert_eq!(judge(whitelist.clone(), LISTED), Ok(()));
+        assert_eq!(judge(whitelist.clone(), OTHER), Ok(()));
+        assert_eq!(judge(whitelist, InfoHash([3; 20])), unapproved());
+        let blacklist = TorrentApprovalOptions { blacklist_files: files, ..Default::default() };
+        assert_eq!(judge(blacklist, OTHER), unapproved());
+    }
+
+    #[test]
+    fn a_whitelist_whose_file_is_empty_approves_of_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let whitelist_files = vec![file.path().to_owned()];
+        let options = TorrentApprovalOptions { whitelist_files, ..Default::default() };
+        assert_eq!(judge(options, LISTED), unapproved());
+    }
+
+    #[test]
     fn both_lists_together_are_an_error() {
-        let both = TorrentApprovalOptions { whitelist: vec![LISTED], blacklist: vec![OTHER] };
-        assert_eq!(TorrentApproval::new(both).unwrap_err(), TorrentApprovalError::BothLists);
+        let both = TorrentApprovalOptions { blacklist_files: vec!["x".into()], ..whitelist() };
+        assert!(matches!(make(both), Err(TorrentApprovalError::BothLists)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error_at_start() {
+        let whitelist_files = vec!["/no/such/list".into()];
+        let error = make(TorrentApprovalOptions { whitelist_files, ..Default::default() });
+        assert_eq!(error.unwrap_err().to_string(), "cannot read the list /no/such/list");
     }
 
     #[test]
     fn the_kernel_is_given_the_same_list() {
-        let Offload::Torrents(list) = TorrentApproval::new(whitelist()).unwrap().offload() else {
+        let Offload::Torrents(list) = make(whitelist()).unwrap().offload() else {
             panic!("not offloaded");
         };
         assert_eq!(list.kind, ListKind::Allow);
-        assert!(list.info_hashes.iter().eq([&LISTED]));
+        assert!(list.info_hashes.is_fixed());
+        assert!(list.info_hashes.load().iter().eq([&LISTED]));
+    }
+
+    #[test]
+    fn the_kernel_is_told_of_changes_of_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let whitelist_files = vec![file.path().to_owned()];
+        let hook = make(TorrentApprovalOptions { whitelist_files, ..Default::default() }).unwrap();
+        let Offload::Torrents(list) = hook.offload() else { panic!("not offloaded") };
+        let mut follower = list.info_hashes.follow();
+        assert!(follower.changed().unwrap().is_empty());
+        fs::write(file.path(), LISTED.to_string()).unwrap();
+        let changed = std::iter::repeat_with(|| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            follower.changed()
+        });
+        let listed = changed.take(3000).flatten().next().unwrap();
+        assert!(listed.contains(&LISTED));
+        let mut response = AnnounceResponse::default();
+        assert_eq!(hook.announce(&announce_of(LISTED), &mut response), Ok(()));
     }
 }

@@ -1,10 +1,13 @@
 //! The two kinds of hook, and what each lets the kernel do in its stead.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
-use tracker_common::{id::InfoHash, policy::IntervalVariation};
+use tracker_common::{
+    id::{ClientId, InfoHash},
+    policy::IntervalVariation,
+};
 
-use super::{AnnounceRequest, AnnounceResponse, Refusal, ScrapeRequest};
+use super::{AnnounceRequest, AnnounceResponse, Live, NetworkList, Refusal, ScrapeRequest};
 
 /// Runs before a reply is made: may refuse the request or change the response.
 pub trait PreHook: Send + Sync {
@@ -67,19 +70,46 @@ pub enum Offload {
     Never,
     /// Answer without it: the hook leaves alone whatever the kernel would answer.
     Unaffected,
-    /// Refuse or admit by info-hash.
+    /// Refuse or admit by info-hash, as long as the list is followed.
     Torrents(TorrentList),
+    /// Refuse or admit by client id.
+    Clients(ClientList),
+    /// Refuse or admit by source address, scrapes too, as long as the list is followed.
+    Networks(Live<NetworkList>),
     /// Compute the same interval.
     IntervalVariation(IntervalVariation),
+    /// Admit announces that the hook has left a [`Grant`](super::Grant) for, and pass the others.
+    /// If several hooks leave grants, a grant does not tell of which: pass all announces then.
+    Grants,
+    /// Choose peers of the announcer's subnet first, as the storage does.
+    PreferredSubnet(PreferredSubnet),
 }
 
-/// Info-hashes that are admitted, or refused, and what the refused are told.
+/// Info-hashes that are admitted, or refused.
 #[derive(Debug, Clone)]
 pub struct TorrentList {
     /// Whether the list names the admitted torrents or the refused ones.
     pub kind: ListKind,
-    /// The torrents.
-    pub info_hashes: Arc<HashSet<InfoHash>>,
+    /// The torrents; they may change.
+    pub info_hashes: Live<HashSet<InfoHash>>,
+}
+
+/// Client ids that are admitted, or refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientList {
+    /// Whether the list names the admitted clients or the refused ones.
+    pub kind: ListKind,
+    /// The clients.
+    pub ids: HashSet<ClientId>,
+}
+
+/// How many leading bits two addresses share that are of one subnet; 0 means that there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PreferredSubnet {
+    /// Of IPv4 addresses, at most 32.
+    pub ipv4_bits: u8,
+    /// Of IPv6 addresses, at most 128.
+    pub ipv6_bits: u8,
 }
 
 /// What being on a list means.
@@ -89,4 +119,15 @@ pub enum ListKind {
     Allow,
     /// All but what is listed is admitted.
     Deny,
+}
+
+impl ListKind {
+    /// Whether what is on the list, or is not, is admitted.
+    #[must_use]
+    pub const fn admits(self, listed: bool) -> bool {
+        match self {
+            Self::Allow => listed,
+            Self::Deny => !listed,
+        }
+    }
 }

@@ -1,11 +1,21 @@
 //! What happens to a request, whatever protocol brought it: pre-hooks, storage, reply, post-hooks.
 
+mod grant;
 mod hook;
+mod live;
+mod networks;
+mod pending;
 mod request;
 
 use std::sync::Arc;
 
-pub use hook::{Interest, ListKind, Offload, PostHook, PreHook, TorrentList};
+pub use grant::{Grant, GrantSink, NoGrants};
+pub use hook::{
+    ClientList, Interest, ListKind, Offload, PostHook, PreHook, PreferredSubnet, TorrentList,
+};
+pub use live::{Follower, Live};
+pub use networks::NetworkList;
+pub use pending::{Asking, Pending};
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
 
 use crate::storage::Storage;

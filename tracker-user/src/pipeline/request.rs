@@ -10,6 +10,8 @@ use tracker_common::{
     table::swarm::Announce,
 };
 
+use super::Pending;
+
 /// One announce, parsed and sanitised by a frontend.
 #[derive(Debug, Clone)]
 pub struct AnnounceRequest {
@@ -89,13 +91,17 @@ pub struct ScrapeRequest {
     pub params: Params,
 }
 
-/// Why a request is refused.
+/// Why a request is not answered as it was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The client's fault; the text is sent to it and is a metric label, so it comes from a small set.
     Client(Cow<'static, str>),
     /// Ours. The client reads "internal server error"; the cause goes to the log.
     Internal(String),
+    /// Nobody's: a hook has to ask somebody first, which it has begun to do. HTTP waits and tries
+    /// again; UDP says nothing, upon which clients ask again (BEP 15). The hook sees to it that the
+    /// wait is short.
+    Pending(Pending),
 }
 
 /// Name and value pairs that came with a request and that only hooks understand.

@@ -31,7 +31,7 @@ pub struct Datagram<'a> {
     /// Who sent it; an IPv4-mapped address counts as IPv4.
     pub source: SocketAddr,
     /// `CLOCK_MONOTONIC_COARSE`, as in the kernel, so that each accepts the other's connection ids.
-    pub monotonic_ns: u64,
+    pub wall_ns: u64,
 }
 
 /// What became of a datagram.
@@ -51,6 +51,7 @@ impl Outcome {
             None => "",
             Some(Refusal::Client(text)) => text,
             Some(Refusal::Internal(_)) => "internal error",
+            Some(Refusal::Pending(_)) => "undecided",
         }
     }
 }
@@ -102,6 +103,11 @@ impl UdpFrontend {
         Self { options }
     }
 
+    /// The options that it was made with.
+    pub(super) const fn options(&self) -> &UdpOptions {
+        &self.options
+    }
+
     /// Answers one datagram. `reply` is overwritten, and empty afterwards if silence is the answer.
     pub fn answer(
         &self,
@@ -135,6 +141,8 @@ impl UdpFrontend {
             None => {}
             Some(Refusal::Client(text)) => write_error(head, text, reply),
             Some(Refusal::Internal(_)) => write_error(head, INTERNAL_ERROR, reply),
+            // A client that hears nothing asks again.
+            Some(Refusal::Pending(_)) => {}
         }
         Outcome { action, refusal }
     }
@@ -144,7 +152,7 @@ impl UdpFrontend {
         if head.connection_id != PROTOCOL_ID {
             return Outcome { action, refusal: Some(Failure::MalformedPacket.into()) };
         }
-        let (ids, now_ns) = (&self.options.connection_ids, datagram.monotonic_ns);
+        let (ids, now_ns) = (&self.options.connection_ids, datagram.wall_ns);
         let connection_id = match client(datagram) {
             IpAddr::V4(source) => ids.issue::<V4>(&source.octets(), now_ns),
             IpAddr::V6(source) => ids.issue::<V6>(&source.octets(), now_ns),
@@ -156,7 +164,7 @@ impl UdpFrontend {
     }
 
     fn is_valid(&self, connection_id: [u8; 8], datagram: &Datagram<'_>) -> bool {
-        let (ids, now_ns) = (&self.options.connection_ids, datagram.monotonic_ns);
+        let (ids, now_ns) = (&self.options.connection_ids, datagram.wall_ns);
         match client(datagram) {
             IpAddr::V4(source) => ids.is_valid::<V4>(connection_id, &source.octets(), now_ns),
             IpAddr::V6(source) => ids.is_valid::<V6>(connection_id, &source.octets(), now_ns),

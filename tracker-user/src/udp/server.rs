@@ -20,7 +20,7 @@ use super::{
     options::UdpOptions,
 };
 use crate::{
-    clock::monotonic_ns,
+    clock::wall_ns,
     pipeline::{Pipeline, Refusal},
 };
 
@@ -56,6 +56,7 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Running workers. They end when this is dropped; [`UdpServer::stop`] also waits for that.
 pub struct UdpServer {
+    frontend: Arc<ArcSwap<UdpFrontend>>,
     addrs: Vec<SocketAddr>,
     workers: Vec<JoinHandle<()>>,
     stop: PipeWriter,
@@ -85,8 +86,7 @@ impl UdpServer {
             }
         }
         let (stopped, stop) = io::pipe().map_err(UdpError::Worker)?;
-        let request_timing = options.request_timing;
-        let frontend = Arc::new(UdpFrontend::new(options));
+        let frontend = Arc::new(ArcSwap::from_pointee(UdpFrontend::new(options)));
         let mut workers = Vec::new();
         for (index, sockets) in sockets_of_workers.into_iter().enumerate() {
             let worker = Worker {
@@ -95,7 +95,6 @@ impl UdpServer {
                 frontend: Arc::clone(&frontend),
                 pipeline: Arc::clone(&pipeline),
                 observer: Arc::clone(&observer),
-                request_timing,
                 batch: Batch::new(),
                 scratches: std::iter::repeat_with(Scratch::default).take(BATCH).collect(),
                 complaints: Complaints::default(),
@@ -103,7 +102,13 @@ impl UdpServer {
             let thread = thread::Builder::new().name(format!("udp-{index}"));
             workers.push(thread.spawn(move || worker.run()).map_err(UdpError::Worker)?);
         }
-        Ok(Self { addrs, workers, stop })
+        Ok(Self { frontend, addrs, workers, stop })
+    }
+
+    /// Replaces the options from the next batch of requests on, but for addresses, workers and
+    /// buffers: those of the start stay.
+    pub fn reload(&self, options: UdpOptions) {
+        self.frontend.store(Arc::new(UdpFrontend::new(options)));
     }
 
     /// Where the server listens, with the ports that the system chose for port 0.
@@ -128,10 +133,9 @@ struct Worker {
     sockets: Vec<Socket>,
     /// Closed at its other end to stop the workers, which wakes all of them.
     stopped: PipeReader,
-    frontend: Arc<UdpFrontend>,
+    frontend: Arc<ArcSwap<UdpFrontend>>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     observer: Arc<dyn Observe>,
-    request_timing: bool,
     batch: Batch,
     /// One for each request of a batch, since post-hooks see them when all are answered.
     scratches: Box<[Scratch]>,
@@ -162,25 +166,25 @@ impl Worker {
     /// Answers one batch; what has arrived beyond it makes the next `poll` return at once.
     fn serve(&mut self, socket: usize) {
         let socket = &self.sockets[socket];
-        let monotonic_ns = monotonic_ns();
+        let wall_ns = wall_ns();
         if let Err(error) = self.batch.receive(socket) {
             // Another worker may have been faster; an error belongs to an earlier reply.
             if error.kind() != io::ErrorKind::WouldBlock {
-                self.complaints.log(monotonic_ns, &error.to_string());
+                self.complaints.log(wall_ns, &error.to_string());
             }
             return;
         }
-        let pipeline = self.pipeline.load();
+        let (frontend, pipeline) = (self.frontend.load(), self.pipeline.load());
         let mut answered = 0;
         for ((bytes, source, reply), scratch) in self.batch.requests().zip(&mut self.scratches) {
-            let start = self.request_timing.then(Instant::now);
-            let datagram = Datagram { bytes, source, monotonic_ns };
-            let outcome = self.frontend.answer(&pipeline, &datagram, scratch, reply);
+            let start = frontend.options().request_timing.then(Instant::now);
+            let datagram = Datagram { bytes, source, wall_ns };
+            let outcome = frontend.answer(&pipeline, &datagram, scratch, reply);
             let elapsed = start.map_or(Duration::ZERO, |start| start.elapsed());
             let client = source.ip().to_canonical();
             self.observer.response(outcome.action, client, outcome.error(), elapsed);
             if let Outcome { refusal: Some(Refusal::Internal(cause)), .. } = &outcome {
-                self.complaints.log(monotonic_ns, cause);
+                self.complaints.log(wall_ns, cause);
             }
             answered += 1;
         }

@@ -1,70 +1,135 @@
-//! Allocation of blocks: a buddy allocator over the arena, in units of 64 bytes.
+//! Allocation of leaves and directories, in units of 64 bytes.
+//!
+//! A piece of at most a chunk lies within one chunk, wherever it fits best. Longer ones, which only
+//! big directories are, take whole chunks in a row.
 
 use std::collections::BTreeSet;
 
-use crate::table::layout::{BlockRef, CHUNK_UNITS};
+use crate::table::layout::CHUNK_UNITS;
 
-/// The largest piece: a directory of 65,536 entries, 256 KiB.
-const ORDER_MAX: u32 = 12;
+/// All units of a chunk.
+const WHOLE: u16 = u16::MAX;
 
-/// Free pieces by size: `free[k]` holds those of 2^k units, by where they begin.
+/// Which units are in use.
 #[derive(Debug)]
 pub(super) struct Arena {
-    free: [BTreeSet<u32>; ORDER_MAX as usize + 1],
+    /// A bit for each free unit of the chunks that were ever used.
+    free: Vec<u16>,
+    /// Chunks with free units, by the length of their longest free run.
+    by_run: [BTreeSet<u32>; CHUNK_UNITS as usize + 1],
+    chunks: u32,
     units_used: u64,
-    units: u64,
 }
 
 impl Arena {
-    /// All of an arena of so many chunks is free, but for chunk 0, whose reference means none.
+    /// All of an arena of so many chunks is free, but for chunk 0: a reference to unit 0 means none.
     pub(super) fn new(chunks: u32) -> Self {
-        let mut arena = Self { free: Default::default(), units_used: 0, units: 0 };
-        arena.units = u64::from(chunks.saturating_sub(1)) * u64::from(CHUNK_UNITS);
-        let end = u64::from(chunks) * u64::from(CHUNK_UNITS);
-        let mut at = u64::from(CHUNK_UNITS);
-        while at < end {
-            let mut order = at.trailing_zeros().min(ORDER_MAX);
-            while at + (1 << order) > end {
-                order -= 1;
+        Self { free: vec![0], by_run: Default::default(), chunks: chunks.max(1), units_used: 0 }
+    }
+
+    /// The first unit of a free piece of so many units.
+    pub(super) fn allocate(&mut self, units: u32) -> Option<u32> {
+        debug_assert!(units > 0);
+        let unit = if units > CHUNK_UNITS {
+            self.whole_chunks(units.div_ceil(CHUNK_UNITS))? * CHUNK_UNITS
+        } else {
+            self.within_chunk(units)?
+        };
+        self.units_used += u64::from(rounded(units));
+        Some(unit)
+    }
+
+    /// Gives back a piece that was allocated with as many units.
+    pub(super) fn release(&mut self, unit: u32, units: u32) {
+        self.units_used -= u64::from(rounded(units));
+        let chunk = unit / CHUNK_UNITS;
+        if units > CHUNK_UNITS {
+            for chunk in chunk..chunk + units.div_ceil(CHUNK_UNITS) {
+                self.set_free(chunk, WHOLE);
             }
-            arena.free[order as usize].insert(at as u32);
-            at += 1 << order;
+        } else {
+            let freed = mask(units) << (unit % CHUNK_UNITS);
+            self.set_free(chunk, self.free[chunk as usize] | freed);
         }
-        arena
-    }
-
-    /// A piece of 2^order units, aligned to its size.
-    pub(super) fn allocate(&mut self, order: u32) -> Option<BlockRef> {
-        let from = (order..=ORDER_MAX).find(|&o| !self.free[o as usize].is_empty())?;
-        let at = self.free[from as usize].pop_first()?;
-        for half in (order..from).rev() {
-            self.free[half as usize].insert(at + (1 << half));
-        }
-        self.units_used += 1 << order;
-        Some(BlockRef(at))
-    }
-
-    /// Gives back a piece, which is merged with its free neighbours.
-    pub(super) fn release(&mut self, block: BlockRef, order: u32) {
-        self.units_used -= 1 << order;
-        let mut at = block.0;
-        let mut order = order;
-        while order < ORDER_MAX && self.free[order as usize].remove(&(at ^ (1 << order))) {
-            at &= !(1 << order);
-            order += 1;
-        }
-        self.free[order as usize].insert(at);
-    }
-
-    /// Whether so many units are free, though perhaps in pieces too small.
-    pub(super) fn has_room(&self, units: u64) -> bool {
-        self.units - self.units_used >= units
     }
 
     /// Units in use.
     pub(super) fn units_used(&self) -> u64 {
         self.units_used
     }
+
+    fn within_chunk(&mut self, units: u32) -> Option<u32> {
+        let fitting = (units..=CHUNK_UNITS).find_map(|run| self.by_run[run as usize].first());
+        let chunk = fitting.copied().or_else(|| self.fresh_chunks(1))?;
+        let free = self.free[chunk as usize];
+        let at = (0..=CHUNK_UNITS - units).find(|at| free >> at & mask(units) == mask(units))?;
+        self.set_free(chunk, free & !(mask(units) << at));
+        Some(chunk * CHUNK_UNITS + at)
+    }
+
+    fn whole_chunks(&mut self, count: u32) -> Option<u32> {
+        let first = self.free_row(count).or_else(|| self.fresh_chunks(count))?;
+        for chunk in first..first + count {
+            self.set_free(chunk, 0);
+        }
+        Some(first)
+    }
+
+    /// The first of so many chunks in a row that were used and are free.
+    fn free_row(&self, count: u32) -> Option<u32> {
+        let mut row = 0;
+        let mut last = None;
+        for &chunk in &self.by_run[CHUNK_UNITS as usize] {
+            row = if last == Some(chunk.wrapping_sub(1)) { row + 1 } else { 1 };
+            if row == count {
+                return Some(chunk + 1 - count);
+            }
+            last = Some(chunk);
+        }
+        None
+    }
+
+    /// The first of so many chunks that were never used.
+    fn fresh_chunks(&mut self, count: u32) -> Option<u32> {
+        let first = u32::try_from(self.free.len()).ok()?;
+        if count > self.chunks.saturating_sub(first) {
+            return None;
+        }
+        for chunk in first..first + count {
+            self.free.push(0);
+            self.set_free(chunk, WHOLE);
+        }
+        Some(first)
+    }
+
+    fn set_free(&mut self, chunk: u32, free: u16) {
+        let old = std::mem::replace(&mut self.free[chunk as usize], free);
+        if old != 0 {
+            self.by_run[longest_run(old)].remove(&chunk);
+        }
+        if free != 0 {
+            self.by_run[longest_run(free)].insert(chunk);
+        }
+    }
+}
+
+/// Long pieces take whole chunks.
+fn rounded(units: u32) -> u32 {
+    if units > CHUNK_UNITS { units.next_multiple_of(CHUNK_UNITS) } else { units }
+}
+
+fn mask(units: u32) -> u16 {
+    WHOLE >> (CHUNK_UNITS - units)
+}
+
+/// Each shift shortens every run by one.
+fn longest_run(mut free: u16) -> usize {
+    let mut length = 0;
+    while free != 0 {
+        free &= free >> 1;
+        length += 1;
+    }
+    length
 }
 
 #[cfg(test)]
@@ -75,28 +140,30 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_never_overlap_and_all_come_back(
-            orders in prop::collection::vec(0..=6_u32, 1..200), chunks in 2..40_u32,
+            sizes in prop::collection::vec(prop_oneof![9 => 1..=16_u32, 1 => 17..=70_u32], 1..200),
+            chunks in 2..80_u32,
         ) {
             let mut arena = Arena::new(chunks);
             let mut pieces: Vec<(u32, u32)> = Vec::new();
-            for order in orders {
-                let Some(BlockRef(at)) = arena.allocate(order) else { continue };
-                prop_assert!(at >= CHUNK_UNITS && at % (1 << order) == 0);
-                prop_assert!(at + (1 << order) <= chunks * CHUNK_UNITS);
-                for &(other, size) in &pieces {
-                    prop_assert!(at + (1 << order) <= other || other + (1 << size) <= at);
+            for (turn, units) in sizes.into_iter().enumerate() {
+                if turn % 3 == 2 && !pieces.is_empty() {
+                    let (unit, units) = pieces.swap_remove(turn % pieces.len());
+                    arena.release(unit, units);
                 }
-                pieces.push((at, order));
+                let Some(unit) = arena.allocate(units) else { continue };
+                prop_assert!(unit >= CHUNK_UNITS && unit + units <= chunks * CHUNK_UNITS);
+                prop_assert!(units > 16 || unit % CHUNK_UNITS + units <= CHUNK_UNITS);
+                prop_assert!(units <= 16 || unit % CHUNK_UNITS == 0);
+                for &(other, size) in &pieces {
+                    prop_assert!(unit + rounded(units) <= other || other + rounded(size) <= unit);
+                }
+                pieces.push((unit, units));
             }
-            for (at, order) in pieces {
-                arena.release(BlockRef(at), order);
+            for (unit, units) in pieces {
+                arena.release(unit, units);
             }
             prop_assert_eq!(arena.units_used(), 0);
-            let mut whole = 0;
-            while arena.allocate(4).is_some() {
-                whole += 1;
-            }
-            prop_assert_eq!(whole, chunks - 1);
+            prop_assert!((1..chunks).all(|_| arena.allocate(CHUNK_UNITS).is_some()));
         }
     }
 }

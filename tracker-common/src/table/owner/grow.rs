@@ -1,299 +1,309 @@
-//! Moving a torrent's peers to where there is more room.
+//! Making room for announces that found none.
 
-use std::sync::{PoisonError, atomic::Ordering::Relaxed};
-
-use super::{Arena, Table, Waiting};
+use super::{
+    Table, Waiting,
+    displace::Move,
+    leaves::{Collected, groups_for},
+};
 use crate::{
+    announce::Event,
     family::{Family, V4, V6},
     id::InfoHash,
     peers::PeerBuf,
     table::{
         Miss,
+        half::{DEPTH_MAX, Half, Root},
         index::find,
-        layout::{BlockRef, CLASS_MAX, DEPTH_MAX, Form, Line, Memory, class_min},
-        slots::{InlineSlots, Slots},
-        swarm::{Announce, Blocks},
-        word::PeerWord,
+        layout::{Form, Gate, Line, Memory},
+        leaf::{LeafRef, groups_max},
+        swarm::Announce,
     },
     time::Clock,
 };
 
-/// How often one announce may make its torrent grow.
-const GROWTHS_MAX: u32 = 16;
+/// How often one announce may make its torrent grow: at most once for each level of a directory,
+/// and for each step of a leaf.
+const GROWTHS_MAX: u32 = 64;
 
-/// A peer on its way from one place to another.
-pub(super) struct Moving {
-    word: PeerWord,
-    /// Of an IPv6 address; of an IPv4 address the first word holds it.
-    addr: [u64; 2],
+/// Announces of one family that wait for room, and what was frozen to make it.
+struct Batch<F: Family> {
+    waiting: Vec<Waiting>,
+    lines: Vec<Line<F>>,
+    spans: Vec<Span<F>>,
+    moves: Vec<(InfoHash, Vec<Move<F>>)>,
 }
 
-/// What a torrent grows to.
+/// The part of a half that one frozen leaf was for.
 #[derive(Clone, Copy)]
-struct Size {
-    /// Binary logarithm of the directory's length; 0 for a single block.
+struct Span<F> {
+    line: Line<F>,
+    seeder: bool,
+    /// The first hash, and the depth down to which hashes of the part agree.
+    hash: u64,
     depth: u32,
-    class: u32,
 }
 
-impl Size {
-    fn next<F: Family>(form: Form, depth: u32) -> Self {
-        match form {
-            Form::Vacant | Form::Inline => Self { depth: 0, class: class_min::<F>() },
-            Form::Block if depth < CLASS_MAX => Self { depth: 0, class: depth + 1 },
-            Form::Block => Self { depth: 1, class: CLASS_MAX },
-            Form::Directory => Self { depth: depth + 1, class: CLASS_MAX },
-        }
-    }
-
-    /// Units of all blocks.
-    fn units(self) -> u64 {
-        1 << (self.depth + self.class)
-    }
-
-    /// Order of the directory's own piece: entries of four bytes in units of 64.
-    fn directory_order(self) -> u32 {
-        self.depth.saturating_sub(4)
+impl<F: Family> Batch<F> {
+    fn new() -> Self {
+        Self { waiting: Vec::new(), lines: Vec::new(), spans: Vec::new(), moves: Vec::new() }
     }
 }
 
 impl<M: Memory> Table<M> {
-    /// Whether announces wait for [`Table::grow`].
-    pub fn has_work(&self) -> bool {
-        !self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
     /// Makes room for the announces that found none, and applies them. `grace` returns once no run
-    /// of the XDP program that was under way when it was called can still be; it is called once for
-    /// all of them. Returns how many announces there were.
+    /// of the XDP program that was under way when it was called can still be; it is called at most
+    /// once. Returns how many announces there were.
     pub fn grow(&self, now_ns: u64, grace: impl FnOnce()) -> usize {
-        let waiting =
-            std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        if waiting.is_empty() {
-            return 0;
-        }
-        let clock = Clock::new(now_ns, self.lifetime);
-        for one in &waiting {
-            one.with_line(self, |line| line.freeze(), |line| line.freeze());
+        let _mover = self.mover_lock();
+        let waiting = self.take_waiting();
+        let clock = self.clock(now_ns);
+        let (v6, v4): (Vec<_>, Vec<_>) = waiting.iter().partition(|one| one.is_v6);
+        let v4 = self.freeze::<V4>(v4, &clock);
+        let v6 = self.freeze::<V6>(v6, &clock);
+        if v4.waiting.is_empty() && v6.waiting.is_empty() && self.owner().retired.is_empty() {
+            return waiting.len();
         }
         grace();
-        let mut peers = PeerBuf::new();
-        for one in &waiting {
-            if one.is_v6 {
-                self.grow_for::<V6>(one, &clock, &mut peers);
-            } else {
-                self.grow_for::<V4>(one, &clock, &mut peers);
-            }
-        }
+        self.release_retired();
+        self.settle(&v4, &clock);
+        self.settle(&v6, &clock);
         waiting.len()
     }
 
-    fn grow_for<F: Family>(&self, one: &Waiting, clock: &Clock, peers: &mut PeerBuf) {
-        if let Some(line) = find::<F, M>(&self.memory, &self.shape, &one.info_hash)
-            && line.meta().is_frozen()
-        {
-            let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-            self.move_peers(line, clock);
-            line.update_meta(|meta| meta.with_frozen(false));
+    fn release_retired(&self) {
+        let mut owner = self.owner();
+        for (unit, units) in std::mem::take(&mut owner.retired) {
+            owner.arena.release(unit, units);
         }
-        let announce = Announce::<F> {
-            addr: F::from_words(one.addr),
-            port: one.port,
-            seeder: one.seeder,
-            event: one.event,
-            numwant: 0,
-            seed: 0,
+    }
+
+    /// Applies what has found room in the meantime, and freezes what the rest needs moved.
+    fn freeze<F: Family>(&self, waiting: Vec<Waiting>, clock: &Clock) -> Batch<F> {
+        let mut batch = Batch::new();
+        let mut peers = PeerBuf::new();
+        let mut homeless = Vec::new();
+        for one in waiting {
+            let missed = {
+                let _reading = self.read_lock();
+                self.try_announce::<F>(&one.info_hash, &one.announce(), clock, &mut peers)
+            };
+            match missed {
+                Ok(_) => continue,
+                Err(Miss::Unknown) => homeless.push(one),
+                Err(_) => self.freeze_for(&one, &mut batch),
+            }
+            batch.waiting.push(one);
+        }
+        for one in homeless {
+            if self.admit::<F>(&one.info_hash, Gate::Open, false) {
+                continue;
+            }
+            if let Some(moves) = self.plan_displacement::<F>(&one.info_hash) {
+                moves.iter().for_each(|step| step.from.freeze(true));
+                batch.moves.push((one.info_hash, moves));
+            }
+        }
+        batch
+    }
+
+    fn freeze_for<F: Family>(&self, one: &Waiting, batch: &mut Batch<F>) {
+        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, &one.info_hash) else {
+            return;
         };
-        // Others that waited may have filled the new place; it can grow at once from now on.
+        if !line.is_outgrown() {
+            line.freeze(true);
+            batch.lines.push(line);
+            return;
+        }
+        let [half, _] = line.halves().own_and_other(one.seeder);
+        let hash = self.shape.place::<F>(one.addr, one.port);
+        let root = half.root();
+        let entry = root.entry_of(hash);
+        let Ok(leaf) = root.entry(&self.memory, entry) else { return };
+        if leaf.is_frozen() {
+            return;
+        }
+        let span = self.span(root, entry);
+        let depth = root.depth() - span.len().trailing_zeros();
+        self.refer(&half, span, leaf.with_frozen(true));
+        batch.spans.push(Span { line, seeder: one.seeder, hash, depth });
+    }
+
+    /// Makes room, applies the announces and unfreezes.
+    fn settle<F: Family>(&self, batch: &Batch<F>, clock: &Clock) {
+        let mut peers = PeerBuf::new();
+        for (info_hash, moves) in &batch.moves {
+            let _moving = self.write_lock();
+            self.displace(moves);
+            for line in moves.iter().flat_map(Move::lines) {
+                line.freeze(false);
+            }
+            self.admit::<F>(info_hash, Gate::Open, false);
+        }
+        for one in &batch.waiting {
+            let _moving = self.write_lock();
+            if !self.apply_growing::<F>(one, clock, &mut peers) {
+                self.refuse_admission();
+            }
+        }
+        let _moving = self.write_lock();
+        batch.lines.iter().for_each(|line| line.freeze(false));
+        batch.spans.iter().for_each(|span| self.unfreeze(span));
+    }
+
+    fn apply_growing<F: Family>(&self, one: &Waiting, clock: &Clock, peers: &mut PeerBuf) -> bool {
+        let announce = one.announce::<F>();
         for _ in 0..GROWTHS_MAX {
             match self.try_announce(&one.info_hash, &announce, clock, peers) {
-                Ok(_) => return,
-                Err(Miss::Full) if self.grow_now::<F>(&one.info_hash, clock) => {}
+                Ok(_) => return true,
                 Err(Miss::Contended) => {}
-                Err(_) => break,
+                Err(Miss::Full) if self.make_room(&one.info_hash, &announce, clock) => {}
+                Err(Miss::Unknown) => return one.event == Event::Stopped,
+                Err(_) => return false,
             }
         }
-        self.admission_refused.fetch_add(1, Relaxed);
+        false
     }
 
-    /// Grows a torrent at once, if the kernel cannot be using its peers. `false` otherwise, or when
-    /// there is no room.
-    pub(super) fn grow_now<F: Family>(&self, info_hash: &InfoHash, clock: &Clock) -> bool {
-        let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(line) = find::<F, M>(&self.memory, &self.shape, info_hash) else { return false };
-        if line.meta().is_frozen() || (self.shared_with_kernel && !line.is_outgrown()) {
-            return false;
+    fn unfreeze<F: Family>(&self, span: &Span<F>) {
+        if !span.line.is_outgrown() {
+            return;
         }
-        self.move_peers(line, clock)
+        let [half, _] = span.line.halves().own_and_other(span.seeder);
+        let root = half.root();
+        if root.depth() == 0 {
+            let Ok(leaf) = root.entry(&self.memory, 0) else { return };
+            return half.set_root(Root::leaf(leaf.with_frozen(false)));
+        }
+        let size = 1_u32 << (root.depth() - span.depth);
+        let start = root.entry_of(span.hash) & !(size - 1);
+        for entry in start..start + size {
+            if let Ok(slot) = root.slot(&self.memory, entry) {
+                slot.store(LeafRef(slot.load()).with_frozen(false).0);
+            }
+        }
     }
 
-    /// Moves the peers to the next bigger place, or a bigger one still where they collide.
-    fn move_peers<F: Family>(&self, line: Line<F>, clock: &Clock) -> bool {
-        let meta = line.meta();
-        let counts = crate::table::swarm::figures(line, clock);
+    /// Makes room at once, for a table that the kernel does not use.
+    pub(super) fn grow_now<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        clock: &Clock,
+    ) -> bool {
+        let _moving = self.write_lock();
+        self.make_room(info_hash, announce, clock)
+    }
+
+    /// Makes room where the announcer belongs. The kernel does not use that, or it is frozen. `false`
+    /// when there is none to be had.
+    fn make_room<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        clock: &Clock,
+    ) -> bool {
+        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
+            return false;
+        };
+        let is_ours = |frozen: bool| frozen || !self.shared_with_kernel;
+        let frozen = line.meta().is_frozen();
+        if !line.is_outgrown() {
+            return is_ours(frozen) && self.outgrow(line, clock).is_some();
+        }
+        let [half, _] = line.halves().own_and_other(announce.seeder);
+        let hash = self.shape.place::<F>(F::words(&announce.addr), announce.port);
+        let root = half.root();
+        let Ok(leaf) = root.entry(&self.memory, root.entry_of(hash)) else { return false };
+        is_ours(frozen || leaf.is_frozen())
+            && self.grow_leaf::<F>(&half, leaf, hash, clock).is_some()
+    }
+
+    /// Moves the peers of a line into leaves.
+    fn outgrow<F: Family>(&self, line: Line<F>, clock: &Clock) -> Option<()> {
         let mut owner = self.owner();
-        let mut size = Size::next::<F>(meta.form(), meta.depth());
-        // Before anything is copied: a full arena is met with every announce of a full torrent.
-        if !owner.arena.has_room(size.units()) {
-            return false;
-        }
-        let peers = self.live_peers(line, clock);
-        let blocks = loop {
-            if size.depth > DEPTH_MAX {
-                return false;
-            }
-            let Some(blocks) = self.allocate(&mut owner.arena, size) else { return false };
-            if peers.iter().all(|peer| self.place::<F>(&blocks, peer)) {
-                break blocks;
-            }
-            self.release(&mut owner.arena, &blocks);
-            let form = if size.depth == 0 { Form::Block } else { Form::Directory };
-            let depth = if size.depth == 0 { size.class } else { size.depth };
-            size = Size::next::<F>(form, depth);
-        };
-        let old = line.is_outgrown().then(|| Blocks::of(&line, meta, self.shape.veil));
-        let seeders = peers.iter().filter(|peer| peer.word.is_seeder()).count() as u32;
-        let body = line.outgrown();
-        body.seeders.store(seeders);
-        body.leechers.store(peers.len() as u32 - seeders);
-        body.completed.store(counts.completed);
-        body.root.store(blocks.root().0);
-        line.update_meta(|meta| {
-            let (form, depth) = match size.depth {
-                0 => (Form::Block, size.class),
-                depth => (Form::Directory, depth),
-            };
-            meta.with_completed(0).with_form(form, depth)
-        });
-        if let Some(old) = old {
-            self.release(&mut owner.arena, &old);
-        }
-        true
-    }
-
-    /// Copies of all peers that have not expired.
-    fn live_peers<F: Family>(&self, line: Line<F>, clock: &Clock) -> Vec<Moving> {
-        let mut peers = Vec::new();
-        if line.is_outgrown() {
-            let blocks = Blocks::of(&line, line.meta(), self.shape.veil);
-            for entry in 0..blocks.len() {
-                if let Ok(slots) = blocks
-                    .block(&self.memory, entry)
-                    .and_then(|b| blocks.slots::<F, M>(&self.memory, b))
-                {
-                    collect(&slots, clock, &mut peers);
-                }
-            }
-        } else {
-            // SAFETY: the form is Inline.
-            collect(&unsafe { InlineSlots::<F>::new(line.body()) }, clock, &mut peers);
-        }
-        peers
-    }
-
-    /// Writes a peer to the block it belongs to; `false` when that is full.
-    fn place<F: Family>(&self, blocks: &Blocks, peer: &Moving) -> bool {
-        let hash = self.shape.key.addr::<F>(&F::from_words(peer.addr));
-        let slots = blocks
-            .block(&self.memory, blocks.entry_of(hash))
-            .and_then(|block| blocks.slots::<F, M>(&self.memory, block));
-        let Ok(slots) = slots else { return false };
-        let Some(index) =
-            (0..slots.capacity()).find(|&index| slots.peer(index) == PeerWord::VACANT)
+        let peers = Collected::of_line(line, clock).live;
+        let (seeders, leechers): (Vec<_>, Vec<_>) =
+            peers.into_iter().partition(|peer| peer.word.is_seeder());
+        let arena = &mut owner.arena;
+        let first = self.make_leaf::<F>(arena, groups_for::<F>(leechers.len()), &leechers)?;
+        let Some(second) = self.make_leaf::<F>(arena, groups_for::<F>(seeders.len()), &seeders)
         else {
-            return false;
+            self.release_leaf::<F>(arena, first);
+            return None;
         };
-        if F::IS_V6 {
-            let [low, high] = slots.addr(index);
-            // SAFETY: aligned words of a block that nobody else knows of yet.
-            unsafe {
-                low.write(peer.addr[0]);
-                high.write(peer.addr[1]);
-            }
+        line.clear_body();
+        let halves = line.halves();
+        for (half, leaf, peers) in
+            [(halves.leechers(), first, leechers), (halves.seeders(), second, seeders)]
+        {
+            half.set_root(Root::leaf(leaf));
+            half.count.store(peers.len() as u32);
         }
-        slots.word(index).store(peer.word.0);
-        true
+        line.update_meta(|meta| meta.with_form(Form::Outgrown));
+        Some(())
     }
 
-    fn allocate(&self, arena: &mut Arena, size: Size) -> Option<Blocks> {
-        let block = |arena: &mut Arena| {
-            let block = arena.allocate(size.class)?;
-            self.zero(block, size.class)?;
-            Some(block)
-        };
-        if size.depth == 0 {
-            return block(arena).map(|root| Blocks::new(root, 0, size.class, self.shape.veil));
-        }
-        let root = arena.allocate(size.directory_order())?;
-        let blocks = Blocks::new(root, size.depth, size.class, self.shape.veil);
-        for entry in 0..blocks.len() {
-            let filled = block(arena).and_then(|block| {
-                blocks.entry(&self.memory, entry).ok().map(|slot| slot.store(block.0))
-            });
-            if filled.is_none() {
-                self.release_entries(arena, &blocks, entry);
-                arena.release(root, size.directory_order());
+    /// Puts the peers of a leaf into a bigger one, or into two.
+    fn grow_leaf<F: Family>(
+        &self,
+        half: &Half<'_>,
+        leaf: LeafRef,
+        hash: u64,
+        clock: &Clock,
+    ) -> Option<()> {
+        let mut owner = self.owner();
+        let owner = &mut *owner;
+        let root = half.root();
+        let span = self.span(root, root.entry_of(hash));
+        let peers = self.collect::<F>(leaf, clock);
+        let groups = leaf.groups();
+        if groups < groups_max::<F>() {
+            let wider = (groups + (groups / 4).max(1)).min(groups_max::<F>());
+            let new = self.make_leaf::<F>(&mut owner.arena, wider, &peers.live)?;
+            self.refer(half, span, new.with_frozen(leaf.is_frozen()));
+        } else {
+            let depth = root.depth() - span.len().trailing_zeros();
+            if depth == DEPTH_MAX {
                 return None;
             }
+            let (upper, lower): (Vec<_>, Vec<_>) = peers
+                .live
+                .iter()
+                .partition(|peer| self.place_of::<F>(peer) >> (63 - depth) & 1 == 1);
+            let arena = &mut owner.arena;
+            let low = self.make_leaf::<F>(arena, groups_for::<F>(lower.len()), &lower)?;
+            let high = self.make_leaf::<F>(arena, groups_for::<F>(upper.len()), &upper);
+            let doubled =
+                depth < root.depth() || self.double(arena, &mut owner.retired, half).is_some();
+            let (Some(high), true) = (high, doubled) else {
+                self.release_leaf::<F>(arena, low);
+                high.inspect(|&high| self.release_leaf::<F>(arena, high));
+                return None;
+            };
+            let span = self.span(half.root(), half.root().entry_of(hash));
+            let middle = span.start + span.len() as u32 / 2;
+            self.refer(half, span.start..middle, low.with_frozen(leaf.is_frozen()));
+            self.refer(half, middle..span.end, high.with_frozen(leaf.is_frozen()));
         }
-        Some(blocks)
-    }
-
-    /// Gives back all that a torrent's peers were in.
-    pub(super) fn release(&self, arena: &mut Arena, blocks: &Blocks) {
-        let depth = blocks.len().trailing_zeros();
-        if depth == 0 {
-            return arena.release(blocks.root(), blocks.class());
-        }
-        self.release_entries(arena, blocks, blocks.len());
-        arena.release(blocks.root(), Size { depth, class: CLASS_MAX }.directory_order());
-    }
-
-    fn release_entries(&self, arena: &mut Arena, blocks: &Blocks, entries: u32) {
-        for entry in 0..entries {
-            if let Ok(block) = blocks.block(&self.memory, entry) {
-                arena.release(block, blocks.class());
+        half.count.add((peers.live.len() as u32).wrapping_sub(peers.all));
+        self.release_leaf::<F>(&mut owner.arena, leaf);
+        if !self.shared_with_kernel {
+            for (unit, units) in std::mem::take(&mut owner.retired) {
+                owner.arena.release(unit, units);
             }
         }
-    }
-
-    fn zero(&self, block: BlockRef, class: u32) -> Option<()> {
-        let chunk = self.memory.chunk(block.chunk())?;
-        // SAFETY: the block is within its chunk, and nobody else knows of it.
-        unsafe { chunk.add(block.unit_in_chunk() as usize * 64).write_bytes(0, 64 << class) };
         Some(())
     }
 }
 
-fn collect<F: Family, S: Slots<F>>(slots: &S, clock: &Clock, peers: &mut Vec<Moving>) {
-    for index in 0..slots.capacity() {
-        let word = slots.peer(index);
-        if !word.is_live(clock) {
-            continue;
-        }
-        let addr = if F::IS_V6 {
-            // SAFETY: aligned words of the table.
-            slots.addr(index).map(|half| unsafe { half.read_volatile() })
-        } else {
-            [word.0 & 0xffff_ffff, 0]
-        };
-        peers.push(Moving { word, addr });
-    }
-}
-
 impl<F: Family> Line<F> {
-    /// Keeps everybody else away from the peers.
-    pub(super) fn freeze(&self) {
-        self.update_meta(|meta| meta.with_frozen(true));
-    }
-}
-
-impl Waiting {
-    fn with_line<M: Memory>(&self, table: &Table<M>, v4: impl Fn(Line<V4>), v6: impl Fn(Line<V6>)) {
-        if self.is_v6 {
-            find(&table.memory, &table.shape, &self.info_hash).map(v6);
-        } else {
-            find(&table.memory, &table.shape, &self.info_hash).map(v4);
-        }
+    /// Keeps the kernel away from the torrent's peers, or lets it have them again.
+    pub(super) fn freeze(&self, frozen: bool) {
+        self.update_meta(
+            |meta| {
+                if meta.form() == Form::Vacant { meta } else { meta.with_frozen(frozen) }
+            },
+        );
     }
 }

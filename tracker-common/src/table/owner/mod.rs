@@ -1,19 +1,22 @@
 //! What only the daemon does to the table: admit torrents, let them grow, expire them.
 //!
 //! Requests of the daemon's own frontends run the same operations as the kernel's, under a shared
-//! lock that is only ever held exclusively while a torrent's peers are being moved. The kernel
-//! takes no lock: a torrent that it may be using is frozen first, and a *grace* period is waited
-//! for until no run of the program can still be using what it found before.
+//! lock that is only ever held exclusively while peers or torrents are being moved. The kernel takes
+//! no lock: what it may be using is frozen first, and a *grace* period is waited for until no run of
+//! the program can still be using what it found before.
 
 mod arena;
+mod displace;
 mod grow;
+mod leaves;
+mod lists;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use self::arena::Arena;
@@ -22,11 +25,12 @@ use super::{
     Miss,
     index::{Place, TableShape, find},
     layout::{BUCKET_LINES, Form, Gate, Line, Memory, Meta},
-    swarm::{self, Announce, Counts},
+    leaf::{LeafRef, Outcome, Pick},
+    swarm::{self, Announce, Counts, Leaves, Side, Visit},
 };
 use crate::{announce::Event, family::Family, id::InfoHash, peers::PeerBuf, time::Clock};
 
-/// Announces that wait for a torrent to grow, at most. One more is answered but not remembered.
+/// Announces that wait for room, at most. One more is answered but not remembered.
 const QUEUE_MAX: usize = 65_536;
 
 /// How often an announce is tried again when others change the same slot.
@@ -36,14 +40,19 @@ const CONTENDED_MAX: u32 = 16;
 pub struct Table<M> {
     memory: M,
     shape: TableShape,
-    lifetime: u32,
+    lifetime: AtomicU32,
     torrents_max: [u32; 2],
     /// Whether the kernel uses the table too.
     shared_with_kernel: bool,
-    /// Held shared by requests, exclusively while peers are moved.
+    /// A [`Gate`].
+    unlisted_gate: AtomicU32,
+    /// Held by whoever freezes, until all is unfrozen.
+    mover: Mutex<()>,
+    /// Held shared by requests, exclusively while something is moved.
     moving: RwLock<()>,
     owner: Mutex<Owner>,
     queue: Mutex<Vec<Waiting>>,
+    queue_len: AtomicUsize,
     queue_dropped: AtomicU64,
     admission_refused: AtomicU64,
 }
@@ -52,9 +61,12 @@ pub struct Table<M> {
 struct Owner {
     arena: Arena,
     torrents: [u32; 2],
+    /// Directories that the kernel may still be reading: first unit and units.
+    retired: Vec<(u32, u32)>,
 }
 
-/// An announce that found its torrent full.
+/// An announce that found no room.
+#[derive(Clone, Copy)]
 struct Waiting {
     info_hash: InfoHash,
     is_v6: bool,
@@ -64,6 +76,19 @@ struct Waiting {
     event: Event,
 }
 
+impl Waiting {
+    fn announce<F: Family>(&self) -> Announce<F> {
+        Announce {
+            addr: F::from_words(self.addr),
+            port: self.port,
+            seeder: self.seeder,
+            event: self.event,
+            numwant: 0,
+            seed: 0,
+        }
+    }
+}
+
 /// How full the table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -71,14 +96,36 @@ pub struct Stats {
     pub torrents: [u32; 2],
     /// And the most there may be.
     pub torrents_max: [u32; 2],
-    /// Bytes of blocks in use.
+    /// Bytes of the arena in use.
     pub block_bytes: u64,
     /// And the most there may be.
     pub block_bytes_max: u64,
-    /// Announces that were answered but not remembered because too many waited for growth.
+    /// Announces that were answered but not remembered because too many waited for room.
     pub queue_dropped: u64,
     /// Announces that were answered but not remembered because the table was full.
     pub admission_refused: u64,
+}
+
+/// The leaves themselves.
+struct Direct<'a, F, M> {
+    memory: &'a M,
+    visit: &'a Visit,
+    list: &'a mut PeerBuf,
+    family: std::marker::PhantomData<F>,
+}
+
+impl<F: Family, M: Memory> Leaves for Direct<'_, F, M> {
+    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome {
+        swarm::replace::<F, M>(self.memory, self.visit, leaf, remove)
+    }
+
+    fn join(&mut self, leaf: LeafRef) -> Outcome {
+        swarm::join::<F, M>(self.memory, self.visit, leaf)
+    }
+
+    fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
+        swarm::draw::<F, M>(self.memory, self.visit, leaf, pick, self.list)
+    }
 }
 
 impl<M: Memory> Table<M> {
@@ -94,15 +141,27 @@ impl<M: Memory> Table<M> {
         Self {
             memory,
             shape,
-            lifetime,
+            lifetime: AtomicU32::new(lifetime),
             torrents_max,
             shared_with_kernel,
+            unlisted_gate: AtomicU32::new(Gate::Open as u32),
+            mover: Mutex::new(()),
             moving: RwLock::new(()),
-            owner: Mutex::new(Owner { arena, torrents: [0; 2] }),
+            owner: Mutex::new(Owner { arena, torrents: [0; 2], retired: Vec::new() }),
             queue: Mutex::default(),
+            queue_len: AtomicUsize::new(0),
             queue_dropped: AtomicU64::new(0),
             admission_refused: AtomicU64::new(0),
         }
+    }
+
+    /// Changes how long a peer lives, in ticks of [`crate::time`], from now on.
+    pub fn set_lifetime(&self, lifetime: u32) {
+        self.lifetime.store(lifetime, Relaxed);
+    }
+
+    fn clock(&self, now_ns: u64) -> Clock {
+        Clock::new(now_ns, self.lifetime.load(Relaxed))
     }
 
     /// The shape that the kernel must be told.
@@ -117,8 +176,8 @@ impl<M: Memory> Table<M> {
 
     /// Serves an announce: updates or admits the torrent, then chooses peers.
     ///
-    /// Where the torrent must grow first and the kernel uses it too, the announcer is answered
-    /// from the table as it is and joins it with the next [`Table::grow`].
+    /// Where something must be moved first that the kernel uses too, the announcer is answered from
+    /// the table as it is and joins it with the next [`Table::grow`].
     pub fn announce<F: Family>(
         &self,
         info_hash: &InfoHash,
@@ -126,24 +185,29 @@ impl<M: Memory> Table<M> {
         now_ns: u64,
         peers: &mut PeerBuf,
     ) -> Counts {
-        let clock = Clock::new(now_ns, self.lifetime);
+        let clock = self.clock(now_ns);
         for _ in 0..CONTENDED_MAX {
-            match self.try_announce(info_hash, announce, &clock, peers) {
+            let missed = {
+                let _reading = self.read_lock();
+                self.try_announce(info_hash, announce, &clock, peers)
+            };
+            match missed {
                 Ok(counts) => return counts,
                 Err(Miss::Contended) => {}
-                Err(Miss::Unknown) => {
-                    let leaves = announce.event == Event::Stopped;
-                    if leaves || !self.admit::<F>(info_hash, Gate::Open, false) {
-                        break;
-                    }
-                }
-                Err(Miss::Full) if self.grow_now::<F>(info_hash, &clock) => {}
-                Err(Miss::Full | Miss::Frozen) if self.may_wait::<F>(info_hash) => {
-                    self.wait_for_growth(info_hash, announce);
+                Err(Miss::Unknown) if announce.event == Event::Stopped => break,
+                Err(Miss::Unknown) if self.admit::<F>(info_hash, Gate::Open, false) => {}
+                Err(Miss::Unknown) if self.is_at_cap::<F>() => {
+                    self.refuse_admission();
                     break;
                 }
-                Err(Miss::Full | Miss::Frozen | Miss::Corrupt) => {
-                    self.admission_refused.fetch_add(1, Relaxed);
+                Err(Miss::Unknown | Miss::Full) if self.shared_with_kernel => {
+                    self.wait_for_room(info_hash, announce);
+                    break;
+                }
+                Err(Miss::Unknown) if self.displace_now::<F>(info_hash) => {}
+                Err(Miss::Full) if self.grow_now::<F>(info_hash, announce, &clock) => {}
+                Err(_) => {
+                    self.refuse_admission();
                     break;
                 }
             }
@@ -151,21 +215,27 @@ impl<M: Memory> Table<M> {
         self.peek(info_hash, announce, &clock, peers)
     }
 
+    /// The caller holds the lock, either way.
     fn try_announce<F: Family>(
         &self,
         info_hash: &InfoHash,
         announce: &Announce<F>,
         clock: &Clock,
-        peers: &mut PeerBuf,
+        list: &mut PeerBuf,
     ) -> Result<Counts, Miss> {
-        let _reading = self.moving.read().unwrap_or_else(PoisonError::into_inner);
         let (memory, shape) = (&self.memory, &self.shape);
-        let line = find::<F, M>(memory, shape, info_hash).ok_or(Miss::Unknown)?;
-        let (counts, _) = if line.is_outgrown() {
-            swarm::announce_outgrown(memory, shape, clock, line, announce, peers)?
-        } else {
-            swarm::announce_inline(shape, clock, line, announce, peers)?
-        };
+        let (_, line) = find::<F, M>(memory, shape, info_hash).ok_or(Miss::Unknown)?;
+        let mut visit = Visit::default();
+        visit.begin(Side::Daemon, shape, *clock, announce);
+        if !line.is_outgrown() {
+            return Ok(swarm::announce_inline(line, &visit, list)?.0);
+        }
+        visit.place::<F>(shape);
+        swarm::begin_list::<F>(&visit, list);
+        let mut leaves =
+            Direct::<F, M> { memory, visit: &visit, list, family: std::marker::PhantomData };
+        let (counts, _) = swarm::announce_outgrown(memory, line, &visit, &mut leaves)?;
+        swarm::finish_list::<F>(&visit, list);
         Ok(counts)
     }
 
@@ -175,11 +245,27 @@ impl<M: Memory> Table<M> {
         info_hash: &InfoHash,
         announce: &Announce<F>,
         clock: &Clock,
-        peers: &mut PeerBuf,
+        list: &mut PeerBuf,
     ) -> Counts {
-        let _reading = self.moving.read().unwrap_or_else(PoisonError::into_inner);
-        let line = find::<F, M>(&self.memory, &self.shape, info_hash);
-        let mut counts = swarm::peek(&self.memory, &self.shape, clock, line, announce, peers);
+        let _reading = self.read_lock();
+        let (memory, shape) = (&self.memory, &self.shape);
+        let mut visit = Visit::default();
+        visit.begin(Side::Daemon, shape, *clock, announce);
+        visit.place::<F>(shape);
+        swarm::begin_list::<F>(&visit, list);
+        let mut counts = Counts::default();
+        if let Some((_, line)) = find::<F, M>(memory, shape, info_hash) {
+            counts = swarm::figures(line, clock);
+            if line.is_outgrown() {
+                let family = std::marker::PhantomData;
+                let mut leaves = Direct::<F, M> { memory, visit: &visit, list, family };
+                // A corrupt reference ends the list early.
+                let _ = swarm::draw_outgrown(memory, &line, &visit, &mut leaves);
+            } else {
+                swarm::draw_from_line(line, &visit, list);
+            }
+        }
+        swarm::finish_list::<F>(&visit, list);
         if announce.event != Event::Stopped {
             counts.seeders += u32::from(announce.seeder);
             counts.leechers += u32::from(!announce.seeder);
@@ -189,16 +275,10 @@ impl<M: Memory> Table<M> {
 
     /// The figures of a torrent; zeros for an unknown one.
     pub fn scrape<F: Family>(&self, info_hash: &InfoHash, now_ns: u64) -> Counts {
-        let clock = Clock::new(now_ns, self.lifetime);
-        let _reading = self.moving.read().unwrap_or_else(PoisonError::into_inner);
+        let clock = self.clock(now_ns);
+        let _reading = self.read_lock();
         find::<F, M>(&self.memory, &self.shape, info_hash)
-            .map_or_else(Counts::default, |line| swarm::figures(line, &clock))
-    }
-
-    /// Puts a torrent on a list: it is admitted without peers, and kept. `false` when there is no
-    /// room for it.
-    pub fn list<F: Family>(&self, info_hash: &InfoHash, gate: Gate) -> bool {
-        self.admit::<F>(info_hash, gate, true)
+            .map_or_else(Counts::default, |(_, line)| swarm::figures(line, &clock))
     }
 
     /// How full the table is.
@@ -218,53 +298,72 @@ impl<M: Memory> Table<M> {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the torrent a line in the emptier of its two buckets.
+    fn mover_lock(&self) -> MutexGuard<'_, ()> {
+        self.mover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_lock(&self) -> RwLockReadGuard<'_, ()> {
+        self.moving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_lock(&self) -> RwLockWriteGuard<'_, ()> {
+        self.moving.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_at_cap<F: Family>(&self) -> bool {
+        let family = usize::from(F::IS_V6);
+        self.owner().torrents[family] >= self.torrents_max[family]
+    }
+
+    fn refuse_admission(&self) {
+        self.admission_refused.fetch_add(1, Relaxed);
+    }
+
+    /// Gives the torrent a line in the first of its two buckets that has a vacant one.
     fn admit<F: Family>(&self, info_hash: &InfoHash, gate: Gate, listed: bool) -> bool {
         let mut owner = self.owner();
-        if let Some(line) = find::<F, M>(&self.memory, &self.shape, info_hash) {
+        if let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) {
             if listed {
                 line.update_meta(|meta| meta.with_gate(gate, true));
             }
             return true;
         }
         let family = usize::from(F::IS_V6);
-        let free = (owner.torrents[family] < self.torrents_max[family])
-            .then(|| self.free_line::<F>(info_hash))
-            .flatten();
-        let Some(line) = free else {
-            self.admission_refused.fetch_add(1, Relaxed);
+        if owner.torrents[family] >= self.torrents_max[family] {
+            return false;
+        }
+        let buckets = self.buckets::<F>(info_hash);
+        let Some(line) = buckets.iter().find_map(|&bucket| self.vacant_line::<F>(bucket)) else {
             return false;
         };
         line.set_info_hash(info_hash);
-        let meta = Meta::VACANT.with_form(Form::Inline, 0).with_gate(gate, listed);
+        let gate = if listed { gate } else { self.unlisted_gate() };
+        let meta = Meta::VACANT.with_form(Form::Inline).with_gate(gate, listed);
         line.head().meta.store(meta.0);
         owner.torrents[family] += 1;
         true
     }
 
-    fn free_line<F: Family>(&self, info_hash: &InfoHash) -> Option<Line<F>> {
+    fn buckets<F: Family>(&self, info_hash: &InfoHash) -> [u32; 2] {
         let place = Place::of(&self.shape, info_hash);
-        let [first, second] = [0, 1].map(|choice| {
-            let vacant = |turn: &u32| {
-                let number = place.line::<F>(&self.shape, choice, *turn);
-                Line::<F>::at(&self.memory, number).filter(|line| line.meta() == Meta::VACANT)
-            };
-            let mut lines = (0..BUCKET_LINES).collect::<Vec<_>>();
-            lines.retain(|turn| vacant(turn).is_some());
-            (lines.len(), lines.first().and_then(vacant))
-        });
-        if second.0 > first.0 { second.1 } else { first.1 }
+        [0, 1].map(|choice| place.bucket::<F>(&self.shape, choice))
     }
 
-    /// Whether [`Table::grow`] may help: the kernel uses the torrent's peers, or they are being moved.
-    fn may_wait<F: Family>(&self, info_hash: &InfoHash) -> bool {
-        let line = find::<F, M>(&self.memory, &self.shape, info_hash);
-        line.is_some_and(|line| {
-            line.meta().is_frozen() || (self.shared_with_kernel && !line.is_outgrown())
-        })
+    fn lines<F: Family>(&self, bucket: u32) -> impl Iterator<Item = Line<F>> {
+        (0..BUCKET_LINES)
+            .filter_map(move |slot| Line::at(&self.memory, bucket * BUCKET_LINES + slot))
     }
 
-    fn wait_for_growth<F: Family>(&self, info_hash: &InfoHash, announce: &Announce<F>) {
+    fn vacant_line<F: Family>(&self, bucket: u32) -> Option<Line<F>> {
+        self.lines(bucket).find(|line| line.meta() == Meta::VACANT)
+    }
+
+    /// Whether announces wait for [`Table::grow`].
+    pub fn has_work(&self) -> bool {
+        self.queue_len.load(Relaxed) > 0
+    }
+
+    fn wait_for_room<F: Family>(&self, info_hash: &InfoHash, announce: &Announce<F>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() >= QUEUE_MAX {
             self.queue_dropped.fetch_add(1, Relaxed);
@@ -278,5 +377,12 @@ impl<M: Memory> Table<M> {
             seeder: announce.seeder,
             event: announce.event,
         });
+        self.queue_len.store(queue.len(), Relaxed);
+    }
+
+    fn take_waiting(&self) -> Vec<Waiting> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        self.queue_len.store(0, Relaxed);
+        std::mem::take(&mut *queue)
     }
 }

@@ -1,18 +1,25 @@
 //! Expiry: one pass over all lines.
 
-use std::sync::PoisonError;
-
-use super::Table;
+use super::{
+    Table,
+    leaves::{Collected, fill_line},
+};
 use crate::{
     family::{Family, V4, V6},
+    sync::Word64,
     table::{
+        half::Half,
         layout::{BUCKET_LINES, Form, Line, Memory},
-        slots::{InlineSlots, Slots},
-        swarm::{Blocks, figures},
+        run::Run,
+        swarm::figures,
         word::PeerWord,
     },
     time::Clock,
 };
+
+/// The share of the torrents' cap, in eighths, above which torrents without peers are not kept for
+/// the sake of their completed downloads.
+const CROWDED_EIGHTHS: u64 = 7;
 
 /// What a sweep counted, IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,10 +33,12 @@ pub struct Totals {
 }
 
 impl<M: Memory> Table<M> {
-    /// Takes out peers that have expired and torrents that have none left. `grace` is that of
-    /// [`Table::grow`], and called at most once for each family.
+    /// Takes out peers that have expired and torrents that have none left, and puts the peers of
+    /// torrents that have shrunk back into their lines. `grace` is that of [`Table::grow`], and called
+    /// at most once for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
-        let clock = Clock::new(now_ns, self.lifetime);
+        let clock = self.clock(now_ns);
+        let _mover = self.mover_lock();
         let mut totals = Totals::default();
         self.sweep_family::<V4>(&clock, &mut totals, &mut grace);
         self.sweep_family::<V6>(&clock, &mut totals, &mut grace);
@@ -43,70 +52,92 @@ impl<M: Memory> Table<M> {
         grace: &mut impl FnMut(),
     ) {
         let family = usize::from(F::IS_V6);
-        let mut empty = Vec::new();
+        let mut too_big = Vec::new();
         for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
             let Some(line) = Line::<F>::at(&self.memory, number) else { break };
-            if line.meta().form() == Form::Vacant || line.meta().is_frozen() {
+            if line.meta().form() == Form::Vacant {
                 continue;
             }
-            let (seeders, leechers) = self.sweep_line(line, clock);
-            totals.seeders[family] += u64::from(seeders);
-            totals.leechers[family] += u64::from(leechers);
+            let _reading = self.read_lock();
+            self.sweep_line(line, clock);
+            let counts = figures(line, clock);
+            totals.seeders[family] += u64::from(counts.seeders);
+            totals.leechers[family] += u64::from(counts.leechers);
             totals.torrents[family] += 1;
-            // A torrent that was ever completed keeps its count while there is room.
-            if seeders + leechers == 0 && !line.meta().is_listed() {
-                line.freeze();
-                empty.push(line);
+            let peers = counts.seeders + counts.leechers;
+            if self.is_useless(line, peers) || line.is_outgrown() && peers < F::INLINE_PEERS {
+                line.freeze(true);
+                too_big.push(line);
             }
         }
-        if empty.is_empty() {
+        if too_big.is_empty() {
             return;
         }
         grace();
-        for line in empty {
-            totals.torrents[family] -= u32::from(self.free_if_empty(line, clock));
+        for line in too_big {
+            let _moving = self.write_lock();
+            totals.torrents[family] -= u32::from(self.shrink(line, clock));
+            line.freeze(false);
         }
     }
 
-    /// Clears expired peers. Returns the live seeders and leechers.
-    fn sweep_line<F: Family>(&self, line: Line<F>, clock: &Clock) -> (u32, u32) {
-        if !line.is_outgrown() {
-            // SAFETY: the form is Inline.
-            clear_stale(&unsafe { InlineSlots::<F>::new(line.body()) }, clock);
-            let counts = figures(line, clock);
-            return (counts.seeders, counts.leechers);
-        }
-        let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-        let blocks = Blocks::of(&line, line.meta(), self.shape.veil);
-        let (mut seeders, mut leechers) = (0, 0);
-        for entry in 0..blocks.len() {
-            let slots = blocks
-                .block(&self.memory, entry)
-                .and_then(|block| blocks.slots::<F, M>(&self.memory, block));
-            let Ok(slots) = slots else { continue };
-            clear_stale(&slots, clock);
-            let (s, l) = crate::table::slots::count(&slots, clock);
-            seeders += s;
-            leechers += l;
-        }
-        line.outgrown().seeders.store(seeders);
-        line.outgrown().leechers.store(leechers);
-        (seeders, leechers)
-    }
-
-    /// Frees a frozen torrent that nobody can be using any more, unless somebody joined it before
-    /// it was frozen.
-    fn free_if_empty<F: Family>(&self, line: Line<F>, clock: &Clock) -> bool {
-        let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-        let mut owner = self.owner();
-        let counts = figures(line, clock);
-        if counts.seeders + counts.leechers != 0 || line.meta().is_listed() {
-            line.update_meta(|meta| meta.with_frozen(false));
+    /// Whether a torrent with so many peers may be forgotten.
+    fn is_useless<F: Family>(&self, line: Line<F>, peers: u32) -> bool {
+        if peers > 0 || line.meta().is_listed() {
             return false;
         }
-        if line.is_outgrown() {
-            let blocks = Blocks::of(&line, line.meta(), self.shape.veil);
-            self.release(&mut owner.arena, &blocks);
+        line.meta().completed() == 0 || self.is_crowded::<F>()
+    }
+
+    fn is_crowded<F: Family>(&self) -> bool {
+        let family = usize::from(F::IS_V6);
+        let used = u64::from(self.owner().torrents[family]);
+        used * 8 > u64::from(self.torrents_max[family]) * CROWDED_EIGHTHS
+    }
+
+    /// Clears expired peers.
+    fn sweep_line<F: Family>(&self, line: Line<F>, clock: &Clock) {
+        if !line.is_outgrown() {
+            if F::IS_V6 {
+                clear_stale(&line.run::<4>(), clock);
+            } else {
+                clear_stale(&line.run::<5>(), clock);
+            }
+            return;
+        }
+        for half in [line.halves().leechers(), line.halves().seeders()] {
+            for leaf in self.leaves_of(half.root()) {
+                let mut cleared = 0;
+                self.each_group::<F>(leaf, |run| cleared += clear_stale(run, clock));
+                half.count.add(0_u32.wrapping_sub(cleared));
+            }
+        }
+    }
+
+    /// Frees a frozen torrent that has no peers any more, or puts those that are left into its line,
+    /// if they are few. Others may have joined before it was frozen. Returns whether it was freed.
+    fn shrink<F: Family>(&self, line: Line<F>, clock: &Clock) -> bool {
+        let counts = figures(line, clock);
+        let peers = counts.seeders + counts.leechers;
+        let useless = self.is_useless(line, peers);
+        let mut owner = self.owner();
+        if line.is_outgrown() && (useless || peers < F::INLINE_PEERS) {
+            let halves = [line.halves().leechers(), line.halves().seeders()];
+            let left: Vec<_> = halves
+                .iter()
+                .flat_map(|half: &Half<'_>| self.leaves_of(half.root()))
+                .flat_map(|leaf| self.collect::<F>(leaf, clock).live)
+                .collect();
+            if left.len() > F::INLINE_PEERS as usize {
+                return false;
+            }
+            halves.iter().for_each(|half| self.release_half::<F>(&mut owner.arena, half));
+            line.clear_body();
+            fill_line(line, &left);
+            line.update_meta(|meta| meta.with_form(Form::Inline));
+        }
+        if !useless || !Collected::of_line(line, clock).live.is_empty() {
+            return false;
         }
         line.clear();
         owner.torrents[usize::from(F::IS_V6)] -= 1;
@@ -114,12 +145,19 @@ impl<M: Memory> Table<M> {
     }
 }
 
-fn clear_stale<F: Family, S: Slots<F>>(slots: &S, clock: &Clock) {
-    for index in 0..slots.capacity() {
-        let word = slots.peer(index);
-        if word != PeerWord::VACANT && word.is_stale(clock) {
-            // Whoever was quicker has refreshed or replaced it.
-            let _ = slots.word(index).replace(word.0, PeerWord::VACANT.0);
+/// Returns how many slots that were cleared had held a peer.
+fn clear_stale<F: Family, const N: usize>(run: &Run<F, N>, clock: &Clock) -> u32 {
+    let mut cleared = 0;
+    for slot in 0..N {
+        let word = run.peer(slot);
+        if word == PeerWord::VACANT || clock.is_stale(word.0).bit() == 0 {
+            continue;
+        }
+        // Whoever was quicker has refreshed or replaced it.
+        let slot: &Word64 = run.word(slot);
+        if slot.replace(word.0, PeerWord::VACANT.0) {
+            cleared += u32::from(word.is_peer());
         }
     }
+    cleared
 }

@@ -71,7 +71,7 @@ fn listening(lines: &str) -> String {
 }
 
 fn errors(text: &str) -> Vec<String> {
-    let Err(ConfigError::Invalid(findings)) = strict(text) else {
+    let Err(ConfigError::Invalid { findings, .. }) = strict(text) else {
         panic!("was accepted: {text}");
     };
     findings.iter().map(ToString::to_string).collect()
@@ -106,7 +106,11 @@ fn a_full_file_of_chihayas_is_read_in_full() {
     let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
-        ["t.yaml:40: chihaya.storage.config.shard_count: has no effect: the table needs no shards"]
+        [
+            "t.yaml:22: chihaya.http.real_ip_header: anyone may send this header; name your \
+             proxies in trusted_proxies",
+            "t.yaml:40: chihaya.storage.config.shard_count: has no effect: the table needs no shards",
+        ]
     );
 }
 
@@ -126,9 +130,10 @@ chihaya:
     assert_eq!(config.udp.addr.len(), 2);
     let [HookConfig::TorrentApproval(approval)] = &config.prehooks[..] else { panic!() };
     assert_eq!(approval.blacklist.len(), 1);
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
-        warnings[0].to_string(),
-        "t.yaml:3: chihaya.metrics_addr: `prometheus_addr` is now called `metrics_addr`"
+        warnings,
+        ["t.yaml:3: chihaya.metrics_addr: `prometheus_addr` is now called `metrics_addr`"]
     );
 }
 
@@ -190,7 +195,8 @@ fn every_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
     assert_eq!(errors(&text), expected);
     let lenient = parse("t.yaml", &text, UnknownKeys::Ignore).unwrap();
     let warnings: Vec<_> = lenient.warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(warnings, expected);
+    assert_eq!(warnings, expected.map(|line| line.replace("unknown key", "unknown key, ignored")));
+    assert!(strict(&text).unwrap_err().to_string().ends_with("or start with --lenient."));
 }
 
 #[test]
@@ -211,11 +217,22 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         errors(&text),
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
-             known are `torrent approval`, `interval variation`",
+             known are `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             `preferred subnet`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
-             one of `torrent approval`, `interval variation`",
+             one of `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             `preferred subnet`",
         ]
     );
+}
+
+#[test]
+fn the_hooks_that_the_shipped_file_shows_are_fine() {
+    let prehooks = crate::config::hooks::examples();
+    let mut shown = Config { prehooks, ..Config::default() };
+    shown.udp.addr.extend(":6969".parse::<crate::config::ListenAddr>());
+    let Loaded { config, warnings } = strict(&crate::config::to_yaml(&shown).unwrap()).unwrap();
+    assert_eq!((config, warnings), (shown, vec![]));
 }
 
 #[test]
@@ -228,11 +245,63 @@ fn hook_options_are_checked() {
         errors(&listening(&both)),
         ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
     );
+    let both =
+        "prehooks:\n- name: client approval\n  options: { whitelist: OP1011, blacklist: TR4050 }";
+    assert_eq!(
+        errors(&listening(both)),
+        ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
+    );
+    let long = "prehooks:\n- name: client approval\n  options:\n    blacklist: -TR4050-";
+    assert_eq!(
+        errors(&listening(long)),
+        ["t.yaml:6: chihaya.prehooks[0].options.blacklist[0]: \
+          `-TR4050-`: a client id has 6 bytes, like TR4050"]
+    );
     let short = "prehooks:\n- name: torrent approval\n  options:\n    whitelist:\n    - 'abc'";
     assert_eq!(
         errors(&listening(short)),
         ["t.yaml:7: chihaya.prehooks[0].options.whitelist[0]: \
           `abc`: an info-hash is 40 hexadecimal digits"]
+    );
+    let wide = "prehooks:\n- name: ip approval\n  options:\n    deny: [192.0.2.0/24, 192.0.2.0/33]";
+    assert_eq!(
+        errors(&listening(wide)),
+        ["t.yaml:6: chihaya.prehooks[0].options.deny[1]: `192.0.2.0/33`: a network is written \
+          192.0.2.0/24, 2001:db8::/32, or as one address"]
+    );
+    let long = "prehooks:\n- name: preferred subnet\n  options: { preferred_ipv4_subnet: 33 }";
+    assert_eq!(
+        errors(&listening(long)),
+        ["t.yaml:5: chihaya.prehooks[0].options.preferred_ipv4_subnet_mask_bits_set: \
+          33 is not from 0 to 32"]
+    );
+    let jwt = |options: &str| {
+        errors(&listening(&format!("prehooks:\n- name: jwt\n  options: {options}")))
+    };
+    assert_eq!(
+        jwt("{ issuer: i, audience: a, jwk_set_url: /keys, jwk_set_update_interval: 1ms }"),
+        [
+            "t.yaml:5: chihaya.prehooks[0].options.jwk_set_url: \
+             `/keys` is no URL that begins with http:// or https://",
+            "t.yaml:5: chihaya.prehooks[0].options.jwk_set_update_interval: 1ms is not 1s or more",
+        ]
+    );
+    assert_eq!(
+        jwt("{ issuer: '', audience: a, jwk_set_url: 'http://h/' }"),
+        ["t.yaml:5: chihaya.prehooks[0].options: missing field `issuer`"]
+    );
+    let passkey = |options: &str| {
+        errors(&listening(&format!("prehooks:\n- name: passkey\n  options: {options}"))).join("\n")
+    };
+    let options = "t.yaml:5: chihaya.prehooks[0].options";
+    assert_eq!(
+        passkey("{ files: a, url: 'http://h/' }"),
+        format!("{options}: has both files and a url; give one")
+    );
+    assert_eq!(passkey("{ timeout: 2s }"), format!("{options}: needs files or a url"));
+    assert_eq!(
+        passkey("{ url: 'h/x' }"),
+        format!("{options}.url: `h/x` is no URL that begins with http:// or https://")
     );
     let variation = |options: &str| {
         errors(&listening(&format!("prehooks:\n- name: interval variation\n  options: {options}")))
@@ -254,6 +323,48 @@ fn hook_options_are_checked() {
 }
 
 #[test]
+fn subnet_preference_is_read_where_older_files_have_it() {
+    let preference = |lines: &str| {
+        let Loaded { config, warnings } = strict(&listening(lines)).unwrap();
+        let [HookConfig::PreferredSubnet(options)] = config.prehooks[..] else {
+            panic!("{:?}", config.prehooks)
+        };
+        assert!(matches!(config.storage, StorageConfig::Memory(_)));
+        let bits = (
+            options.preferred_ipv4_subnet_mask_bits_set,
+            options.preferred_ipv6_subnet_mask_bits_set,
+        );
+        (bits, warnings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let hook = "prehooks: { name: preferred subnet, options: { preferred_ipv4_subnet: 24 } }";
+    assert_eq!(preference(hook), ((24, 0), vec![]));
+    let storage = "storage:
+  name: memorybysubnet
+  config:
+    gc_interval: 2m
+    preferred_ipv4_subnet_mask_bits_set: 8
+    preferred_ipv6_subnet_mask_bits_set: 16";
+    let warning = "t.yaml:4: chihaya.storage.name: `memorybysubnet` is now `memory` with the hook \
+                   `preferred subnet`";
+    assert_eq!(preference(storage), ((8, 16), vec![warning.to_owned()]));
+    let tracker = "preferred_subnet: true\npreferred_ipv4_subnet: 8\npreferred_ipv6_subnet: 16";
+    let warning = "t.yaml:1: chihaya: `preferred_subnet` is now the hook `preferred subnet`";
+    assert_eq!(preference(tracker), ((8, 16), vec![warning.to_owned()]));
+}
+
+#[test]
+fn subnet_preference_that_was_off_stays_off() {
+    for lines in [
+        "preferred_subnet: false\npreferred_ipv4_subnet: 8",
+        "preferred_subnet: true",
+        "storage: { name: memorybysubnet }",
+        "storage: { name: memorybysubnet, config: { preferred_ipv4_subnet_mask_bits_set: 0 } }",
+    ] {
+        assert_eq!(strict(&listening(lines)).unwrap().config.prehooks, [], "{lines}");
+    }
+}
+
+#[test]
 fn a_pre_hook_is_no_post_hook() {
     let text = listening("posthooks: [ { name: torrent approval } ]");
     assert!(
@@ -268,7 +379,9 @@ fn wrong_types_are_named_with_key_and_line() {
         ("udp: { addr: 'nowhere' }", "udp.addr[0]: `nowhere`: an address to listen on is written"),
         ("announce_interval: soon", "announce_interval: `soon`: a duration is written like 30m"),
         ("xdp: { mode: fast }", "xdp.mode: unknown variant `fast`, expected one of `auto`,"),
-        ("http: 3", "http: invalid type: integer `3`"),
+        ("http: 3", "http: needs keys below it"),
+        ("storage: redis", "storage: needs a `name` below it, one of `memory`, `redis`"),
+        ("prehooks: [jwt]", "prehooks[0]: needs a `name` below it, one of"),
     ] {
         let [found] = &errors(&with(lines))[..] else { panic!("{lines}") };
         assert!(found.starts_with(&format!("t.yaml:3: chihaya.{error}")), "{found}");
@@ -280,7 +393,10 @@ fn settings_that_do_not_go_together_are_refused() {
     for (lines, error) in [
         ("http: { tls_cert_path: /a }", "tls_cert_path: needs tls_key_path"),
         ("http: { https_addr: ':1' }", "https_addr: needs tls_cert_path and"),
-        ("http: { scrape_routes: [x] }", "scrape_routes[0]: `x` does not begin with"),
+        ("http: { scrape_routes: [/s, x] }", "scrape_routes[1]: route \"x\" does not begin with"),
+        ("http: { announce_routes: [/, '/:'] }", "announce_routes[1]: route \"/:\" has a"),
+        ("http: { announce_routes: [/s], scrape_routes: [/s] }", "routes[0]: route \"/s\" is"),
+        ("http: { real_ip_header: 'a b' }", "real_ip_header: `a b` is no header name"),
         ("xdp: { interfaces: a/b }", "interfaces[0]: `a/b` cannot be the name"),
     ] {
         let found = errors(&listening(lines)).join("\n");
@@ -300,6 +416,9 @@ fn odd_but_usable_settings_are_remarked_upon() {
         ("announce_interval: 1h", "peers drop out between announces"),
         ("http: { trusted_proxies: 192.0.2.1 }", "no effect without real_ip_header"),
         ("http: { max_numwant: 7 }", "50 is more than max_numwant, 7"),
+        ("http: { max_numwant: 243 }", "242 peers over IPv4, 79 over IPv6"),
+        ("http: { max_scrape_infohashes: 901 }", "more than a request has room for, 900"),
+        ("http: { real_ip_header: x }", "name your proxies in trusted_proxies"),
     ] {
         let found = warnings(&listening(lines)).join("\n");
         assert!(found.contains(warning), "{found}");
@@ -355,12 +474,13 @@ fn what_check_prints_can_be_read_again() {
 
 #[test]
 fn the_path_is_expanded_from_the_environment() {
-    let Err(ConfigError::Read { file, .. }) = load("${HOME}/no/such/file", UnknownKeys::Refuse)
-    else {
+    let load =
+        |path: &str| ConfigFile { path: path.to_owned(), unknown_keys: UnknownKeys::Refuse }.load();
+    let Err(ConfigError::Read { file, .. }) = load("${HOME}/no/such/file") else {
         panic!("there is no such file");
     };
     assert_eq!(file, format!("{}/no/such/file", std::env::var("HOME").unwrap()));
-    let unset = load("$XDP_TRACKER_UNSET/x", UnknownKeys::Refuse).unwrap_err();
+    let unset = load("$XDP_TRACKER_UNSET/x").unwrap_err();
     let unset = format!("{:#}", anyhow::Error::from(unset));
     assert!(unset.contains("XDP_TRACKER_UNSET"), "{unset}");
 }

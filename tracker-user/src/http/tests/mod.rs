@@ -1,7 +1,10 @@
-//! The frontend as clients see it: `replies` without a network, `connections` over streams.
+//! The frontend as clients see it: `replies` without a network, `connections` over streams, `https`
+//! over TLS, `waiting` where a hook takes its time.
 
 mod connections;
+mod https;
 mod replies;
+mod waiting;
 
 use std::{
     borrow::Cow,
@@ -14,7 +17,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tracker_common::{announce::Event, id::InfoHash, peers::PeerBuf};
 
-use super::{Action, HttpFrontend, HttpOptions, Observe};
+use super::{Action, HttpFrontend, HttpOptions, Observe, Settings};
 use crate::{
     pipeline::{
         AnnounceRequest, AnnounceResponse, Pipeline, PostHook, PreHook, Refusal, SwarmStats,
@@ -23,6 +26,7 @@ use crate::{
 };
 
 /// A frontend before a storage of vectors, and what has been seen of its work.
+#[derive(Clone)]
 struct Tracker {
     frontend: Arc<HttpFrontend>,
     pipeline: Arc<ArcSwap<Pipeline>>,
@@ -35,7 +39,8 @@ impl Tracker {
         let pipeline = pipeline(Arc::new(Swarms::default()), &journal, 1800);
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let observer = Arc::clone(&journal) as Arc<dyn Observe>;
-        let frontend = HttpFrontend::new(options, Arc::clone(&pipeline), observer).unwrap();
+        let settings = Settings::new(options).unwrap();
+        let frontend = HttpFrontend::new(settings, Arc::clone(&pipeline), observer);
         Self { frontend: Arc::new(frontend), pipeline, journal }
     }
 
@@ -133,6 +138,7 @@ impl PreHook for Gate {
 struct Journal {
     responses: Mutex<Vec<(Action, Option<IpAddr>, String)>>,
     exhausted: Mutex<usize>,
+    handshakes_failed: Mutex<usize>,
     announced: Mutex<Vec<SocketAddr>>,
 }
 
@@ -144,6 +150,10 @@ impl Observe for Journal {
 
     fn connections_exhausted(&self) {
         *self.exhausted.lock().unwrap() += 1;
+    }
+
+    fn handshake_failed(&self) {
+        *self.handshakes_failed.lock().unwrap() += 1;
     }
 }
 

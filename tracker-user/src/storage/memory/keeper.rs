@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tracker_common::table::owner::{Stats, Table, Totals};
 
 use super::MappedMemory;
@@ -35,6 +36,7 @@ pub(super) struct Keeper {
     thread: Thread,
     handle: Mutex<Option<JoinHandle<()>>>,
     stopping: Arc<AtomicBool>,
+    config: Arc<ArcSwap<MemoryConfig>>,
 }
 
 impl Keeper {
@@ -45,18 +47,24 @@ impl Keeper {
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
+        let config = Arc::new(ArcSwap::from_pointee(config.clone()));
         let mut work = Work {
             table,
             grace: grace.unwrap_or_else(|| Box::new(|| ())),
             metrics,
             stopping: Arc::clone(&stopping),
-            sweep_interval: *config.gc_interval,
-            report_interval: *config.prometheus_reporting_interval,
+            config: Arc::clone(&config),
             reported: Reported::default(),
         };
         let handle =
             thread::Builder::new().name("table-keeper".to_owned()).spawn(move || work.run())?;
-        Ok(Self { thread: handle.thread().clone(), handle: Mutex::new(Some(handle)), stopping })
+        let thread = handle.thread().clone();
+        Ok(Self { thread, handle: Mutex::new(Some(handle)), stopping, config })
+    }
+
+    /// Exchanges the intervals; each counts after the one that runs.
+    pub(super) fn reload(&self, config: MemoryConfig) {
+        self.config.store(Arc::new(config));
     }
 
     /// Says that there is something to do. Costs next to nothing when it is known already.
@@ -80,8 +88,7 @@ struct Work {
     grace: Grace,
     metrics: Arc<Metrics>,
     stopping: Arc<AtomicBool>,
-    sweep_interval: Duration,
-    report_interval: Duration,
+    config: Arc<ArcSwap<MemoryConfig>>,
     reported: Reported,
 }
 
@@ -94,7 +101,7 @@ struct Reported {
 
 impl Work {
     fn run(&mut self) {
-        let mut sweep_at = Instant::now() + self.sweep_interval;
+        let mut sweep_at = Instant::now() + *self.config.load().gc_interval;
         let mut report_at = Instant::now();
         while !self.stopping.load(Ordering::Acquire) {
             if self.table.has_work() {
@@ -104,11 +111,11 @@ impl Work {
             let now = Instant::now();
             if now >= sweep_at {
                 self.sweep(now);
-                sweep_at = now + self.sweep_interval;
+                sweep_at = now + *self.config.load().gc_interval;
             }
             if now >= report_at {
                 self.report();
-                report_at = now + self.report_interval;
+                report_at = now + *self.config.load().prometheus_reporting_interval;
             }
             if !self.table.has_work() {
                 let now = Instant::now();

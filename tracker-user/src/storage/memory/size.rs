@@ -1,14 +1,15 @@
 //! How big the table is.
 
-use tracker_common::{hash::TableKey, table::index::TableShape, verifier::Veil};
+use tracker_common::{hash::TableKey, table::index::TableShape};
 
-use crate::config::TableConfig;
+use crate::{config::TableConfig, pipeline::PreferredSubnet};
 
 /// Torrents in a bucket.
 const BUCKET_TORRENTS: u64 = 4;
 
-/// The share of lines that can be in use, in tenths, before a torrent may find both of its buckets full.
-const LOAD_TENTHS: u64 = 6;
+/// The share of lines in use when the table is full, in tenths. Up to this, torrents that make room
+/// for a newcomer are nearly always found at once.
+const LOAD_TENTHS: u64 = 8;
 
 /// Bytes of a chunk of peer blocks.
 const CHUNK_BYTES: u64 = 1024;
@@ -24,6 +25,8 @@ pub struct TableSize {
     pub chunks: u32,
     /// The most torrents, IPv4 and IPv6.
     pub torrents_max: [u32; 2],
+    /// The subnet whose peers are close to each other.
+    pub subnet: PreferredSubnet,
 }
 
 impl TableSize {
@@ -43,6 +46,7 @@ impl TableSize {
             buckets_v6: buckets(config.torrents_ipv6),
             chunks: u32::try_from(chunks).unwrap_or(u32::MAX).min(CHUNKS_MAX),
             torrents_max: [config.torrents_ipv4, config.torrents_ipv6],
+            subnet: PreferredSubnet::default(),
         }
     }
 
@@ -54,8 +58,9 @@ impl TableSize {
             buckets_v4: self.buckets_v4,
             buckets_v6: self.buckets_v6,
             chunks: self.chunks,
-            veil: Veil::default(),
+            ..TableShape::default()
         }
+        .preferring(self.subnet.ipv4_bits.into(), self.subnet.ipv6_bits.into())
     }
 }
 
@@ -73,9 +78,9 @@ mod tests {
     use bytesize::ByteSize;
 
     #[test]
-    fn tables_are_sized_for_a_load_of_sixty_percent() {
+    fn tables_are_sized_for_a_load_of_eighty_percent() {
         let config =
-            TableConfig { torrents_ipv4: 2400, torrents_ipv6: 1, blocks: ByteSize::kib(64) };
+            TableConfig { torrents_ipv4: 3200, torrents_ipv6: 1, blocks: ByteSize::kib(64) };
         let size = TableSize::of(&config);
         assert_eq!((size.buckets_v4, size.buckets_v6, size.chunks), (1000, 1, 65));
     }

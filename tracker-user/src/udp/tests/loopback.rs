@@ -170,6 +170,18 @@ fn a_new_pipeline_is_used_at_once() {
 }
 
 #[test]
+fn new_options_are_used_at_once_and_addresses_stay() {
+    let server = start(listening(&["127.0.0.1:0"], 2)).unwrap();
+    let client = Client::new("127.0.0.1", server.local_addrs()[0]);
+    let mut claiming = Announce { ip: vec![127, 9, 9, 9], ..Announce::default() }.packet();
+    claiming[..8].copy_from_slice(&client.ask(&connect())[8..]);
+    assert_eq!(client.ask(&claiming)[20..24], [127, 0, 0, 1]);
+    server.reload(UdpOptions { allow_ip_spoofing: true, ..listening(&["127.0.0.9:1"], 9) });
+    assert_eq!(client.ask(&claiming)[20..24], [127, 9, 9, 9]);
+    server.stop();
+}
+
+#[test]
 fn post_hooks_see_announces() {
     struct Tell(mpsc::Sender<SocketAddr>);
     impl PostHook for Tell {

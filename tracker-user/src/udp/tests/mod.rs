@@ -64,7 +64,7 @@ impl Storage for FakeStorage {
 }
 
 fn options() -> UdpOptions {
-    let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120);
+    let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 0);
     UdpOptions::new(Vec::new(), ids)
 }
 
@@ -94,8 +94,8 @@ impl Tracker {
     }
 
     /// The outcome; the reply is in `self.reply`.
-    fn answer_at(&mut self, packet: &[u8], client: &str, monotonic_ns: u64) -> Outcome {
-        let datagram = Datagram { bytes: packet, source: client.parse().unwrap(), monotonic_ns };
+    fn answer_at(&mut self, packet: &[u8], client: &str, wall_ns: u64) -> Outcome {
+        let datagram = Datagram { bytes: packet, source: client.parse().unwrap(), wall_ns };
         self.frontend.answer(&self.pipeline, &datagram, &mut self.scratch, &mut self.reply)
     }
 

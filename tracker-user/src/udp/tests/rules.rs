@@ -4,8 +4,9 @@ use tracker_common::{announce::Event, id::PeerId, wire::action};
 
 use super::*;
 use crate::{
+    metrics::Metrics,
     middleware::{TorrentApproval, TorrentApprovalOptions},
-    pipeline::Params,
+    pipeline::{AnnounceResponse, Params, Pending},
     udp::{Action, BadConnectionId},
 };
 
@@ -354,7 +355,8 @@ fn a_scrape_is_clamped_to_the_limit_and_to_what_fits_a_frame() {
 #[test]
 fn a_refused_announce_is_answered_with_the_hook_s_text_and_a_scrape_passes() {
     let blacklist = vec![InfoHash([b'h'; 20])];
-    let hook = TorrentApproval::new(TorrentApprovalOptions { blacklist, ..Default::default() });
+    let options_of_hook = TorrentApprovalOptions { blacklist, ..Default::default() };
+    let hook = TorrentApproval::new(options_of_hook, &Metrics::new().unwrap());
     let hooks: Vec<Box<dyn PreHook>> = vec![Box::new(hook.unwrap())];
     let mut tracker = Tracker::with(options(), FakeStorage::default(), hooks);
     let outcome = tracker.verified(&Announce::default().packet(), CLIENT_V4);
@@ -362,6 +364,33 @@ fn a_refused_announce_is_answered_with_the_hook_s_text_and_a_scrape_passes() {
     assert_eq!(error_text(&tracker.reply), "unapproved torrent");
     assert!(tracker.scratch.announced().is_none());
     assert_eq!(tracker.verified(&scrape([b'h']), CLIENT_V4).error(), "");
+}
+
+/// A hook that has to ask somebody.
+struct Asker(Pending);
+
+impl PreHook for Asker {
+    fn name(&self) -> &'static str {
+        "asker"
+    }
+
+    fn announce(&self, _: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+        if self.0.has_ended() { Ok(()) } else { Err(Refusal::Pending(self.0.clone())) }
+    }
+}
+
+#[test]
+fn while_a_hook_asks_there_is_silence_and_the_client_s_next_try_is_answered() {
+    let (asking, pending) = Pending::new();
+    let hooks: Vec<Box<dyn PreHook>> = vec![Box::new(Asker(pending))];
+    let mut tracker = Tracker::with(options(), FakeStorage::default(), hooks);
+    let packet = Announce::default().packet();
+    let outcome = tracker.verified(&packet, CLIENT_V4);
+    assert_eq!((outcome.action, outcome.error()), (Some(Action::Announce), "undecided"));
+    assert_eq!(tracker.reply, b"");
+    drop(asking);
+    tracker.announced(&packet, CLIENT_V4);
+    assert_eq!(tracker.reply[..4], action::ANNOUNCE);
 }
 
 #[test]

@@ -1,0 +1,253 @@
+//! A leaf: the peers of one role, or a part of them, in a block of their own.
+//!
+//! A leaf is a number of groups of eight slots within one chunk. A peer's hash names the group to
+//! look in first, so that finding one's own slot is a short search.
+
+use core::marker::PhantomData;
+
+use super::{
+    layout::{CHUNK_UNITS, Memory, UNIT_BYTES},
+    run::Run,
+    visit::Visit,
+    word::PeerWord,
+};
+use crate::{
+    family::Family,
+    peers::PeerBuf,
+    verifier::{Sign, bounded, forgotten},
+};
+
+/// Slots in a group.
+pub(crate) const GROUP_SLOTS: u32 = 8;
+
+/// The most groups of a leaf: it is within one chunk.
+pub(crate) const fn groups_max<F: Family>() -> u32 {
+    CHUNK_UNITS / F::GROUP_UNITS
+}
+
+/// Where a leaf is and how long: `frozen:1 | groups:5 | unit:26`, or zero for none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeafRef(pub u32);
+
+impl LeafRef {
+    pub(crate) const NONE: Self = Self(0);
+    const FROZEN: u32 = 1 << 31;
+    const GROUPS_SHIFT: u32 = 26;
+    const UNIT_MASK: u32 = (1 << Self::GROUPS_SHIFT) - 1;
+
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn new(unit: u32, groups: u32) -> Self {
+        Self(groups << Self::GROUPS_SHIFT | unit)
+    }
+
+    /// The daemon is moving the leaf's peers: nobody else may read or change them.
+    #[inline(always)]
+    pub(crate) const fn is_frozen(self) -> bool {
+        self.0 & Self::FROZEN != 0
+    }
+
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn with_frozen(self, frozen: bool) -> Self {
+        Self(if frozen { self.0 | Self::FROZEN } else { self.0 & !Self::FROZEN })
+    }
+
+    #[inline(always)]
+    pub(crate) const fn groups(self) -> u32 {
+        self.0 >> Self::GROUPS_SHIFT & 31
+    }
+
+    /// Where it begins in the arena, in units of 64 bytes.
+    #[inline(always)]
+    pub(crate) const fn unit(self) -> u32 {
+        self.0 & Self::UNIT_MASK
+    }
+}
+
+/// What came of an attempt to change a leaf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Outcome(pub u32);
+
+impl Outcome {
+    /// The announcer is not in this leaf.
+    pub const ABSENT: Self = Self(0);
+    /// The slot has been changed; if it was another's, that was vacant.
+    pub const DONE: Self = Self(1);
+    /// The announcer has taken the slot of a peer that had gone silent.
+    pub const TAKEN_OVER: Self = Self(2);
+    /// There is no free slot.
+    pub const FULL: Self = Self(3);
+    /// Somebody else changed the same slot at the same moment.
+    pub const CONTENDED: Self = Self(4);
+}
+
+/// Which peers of a leaf are drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Pick(pub u32);
+
+impl Pick {
+    /// All. The announcer is not among them.
+    pub const ANY: Self = Self(0);
+    /// All but the announcer.
+    pub const OTHERS: Self = Self(1);
+    /// Those of the announcer's subnet, but not the announcer.
+    pub const NEAR: Self = Self(2);
+    /// Those of other subnets.
+    pub const FAR: Self = Self(3);
+}
+
+/// A leaf's groups.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaf<F> {
+    chunk: *mut u8,
+    unit: u32,
+    groups: u32,
+    family: PhantomData<F>,
+}
+
+/// No slot.
+const NOWHERE: u32 = u32::MAX;
+
+impl<F: Family> Leaf<F> {
+    /// `None` past the end of the arena.
+    #[inline(always)]
+    pub(crate) fn open<M: Memory>(memory: &M, leaf: LeafRef) -> Option<Self> {
+        let chunk = memory.chunk(leaf.unit() / CHUNK_UNITS)?;
+        let unit = leaf.unit() % CHUNK_UNITS;
+        Some(Self { chunk, unit, groups: leaf.groups(), family: PhantomData })
+    }
+
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn groups(&self) -> u32 {
+        self.groups
+    }
+
+    #[inline(always)]
+    pub(crate) fn group(&self, index: u32) -> Option<Run<F, { GROUP_SLOTS as usize }>> {
+        let unit = bounded::<{ CHUNK_UNITS - 1 }>(self.unit + index * F::GROUP_UNITS);
+        if unit > (CHUNK_UNITS - F::GROUP_UNITS) as usize {
+            return None;
+        }
+        // SAFETY: the group lies within the chunk.
+        Some(unsafe { Run::new(self.chunk.add(unit * UNIT_BYTES)) })
+    }
+
+    /// The group to look in first for a peer.
+    #[inline(always)]
+    pub(crate) const fn home(&self, hash: u64) -> u32 {
+        ((hash as u32 & 0xffff) * self.groups) >> 16
+    }
+
+    /// The number of groups, which the verifier sees to be small. LLVM does not, and so leaves loops
+    /// over them alone.
+    #[inline(always)]
+    fn turns(&self) -> usize {
+        bounded::<{ CHUNK_UNITS - 1 }>(self.groups.wrapping_sub(1)) + 1
+    }
+
+    /// The next group, around the end.
+    #[inline(always)]
+    fn after(&self, group: u32) -> u32 {
+        let next = group + 1;
+        next * Sign::less(next.into(), self.groups.into()).bit() as u32
+    }
+
+    /// The first slot, from the announcer's home on, that `is_it`.
+    #[inline(always)]
+    fn search(
+        &self,
+        visit: &Visit,
+        is_it: impl Fn(&Run<F, { GROUP_SLOTS as usize }>, usize) -> bool,
+    ) -> u32 {
+        let mut group = self.home(visit.hash);
+        for _ in 0..self.turns() {
+            let Some(run) = self.group(group) else { break };
+            for slot in 0..GROUP_SLOTS {
+                if is_it(&run, slot as usize) {
+                    return forgotten(group * GROUP_SLOTS + slot, &visit.zero);
+                }
+            }
+            group = self.after(group);
+        }
+        NOWHERE
+    }
+
+    /// Writes `word` into the announcer's slot.
+    #[inline(always)]
+    pub(crate) fn replace(&self, visit: &Visit, word: PeerWord) -> Outcome {
+        let at = self.search(visit, |run, slot| run.is_of(slot, visit));
+        if at == NOWHERE {
+            return Outcome::ABSENT;
+        }
+        let Some(run) = self.group(at / GROUP_SLOTS) else { return Outcome::CONTENDED };
+        let slot = bounded::<{ GROUP_SLOTS - 1 }>(at);
+        let old = run.peer(slot);
+        if !visit.key.is_of(old) {
+            return Outcome::CONTENDED;
+        }
+        if old == word || run.word(slot).replace(old.0, word.0) {
+            Outcome::DONE
+        } else {
+            Outcome::CONTENDED
+        }
+    }
+
+    /// Gives the announcer, who is not in this leaf, a free slot.
+    #[inline(always)]
+    pub(crate) fn join(&self, visit: &Visit) -> Outcome {
+        let is_free = |word: PeerWord| word.is_free(&visit.clock).bit() != 0;
+        let at = self.search(visit, |run, slot| is_free(run.peer(slot)));
+        if at == NOWHERE {
+            return Outcome::FULL;
+        }
+        let Some(run) = self.group(at / GROUP_SLOTS) else { return Outcome::CONTENDED };
+        let slot = bounded::<{ GROUP_SLOTS - 1 }>(at);
+        let old = run.peer(slot);
+        if !is_free(old) || !run.take(slot, old, visit) {
+            return Outcome::CONTENDED;
+        }
+        if old.is_peer() { Outcome::TAKEN_OVER } else { Outcome::DONE }
+    }
+
+    /// Appends peers to `list`, beginning at a group that the announce's seed chooses. Returns
+    /// whether the list is full.
+    #[inline(always)]
+    pub(crate) fn draw(&self, visit: &Visit, pick: Pick, list: &mut PeerBuf) -> bool {
+        if pick == Pick::ANY {
+            self.draw_all(visit, list, |_, _| Sign::NO);
+        } else if pick == Pick::OTHERS {
+            self.draw_all(visit, list, |word, _| visit.key.names(word));
+        } else {
+            let far = (pick.0 as u64 & 1) << 63;
+            self.draw_all(visit, list, |word, addr| {
+                visit.key.names(word).or(visit.is_near(addr).not().xor(far))
+            });
+        }
+        list.is_full()
+    }
+
+    #[inline(always)]
+    fn draw_all(
+        &self,
+        visit: &Visit,
+        list: &mut PeerBuf,
+        unwanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
+    ) {
+        let mut cursor = list.cursor();
+        let mut group = ((visit.seed & 0xffff) * self.groups) >> 16;
+        // Exclusive-or with a constant visits the slots of a group in another order.
+        let order = bounded::<{ GROUP_SLOTS - 1 }>(visit.seed);
+        'groups: for _ in 0..self.turns() {
+            let Some(run) = self.group(group) else { break };
+            for slot in 0..GROUP_SLOTS as usize {
+                if cursor.is_full() {
+                    break 'groups;
+                }
+                run.draw(slot ^ order, &visit.clock, &unwanted, &mut cursor);
+            }
+            group = self.after(group);
+        }
+        cursor.save();
+    }
+}

@@ -1,0 +1,95 @@
+//! What is wrong with a hook's options that their types cannot say.
+
+use std::time::Duration;
+
+use hyper::Uri;
+
+use super::{
+    ClientApprovalConfig, HookConfig, IntervalVariationConfig, JwtConfig, PasskeyConfig,
+    PreferredSubnetConfig, TorrentApprovalConfig,
+};
+use crate::config::{load::Findings, path::Path};
+
+impl HookConfig {
+    /// Reports what is wrong with the options, which stand at `path`.
+    pub(in crate::config) fn validate(&self, path: &Path, findings: &mut Findings) {
+        match self {
+            Self::Jwt(options) => jwt(options, path, findings),
+            Self::Passkey(options) => passkey(options, path, findings),
+            Self::TorrentApproval(options) => {
+                let TorrentApprovalConfig { whitelist, whitelist_files, .. } = options;
+                let TorrentApprovalConfig { blacklist, blacklist_files, .. } = options;
+                let has_whitelist = !whitelist.is_empty() || !whitelist_files.is_empty();
+                let has_blacklist = !blacklist.is_empty() || !blacklist_files.is_empty();
+                one_list(has_whitelist, has_blacklist, path, findings);
+            }
+            Self::ClientApproval(options) => {
+                let ClientApprovalConfig { whitelist, blacklist } = options;
+                one_list(!whitelist.is_empty(), !blacklist.is_empty(), path, findings);
+            }
+            Self::IpApproval(_) => {}
+            Self::IntervalVariation(options) => interval_variation(options, path, findings),
+            Self::PreferredSubnet(options) => preferred_subnet(options, path, findings),
+        }
+    }
+}
+
+fn jwt(options: &JwtConfig, path: &Path, findings: &mut Findings) {
+    url(&options.jwk_set_url, &path.key("jwk_set_url"), findings);
+    if *options.jwk_set_update_interval < Duration::from_secs(1) {
+        let message = format!("{} is not 1s or more", options.jwk_set_update_interval);
+        findings.error(&path.key("jwk_set_update_interval"), message);
+    }
+}
+
+fn passkey(options: &PasskeyConfig, path: &Path, findings: &mut Findings) {
+    match (&options.url, options.files.is_empty()) {
+        (Some(_), false) => findings.error(path, "has both files and a url; give one"),
+        (None, true) => findings.error(path, "needs files or a url"),
+        (None, false) => {}
+        (Some(text), true) => url(text, &path.key("url"), findings),
+    }
+}
+
+fn url(text: &str, path: &Path, findings: &mut Findings) {
+    let is_good = text.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    if !is_good {
+        findings.error(path, format!("`{text}` is no URL that begins with http:// or https://"));
+    }
+}
+
+fn one_list(has_whitelist: bool, has_blacklist: bool, path: &Path, findings: &mut Findings) {
+    if has_whitelist && has_blacklist {
+        findings.error(path, "has both a whitelist and a blacklist; give one");
+    }
+}
+
+fn interval_variation(options: &IntervalVariationConfig, path: &Path, findings: &mut Findings) {
+    let probability = options.modify_response_probability;
+    if !(probability > 0.0 && probability <= 1.0) {
+        let message = format!("{probability} is not above 0 and at most 1");
+        findings.error(&path.key("modify_response_probability"), message);
+    }
+    let seconds = options.max_increase_delta;
+    if !(1..=i64::from(i32::MAX)).contains(&seconds) {
+        let message = format!("{seconds} is not from 1 to 2147483647 seconds");
+        findings.error(&path.key("max_increase_delta"), message);
+    }
+}
+
+fn preferred_subnet(options: &PreferredSubnetConfig, path: &Path, findings: &mut Findings) {
+    let lengths = [
+        ("preferred_ipv4_subnet_mask_bits_set", options.preferred_ipv4_subnet_mask_bits_set, 32),
+        ("preferred_ipv6_subnet_mask_bits_set", options.preferred_ipv6_subnet_mask_bits_set, 128),
+    ];
+    for (key, bits, bits_max) in lengths {
+        if bits > bits_max {
+            findings.error(&path.key(key), format!("{bits} is not from 0 to {bits_max}"));
+        }
+    }
+    if lengths.iter().all(|(_, bits, _)| *bits == 0) {
+        findings.warning(path, "prefers no subnet: give a length above zero");
+    }
+}

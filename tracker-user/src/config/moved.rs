@@ -1,0 +1,62 @@
+//! Settings that stand elsewhere than in Chihaya's older files: subnet preference, once a property
+//! of the storage and before that of the tracker, is a hook.
+
+use serde_yaml::{Mapping, Value};
+
+use super::{load::Findings, path::Path};
+
+/// The storage of Chihaya's that knew of subnets.
+const MEMORY_BY_SUBNET: &str = "memorybysubnet";
+
+/// The options of the hook, as the storage and as the tracker called them.
+const OF_STORAGE: [&str; 2] =
+    ["preferred_ipv4_subnet_mask_bits_set", "preferred_ipv6_subnet_mask_bits_set"];
+const OF_TRACKER: [&str; 2] = ["preferred_ipv4_subnet", "preferred_ipv6_subnet"];
+
+/// Moves what has moved, and says so.
+pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut Findings) {
+    if let Some(options) = of_storage(settings) {
+        let path = root.key("storage").key("name");
+        let message = "`memorybysubnet` is now `memory` with the hook `preferred subnet`";
+        findings.warning(&path, message);
+        add_hook(settings, options);
+    }
+    if let Some(options) = of_tracker(settings) {
+        findings.warning(root, "`preferred_subnet` is now the hook `preferred subnet`");
+        add_hook(settings, options);
+    }
+}
+
+fn of_storage(settings: &mut Mapping) -> Option<Mapping> {
+    let storage = settings.get_mut("storage")?.as_mapping_mut()?;
+    let name = storage.get_mut("name").filter(|name| **name == *MEMORY_BY_SUBNET)?;
+    *name = "memory".into();
+    let config = storage.get_mut("config").and_then(Value::as_mapping_mut);
+    Some(config.map(|config| take(config, OF_STORAGE)).unwrap_or_default())
+}
+
+fn of_tracker(settings: &mut Mapping) -> Option<Mapping> {
+    let is_on = settings.remove("preferred_subnet")?.as_bool()?;
+    let options = take(settings, OF_TRACKER);
+    is_on.then_some(options)
+}
+
+fn take(settings: &mut Mapping, keys: [&str; 2]) -> Mapping {
+    let take = |key: &str| Some((key.into(), settings.remove(key)?));
+    keys.into_iter().filter_map(take).collect()
+}
+
+/// Adds the hook; without options that are above zero there is nothing to prefer.
+fn add_hook(settings: &mut Mapping, options: Mapping) {
+    if options.values().all(|bits| bits.as_i64().is_some_and(|bits| bits <= 0)) {
+        return;
+    }
+    let name = ("name".into(), "preferred subnet".into());
+    let hook = Mapping::from_iter([name, ("options".into(), options.into())]);
+    let hooks = settings.entry("prehooks".into()).or_insert(Value::Null);
+    match hooks {
+        Value::Sequence(hooks) => hooks.push(hook.into()),
+        Value::Null => *hooks = vec![Value::from(hook)].into(),
+        one => *one = vec![std::mem::take(one), hook.into()].into(),
+    }
+}

@@ -1,0 +1,237 @@
+//! The control socket: how `xdp-tracker reload` finds a running tracker and learns what came of it.
+//!
+//! A client sends the line `reload` and is sent `ok` or `failed` on a line of its own, and then what
+//! an operator should read.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream as StdStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+    time::{sleep, timeout},
+};
+
+use super::Report;
+
+/// The one request there is.
+const RELOAD: &[u8] = b"reload\n";
+
+/// How long a client may take to send it, and to read the answer. Others wait meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a tracker may take to reload: lists of millions are read anew.
+const RELOAD_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// Only the user who runs the tracker may use the socket.
+const MODE: u32 = 0o600;
+
+/// Listens, unless that was not possible. The socket's file goes with it.
+pub(super) struct Control {
+    listening: Option<(UnixListener, PathBuf)>,
+}
+
+impl Control {
+    /// Listens at `path`, or says in the log why not: a tracker without it tracks no worse. To be
+    /// called within a tokio runtime.
+    pub(super) fn listen(path: &Path) -> Self {
+        match bind(path) {
+            Ok(listener) => Self { listening: Some((listener, path.to_owned())) },
+            Err(error) => {
+                tracing::warn!(
+                    "control_socket: {}: {error:#}; `xdp-tracker reload` will not find this \
+                     tracker, SIGUSR1 will",
+                    path.display(),
+                );
+                Self { listening: None }
+            }
+        }
+    }
+
+    /// Listens at `path` instead, if it does not already.
+    pub(super) fn follow(self, path: &Path) -> Self {
+        match &self.listening {
+            Some((_, listening)) if listening != path => Self::listen(path),
+            _ => self,
+        }
+    }
+
+    /// Waits for a client that asks for a reload.
+    pub(super) async fn next(&self) -> Client {
+        let Some((listener, _)) = &self.listening else { return std::future::pending().await };
+        loop {
+            match listener.accept().await {
+                Ok((mut stream, _)) => {
+                    let mut request = [0; RELOAD.len()];
+                    let read = timeout(PATIENCE, stream.read_exact(&mut request)).await;
+                    if matches!(read, Ok(Ok(_))) && request == RELOAD {
+                        return Client(stream);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("control_socket: {error}");
+                    sleep(PATIENCE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some((_, path)) = &self.listening {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A socket's file outlives a process that was killed: nobody answers there then.
+fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    if StdStream::connect(path).is_ok() {
+        bail!("another tracker listens there; give this one a control_socket of its own");
+    }
+    match fs::symlink_metadata(path) {
+        Ok(file) if std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()) => {
+            fs::remove_file(path).context("cannot take the place of a socket left behind")?;
+        }
+        Ok(_) => bail!("this file is no socket"),
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).context("cannot listen")?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE)).context("cannot close it off")?;
+    Ok(listener)
+}
+
+/// Somebody who waits for what comes of a reload.
+pub(super) struct Client(UnixStream);
+
+impl Client {
+    /// Tells it. A client that has gone is no concern of ours.
+    pub(super) async fn answer(mut self, report: &Report) {
+        let word = if report.is_applied { "ok" } else { "failed" };
+        let text = format!("{word}\n{}\n", report.lines.join("\n"));
+        let _ = timeout(PATIENCE, self.0.write_all(text.as_bytes())).await;
+    }
+}
+
+/// Has the tracker at this socket reload its configuration, and returns what it has to say.
+///
+/// # Errors
+/// When there is no tracker, or when its configuration stays as it was.
+pub fn request_reload(socket: &Path) -> anyhow::Result<String> {
+    let at = || format!("control_socket: {}", socket.display());
+    let mut stream = StdStream::connect(socket).with_context(|| match fs::metadata(socket) {
+        Ok(_) => format!("{}: no tracker answers there", at()),
+        Err(_) => format!("{}: no tracker runs with this configuration", at()),
+    })?;
+    stream.set_read_timeout(Some(RELOAD_TIME_MAX)).with_context(at)?;
+    stream.write_all(RELOAD).with_context(at)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).with_context(at)?;
+    match answer.split_once('\n') {
+        Some(("ok", report)) => Ok(report.trim_end().to_owned()),
+        Some(("failed", report)) => {
+            bail!("the tracker's configuration stays as it was: {}", report.trim_end())
+        }
+        _ => bail!("{}: the tracker ended before it answered", at()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+    use tokio::task::spawn_blocking;
+
+    fn socket() -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        (folder, path)
+    }
+
+    /// What a client reads when the tracker gives this report.
+    async fn answered(is_applied: bool, lines: &[&str]) -> Result<String, String> {
+        let (_folder, path) = socket();
+        let control = Control::listen(&path);
+        let client = spawn_blocking({
+            let path = path.clone();
+            move || request_reload(&path)
+        });
+        let lines = lines.iter().map(ToString::to_string).collect();
+        control.next().await.answer(&Report { is_applied, lines }).await;
+        client.await.unwrap().map_err(|error| format!("{error:#}"))
+    }
+
+    #[tokio::test]
+    async fn a_client_reads_the_report() {
+        assert_eq!(answered(true, &[]).await.unwrap(), "");
+        assert_eq!(answered(true, &["one", "two"]).await.unwrap(), "one\ntwo");
+        let failed = answered(false, &["a: b:\n  line"]).await.unwrap_err();
+        assert_eq!(failed, "the tracker's configuration stays as it was: a: b:\n  line");
+    }
+
+    #[tokio::test]
+    async fn whoever_says_something_else_is_sent_away() {
+        let (_folder, path) = socket();
+        let control = Control::listen(&path);
+        let stranger = spawn_blocking({
+            let path = path.clone();
+            move || {
+                let mut stream = StdStream::connect(&path).unwrap();
+                stream.write_all(b"restart").unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                assert_eq!(answer, "");
+                request_reload(&path)
+            }
+        });
+        control.next().await.answer(&Report { is_applied: true, lines: vec![] }).await;
+        stranger.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+        let (_folder, path) = socket();
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let control = Control::listen(&path);
+        assert!(control.listening.is_some());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        let error = bind(&path).unwrap_err().to_string();
+        assert!(error.starts_with("another tracker listens there"), "{error}");
+        drop(control);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn it_follows_the_configuration() {
+        let (_folder, path) = socket();
+        let other = path.with_extension("other");
+        let control = Control::listen(&path).follow(&other);
+        assert!(!path.exists() && other.exists());
+        assert!(control.follow(&other).listening.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let (_folder, path) = socket();
+        fs::write(&path, "precious").unwrap();
+        assert!(Control::listen(&path).listening.is_none());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn without_a_tracker_the_socket_is_named() {
+        let (_folder, path) = socket();
+        let error = request_reload(&path).unwrap_err().to_string();
+        assert!(
+            error.ends_with("control.sock: no tracker runs with this configuration"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! What a configuration amounts to, made and checked before anything is started or changed.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::{
+    frontends::FrontendSettings,
+    hooks,
+    options::{certificate_files, http_options, seconds},
+    secrets::ConnectionKey,
+};
+use crate::{
+    config::{Config, MemoryConfig, StorageConfig},
+    dataplane,
+    http::{self, Certificate, CertificateFiles},
+    metrics::Metrics,
+    pipeline::{GrantSink, Pipeline, PostHook, PreHook},
+    storage::Storage,
+};
+
+/// All that can be exchanged while a tracker runs.
+pub(super) struct Prepared {
+    pub(super) config: Config,
+    pub(super) memory: MemoryConfig,
+    pre_hooks: Vec<Box<dyn PreHook>>,
+    post_hooks: Vec<Box<dyn PostHook>>,
+    http: http::Settings,
+    certificate: Option<(Certificate, CertificateFiles)>,
+}
+
+impl Prepared {
+    /// Makes it, and changes nothing else.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration or with a file that it names.
+    pub(super) fn new(
+        config: Config,
+        grants: &Arc<dyn GrantSink>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let StorageConfig::Memory(memory) = &config.storage else {
+            anyhow::bail!("storage.name: only `memory` is supported");
+        };
+        dataplane::interfaces(&config)?;
+        let http = http::Settings::new(http_options(&config)).context("http")?;
+        let certificate = certificate_files(&config)
+            .map(|files| anyhow::Ok((Certificate::load(&files)?, files)))
+            .transpose()
+            .context("http")?;
+        Ok(Self {
+            memory: memory.clone(),
+            pre_hooks: hooks::pre_hooks(&config, metrics, grants)?,
+            post_hooks: hooks::post_hooks(&config),
+            http,
+            certificate,
+            config,
+        })
+    }
+
+    /// Divides it among those it is for: hooks before `storage`, settings of the frontends.
+    pub(super) fn split(
+        self,
+        storage: Arc<dyn Storage>,
+        key: &ConnectionKey,
+    ) -> (Config, Pipeline, FrontendSettings) {
+        let Self { config, pre_hooks, post_hooks, http, certificate, .. } = self;
+        let pipeline = Pipeline::new(
+            storage,
+            pre_hooks,
+            post_hooks,
+            seconds(&config.announce_interval),
+            seconds(&config.min_announce_interval),
+        );
+        let connection_ids = key.ids(&config.udp);
+        (config, pipeline, FrontendSettings { http, certificate, connection_ids })
+    }
+}

@@ -1,0 +1,70 @@
+//! The keys that count when the tracker starts, and then no more.
+
+use serde_json::Value;
+
+use crate::config::Config;
+
+/// Where the tracker listens and with how many threads, and the size of the table.
+const KEYS: [&str; 8] = [
+    "metrics_addr",
+    "http.addr",
+    "http.https_addr",
+    "udp.addr",
+    "udp.workers",
+    "storage.name",
+    "xdp.table",
+    "xdp.log_level",
+];
+
+/// Without a data plane, a table that the kernel could share, nothing can be attached.
+const KERNEL_KEYS: [&str; 2] = ["xdp.interfaces", "xdp.mode"];
+
+/// Those of the keys that the two configurations differ in.
+pub(super) fn needed(
+    started_with: &Config,
+    config: &Config,
+    has_data_plane: bool,
+) -> Vec<&'static str> {
+    let [before, after] =
+        [started_with, config].map(|config| serde_json::to_value(config).unwrap_or_default());
+    let kernel_keys = KERNEL_KEYS.into_iter().filter(|_| !has_data_plane);
+    let keys = KEYS.into_iter().chain(kernel_keys);
+    keys.filter(|key| at(&before, key) != at(&after, key)).collect()
+}
+
+fn at<'v>(config: &'v Value, key: &str) -> Option<&'v Value> {
+    config.pointer(&format!("/{}", key.replace('.', "/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn config(yaml: &str) -> Config {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn every_key_is_one_of_the_configuration() {
+        let shipped = serde_json::to_value(config::shipped()).unwrap();
+        for key in KEYS.into_iter().chain(KERNEL_KEYS) {
+            assert!(at(&shipped, key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn interfaces_can_change_where_the_kernel_answers_already() {
+        let (before, after) = (config("{}"), config("{ xdp: { interfaces: [eth0] } }"));
+        assert_eq!(needed(&before, &after, true), [""; 0]);
+        assert_eq!(needed(&before, &after, false), ["xdp.interfaces"]);
+    }
+
+    #[test]
+    fn what_has_changed_is_named() {
+        let started_with = config("{ udp: { addr: [':1'] }, http: { max_numwant: 7 } }");
+        let changed = config("{ udp: { addr: [':2'] }, xdp: { table: { blocks: 1MiB } } }");
+        assert_eq!(needed(&started_with, &changed, true), ["udp.addr", "xdp.table"]);
+        assert!(needed(&started_with, &started_with, false).is_empty());
+    }
+}

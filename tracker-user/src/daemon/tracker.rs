@@ -1,0 +1,144 @@
+//! A running tracker: storage, pipeline, frontends and data plane, and how they change together.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
+
+use super::{frontends::Frontends, prepared::Prepared, restart, secrets};
+use crate::{
+    config::{Config, HookConfig},
+    dataplane::{self, DataPlane, Grants},
+    metrics::Metrics,
+    pipeline::{GrantSink as _, Pipeline, PreferredSubnet},
+    storage::memory::{MappedMemory, MemoryStorage, TableSize},
+};
+
+/// All parts of it.
+pub(super) struct Tracker {
+    /// What it was started with: some keys count then only.
+    started_with: Config,
+    /// What it goes by.
+    config: Config,
+    connection_key: secrets::ConnectionKey,
+    storage: Arc<MemoryStorage>,
+    pipeline: Arc<ArcSwap<Pipeline>>,
+    pub(super) frontends: Frontends,
+    grants: Arc<Grants>,
+    data_plane: Option<DataPlane>,
+}
+
+impl Tracker {
+    /// Starts all that the configuration asks for.
+    ///
+    /// # Errors
+    /// What cannot be started, and what to do about it.
+    pub(super) fn start(
+        prepared: Prepared,
+        grants: &Arc<Grants>,
+        metrics: &Arc<Metrics>,
+        runtime: &Runtime,
+    ) -> anyhow::Result<Self> {
+        let connection_key = secrets::ConnectionKey::new()?;
+        let config = &prepared.config;
+        if config.udp.private_key.is_none() && !config.udp.addr.is_empty() {
+            tracing::info!("udp.private_key is not set: connection ids end with this process");
+        }
+        let mut size = TableSize::of(&config.xdp.table);
+        size.subnet = preferred_subnet(config);
+        let kernel = dataplane::load(config, &size)?;
+        let memory = match &kernel {
+            Some(kernel) => kernel.map_table(&size),
+            None => MappedMemory::anonymous(&size),
+        };
+        let memory = memory.context("no memory for the table; make xdp.table smaller")?;
+        let grace = kernel.as_ref().map(dataplane::Kernel::grace);
+        let key = secrets::table_key()?;
+        let storage = MemoryStorage::start(memory, &size, key, &prepared.memory, grace, metrics)?;
+
+        let (config, pipeline, settings) = prepared.split(storage.clone(), &connection_key);
+        let connection_ids = settings.connection_ids;
+        let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
+        let frontends = {
+            let _runtime = runtime.enter();
+            Frontends::start(&config, settings, metrics, &pipeline)?
+        };
+        for (what, addr) in &frontends.addresses {
+            tracing::info!("serving {what} on {addr}");
+        }
+        let data_plane = kernel
+            .map(|kernel| {
+                DataPlane::start(
+                    kernel,
+                    &config,
+                    connection_ids,
+                    &storage,
+                    &pipeline,
+                    grants,
+                    metrics,
+                )
+            })
+            .transpose()?;
+        Ok(Self {
+            started_with: config.clone(),
+            config,
+            connection_key,
+            storage,
+            pipeline,
+            frontends,
+            grants: Arc::clone(grants),
+            data_plane,
+        })
+    }
+
+    /// What it goes by.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where its hooks leave grants.
+    pub(super) fn grants(&self) -> &Arc<Grants> {
+        &self.grants
+    }
+
+    /// Goes by another configuration, and returns the keys that wait for a restart. No request is
+    /// lost: each goes by the one or by the other.
+    pub(super) fn reload(&mut self, prepared: Prepared) -> Vec<&'static str> {
+        self.storage.reload(&prepared.memory);
+        let (config, pipeline, settings) =
+            prepared.split(self.storage.clone(), &self.connection_key);
+        let connection_ids = settings.connection_ids;
+        self.pipeline.store(Arc::new(pipeline));
+        // Those that the hooks before have left.
+        self.grants.revoke_all();
+        self.frontends.reload(&config, settings);
+        if let Some(data_plane) = &self.data_plane {
+            data_plane.reload(&config, connection_ids, self.pipeline.load_full());
+        }
+        self.config = config;
+        restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
+    }
+
+    /// Stops everything, the kernel first: it answers in the stead of the others.
+    pub(super) fn stop(self, runtime: &Runtime) {
+        drop(self.data_plane);
+        runtime.block_on(self.frontends.stop());
+        self.storage.stop();
+    }
+}
+
+/// The subnet by which peers are chosen. It shapes the table.
+fn preferred_subnet(config: &Config) -> PreferredSubnet {
+    let hooks = config.prehooks.iter().rev();
+    hooks
+        .filter_map(|hook| match hook {
+            HookConfig::PreferredSubnet(options) => Some(PreferredSubnet {
+                ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
+                ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
+            }),
+            _ => None,
+        })
+        .next()
+        .unwrap_or_default()
+}

@@ -1,0 +1,134 @@
+//! The hook `client approval`: refuses announces by the software that makes them. Scrapes pass.
+
+use std::borrow::Cow;
+
+use tracker_common::{id::ClientId, wire::Failure};
+
+use crate::pipeline::{
+    AnnounceRequest, AnnounceResponse, ClientList, ListKind, Offload, PreHook, Refusal,
+};
+
+/// The hook's options; with both lists empty it approves of everything.
+#[derive(Debug, Clone, Default)]
+pub struct ClientApprovalOptions {
+    /// If there are any, only these clients are approved.
+    pub whitelist: Vec<ClientId>,
+    /// Clients that are not approved.
+    pub blacklist: Vec<ClientId>,
+}
+
+/// Why the hook cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClientApprovalError {
+    /// It would not be clear what to do about a client on neither.
+    #[error("`whitelist` and `blacklist` exclude each other: keep one of them")]
+    BothLists,
+}
+
+/// The hook.
+#[derive(Debug)]
+pub struct ClientApproval {
+    list: ClientList,
+}
+
+impl ClientApproval {
+    /// Makes the hook.
+    ///
+    /// # Errors
+    /// When both lists have entries.
+    pub fn new(options: ClientApprovalOptions) -> Result<Self, ClientApprovalError> {
+        let ClientApprovalOptions { whitelist, blacklist } = options;
+        let (kind, ids) = match (whitelist.is_empty(), blacklist.is_empty()) {
+            (false, false) => return Err(ClientApprovalError::BothLists),
+            (false, true) => (ListKind::Allow, whitelist),
+            (true, _) => (ListKind::Deny, blacklist),
+        };
+        Ok(Self { list: ClientList { kind, ids: ids.into_iter().collect() } })
+    }
+}
+
+impl PreHook for ClientApproval {
+    fn name(&self) -> &'static str {
+        "client approval"
+    }
+
+    fn announce(
+        &self,
+        request: &AnnounceRequest,
+        _response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal> {
+        if self.list.kind.admits(self.list.ids.contains(&request.peer_id.client_id())) {
+            return Ok(());
+        }
+        Err(Refusal::Client(Cow::Borrowed(Failure::UnapprovedClient.text())))
+    }
+
+    fn offload(&self) -> Offload {
+        Offload::Clients(self.list.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::middleware::tests::announce_of;
+    use tracker_common::id::{InfoHash, PeerId};
+
+    const LISTED: ClientId = ClientId(*b"TR4050");
+
+    fn whitelist() -> ClientApprovalOptions {
+        ClientApprovalOptions { whitelist: vec![LISTED], ..Default::default() }
+    }
+
+    fn blacklist() -> ClientApprovalOptions {
+        ClientApprovalOptions { blacklist: vec![LISTED], ..Default::default() }
+    }
+
+    fn judge(options: ClientApprovalOptions, peer_id: &[u8; 20]) -> Result<(), Refusal> {
+        let request =
+            AnnounceRequest { peer_id: PeerId(*peer_id), ..announce_of(InfoHash([1; 20])) };
+        let hook = ClientApproval::new(options).unwrap();
+        hook.announce(&request, &mut AnnounceResponse::default())
+    }
+
+    fn unapproved() -> Result<(), Refusal> {
+        Err(Refusal::Client("unapproved client".into()))
+    }
+
+    #[test]
+    fn a_whitelist_approves_of_what_it_lists() {
+        assert_eq!(judge(whitelist(), b"-TR4050-abcdefghijkl"), Ok(()));
+        assert_eq!(judge(whitelist(), b"-TR4060-abcdefghijkl"), unapproved());
+    }
+
+    #[test]
+    fn a_blacklist_approves_of_all_but_what_it_lists() {
+        assert_eq!(judge(blacklist(), b"-TR4050-abcdefghijkl"), unapproved());
+        assert_eq!(judge(blacklist(), b"-TR4060-abcdefghijkl"), Ok(()));
+    }
+
+    #[test]
+    fn without_a_dash_the_id_is_the_first_six_bytes() {
+        assert_eq!(judge(whitelist(), b"TR4050-abcdefghijklm"), Ok(()));
+        assert_eq!(judge(whitelist(), b"xTR4050-abcdefghijkl"), unapproved());
+    }
+
+    #[test]
+    fn without_a_list_all_is_approved() {
+        assert_eq!(judge(ClientApprovalOptions::default(), b"-TR4050-abcdefghijkl"), Ok(()));
+    }
+
+    #[test]
+    fn both_lists_together_are_an_error() {
+        let both = ClientApprovalOptions { whitelist: vec![LISTED], blacklist: vec![LISTED] };
+        assert_eq!(ClientApproval::new(both).unwrap_err(), ClientApprovalError::BothLists);
+    }
+
+    #[test]
+    fn the_kernel_is_given_the_same_list() {
+        let Offload::Clients(list) = ClientApproval::new(whitelist()).unwrap().offload() else {
+            panic!("not offloaded");
+        };
+        assert_eq!(list, ClientList { kind: ListKind::Allow, ids: [LISTED].into() });
+    }
+}

@@ -1,0 +1,215 @@
+//! The hook `ip approval`: refuses announces and scrapes by the address that they come from.
+
+use std::{borrow::Cow, io, net::IpAddr, path::PathBuf};
+
+use ipnet::IpNet;
+use tracker_common::wire::Failure;
+
+use super::{
+    background::Background,
+    lists::{self, ListError, read_text},
+};
+use crate::{
+    config::Network,
+    metrics::Metrics,
+    pipeline::{
+        AnnounceRequest, AnnounceResponse, ListKind, Live, NetworkList, Offload, PreHook, Refusal,
+        ScrapeRequest,
+    },
+};
+
+const NAME: &str = "ip approval";
+
+/// The hook's options; with everything empty it approves of everybody.
+///
+/// Of the networks that hold an address the smallest decides. Files have a network at the beginning
+/// of each line, and are read again when they change.
+#[derive(Debug, Clone, Default)]
+pub struct IpApprovalOptions {
+    /// Networks that are approved. If there are any, here or in files, all others are not.
+    pub allow: Vec<IpNet>,
+    /// Files of such networks.
+    pub allow_files: Vec<PathBuf>,
+    /// Networks that are not approved.
+    pub deny: Vec<IpNet>,
+    /// Files of such networks.
+    pub deny_files: Vec<PathBuf>,
+}
+
+impl IpApprovalOptions {
+    fn read(&self) -> Result<NetworkList, ListError> {
+        let allows_some = !self.allow.is_empty() || !self.allow_files.is_empty();
+        let mut list = NetworkList::new(allows_some);
+        for (kind, networks, files) in [
+            (ListKind::Allow, &self.allow, &self.allow_files),
+            (ListKind::Deny, &self.deny, &self.deny_files),
+        ] {
+            for network in networks {
+                list.add(*network, kind);
+            }
+            for file in files {
+                read_text(file, |network: Network| list.add(network.into(), kind))?;
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// Why the hook cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum IpApprovalError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// There can be no thread.
+    #[error("cannot follow changes of the lists")]
+    Thread(#[from] io::Error),
+}
+
+/// The hook.
+#[derive(Debug)]
+pub struct IpApproval {
+    list: Live<NetworkList>,
+    /// Follows the files, if there are any.
+    _background: Option<Background>,
+}
+
+impl IpApproval {
+    /// Makes the hook, and reads its files.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn new(options: IpApprovalOptions, metrics: &Metrics) -> Result<Self, IpApprovalError> {
+        let files = [&options.allow_files[..], &options.deny_files].concat();
+        if files.is_empty() {
+            return Ok(Self { list: Live::fixed(options.read()?), _background: None });
+        }
+        let list = Live::new(NetworkList::default());
+        let replaced = list.clone();
+        let read = move || {
+            replaced.replace(options.read()?);
+            Ok(())
+        };
+        let refreshes = metrics.hook_refreshes(NAME);
+        let background = lists::follow::<IpApprovalError>(NAME, files, refreshes, read)?;
+        Ok(Self { list, _background: Some(background) })
+    }
+
+    fn judge(&self, address: IpAddr) -> Result<(), Refusal> {
+        if self.list.load().admits(address) {
+            return Ok(());
+        }
+        Err(Refusal::Client(Cow::Borrowed(Failure::UnapprovedIp.text())))
+    }
+}
+
+impl PreHook for IpApproval {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn announce(
+        &self,
+        request: &AnnounceRequest,
+        _response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal> {
+        self.judge(request.peer.ip())
+    }
+
+    fn scrape(&self, request: &ScrapeRequest) -> Result<(), Refusal> {
+        self.judge(request.source.ip())
+    }
+
+    fn offload(&self) -> Offload {
+        Offload::Networks(self.list.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{middleware::tests::announce_of, pipeline::Params};
+    use tracker_common::id::InfoHash;
+
+    fn networks(text: &[&str]) -> Vec<IpNet> {
+        text.iter().map(|network| network.parse().unwrap()).collect()
+    }
+
+    fn make(options: IpApprovalOptions) -> IpApproval {
+        IpApproval::new(options, &Metrics::new().unwrap()).unwrap()
+    }
+
+    /// What a hook says to an announce and to a scrape.
+    fn judge(hook: &IpApproval, address: &str) -> Result<(), Refusal> {
+        let source = (address.parse::<IpAddr>().unwrap(), 6881).into();
+        let announce = AnnounceRequest { peer: source, ..announce_of(InfoHash([1; 20])) };
+        let scrape = ScrapeRequest { info_hashes: Vec::new(), source, params: Params::default() };
+        let announced = hook.announce(&announce, &mut AnnounceResponse::default());
+        assert_eq!(hook.scrape(&scrape), announced);
+        announced
+    }
+
+    fn unapproved() -> Result<(), Refusal> {
+        Err(Refusal::Client("unapproved ip".into()))
+    }
+
+    #[test]
+    fn denied_networks_are_refused_and_others_admitted() {
+        let deny = networks(&["192.0.2.0/24", "2001:db8::/32"]);
+        let hook = make(IpApprovalOptions { deny, ..Default::default() });
+        assert_eq!(judge(&hook, "192.0.2.1"), unapproved());
+        assert_eq!(judge(&hook, "2001:db8::1"), unapproved());
+        assert_eq!(judge(&hook, "198.51.100.1"), Ok(()));
+    }
+
+    #[test]
+    fn allowed_networks_are_admitted_and_others_refused() {
+        let allow = networks(&["192.0.2.0/24"]);
+        let deny = networks(&["192.0.2.128/25"]);
+        let hook = make(IpApprovalOptions { allow, deny, ..Default::default() });
+        assert_eq!(judge(&hook, "192.0.2.1"), Ok(()));
+        assert_eq!(judge(&hook, "192.0.2.129"), unapproved());
+        assert_eq!(judge(&hook, "2001:db8::1"), unapproved());
+    }
+
+    #[test]
+    fn an_allow_file_that_is_empty_admits_nobody() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let allow_files = vec![file.path().to_owned()];
+        let hook = make(IpApprovalOptions { allow_files, ..Default::default() });
+        assert_eq!(judge(&hook, "192.0.2.1"), unapproved());
+    }
+
+    #[test]
+    fn a_file_has_networks_and_single_addresses() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "# bad\n192.0.2.0/24 a whole network\n2001:db8::1\n").unwrap();
+        let deny_files = vec![file.path().to_owned()];
+        let hook = make(IpApprovalOptions { deny_files, ..Default::default() });
+        assert_eq!(judge(&hook, "192.0.2.200"), unapproved());
+        assert_eq!(judge(&hook, "2001:db8::1"), unapproved());
+        assert_eq!(judge(&hook, "2001:db8::2"), Ok(()));
+    }
+
+    #[test]
+    fn a_line_that_is_no_network_is_an_error_at_start() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "192.0.2.0/24\n192.0.2.0/33\n").unwrap();
+        let deny_files = vec![file.path().to_owned()];
+        let options = IpApprovalOptions { deny_files, ..Default::default() };
+        let error = IpApproval::new(options, &Metrics::new().unwrap()).unwrap_err().to_string();
+        assert!(error.contains(":2: `192.0.2.0/33`: a network is written"), "{error}");
+    }
+
+    #[test]
+    fn the_kernel_is_given_the_same_networks() {
+        let allow = networks(&["192.0.2.0/24"]);
+        let hook = make(IpApprovalOptions { allow, ..Default::default() });
+        let Offload::Networks(list) = hook.offload() else { panic!("not offloaded") };
+        let list = list.load();
+        let expected = ("192.0.2.0/24".parse().unwrap(), ListKind::Allow);
+        assert!(list.refuses_others() && list.iter().eq([expected]));
+    }
+}

@@ -1,0 +1,85 @@
+//! Lists in files, read again when the files change.
+//!
+//! * [`text`]: one entry a line;
+//! * [`torrents`]: info-hashes, in text files and in directories of `.torrent` files, which
+//!   [`metainfo`] reads;
+//! * [`watch`]: sees that files have changed.
+
+mod metainfo;
+mod text;
+mod torrents;
+mod watch;
+
+use std::{io, path::PathBuf, time::Duration};
+
+pub(super) use text::read_text;
+pub(super) use torrents::TorrentFiles;
+use watch::Watch;
+
+use super::background::Background;
+use crate::metrics::Refreshes;
+
+/// How often files are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Looking takes at most this share of a processor: where there are very many files, they are looked
+/// at less often.
+const LOOK_SHARE: u32 = 20;
+
+/// Why a list is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The system does not let us.
+    #[error("cannot read the list {}", .path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A line that is no entry.
+    #[error("{}:{line}: `{word}`: {reason}", .path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What stands there.
+        word: String,
+        /// What should.
+        reason: String,
+    },
+}
+
+/// Calls `read`, which puts what is in `files` into force, now and whenever they have changed and come
+/// to rest, for as long as the returned thread is kept. When `read` fails, that is counted and logged.
+///
+/// # Errors
+/// When the first `read` fails, or there can be no more threads.
+pub(super) fn follow<E: From<ListError> + From<io::Error>>(
+    hook: &'static str,
+    files: Vec<PathBuf>,
+    refreshes: Refreshes,
+    mut read: impl FnMut() -> Result<(), ListError> + Send + 'static,
+) -> Result<Background, E> {
+    let mut watch = Watch::new(files);
+    read()?;
+    let step = move || {
+        let (has_changed, took) = watch.look();
+        if has_changed {
+            match read() {
+                Ok(()) => {
+                    refreshes.succeeded.inc();
+                    tracing::info!("the hook `{hook}` has read its changed lists");
+                }
+                Err(error) => {
+                    refreshes.failed.inc();
+                    let error = anyhow::Error::from(error);
+                    tracing::warn!("the hook `{hook}` keeps its old lists: {error:#}");
+                }
+            }
+        }
+        LOOK_INTERVAL.max(took * LOOK_SHARE)
+    };
+    Ok(Background::start("hook-lists", LOOK_INTERVAL, step)?)
+}

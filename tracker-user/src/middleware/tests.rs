@@ -1,0 +1,107 @@
+//! What tests of hooks share.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use tracker_common::{
+    announce::Event,
+    id::{InfoHash, PeerId},
+};
+
+use crate::pipeline::{AnnounceRequest, Params};
+
+/// An announce in which nothing but the torrent matters.
+pub(super) fn announce_of(info_hash: InfoHash) -> AnnounceRequest {
+    AnnounceRequest {
+        info_hash,
+        peer_id: PeerId(*b"-TR4050-abcdefghijkl"),
+        peer: ([192, 0, 2, 1], 6881).into(),
+        event: Event::Started,
+        left: 1,
+        downloaded: 0,
+        uploaded: 0,
+        numwant: 50,
+        seed: 0,
+        params: Params::default(),
+    }
+}
+
+/// An HTTP service on loopback that answers with what it is told to, and remembers what it was asked.
+pub(super) struct Service {
+    pub(super) url: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    answer: String,
+    is_down: bool,
+    bodies: Vec<String>,
+}
+
+impl Service {
+    /// Runs until the test ends.
+    pub(super) fn start(answer: impl ToString) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let state = State { answer: answer.to_string(), ..State::default() };
+        let state = Arc::new(Mutex::new(state));
+        let served = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client that goes away is its own affair.
+                let _ = serve(stream, &served);
+            }
+        });
+        Self { url, state }
+    }
+
+    pub(super) fn answer(&self, answer: impl ToString) {
+        self.state.lock().unwrap().answer = answer.to_string();
+    }
+
+    /// The bodies of all requests.
+    pub(super) fn questions(&self) -> Vec<String> {
+        self.state.lock().unwrap().bodies.clone()
+    }
+
+    /// From now on connections are closed without an answer.
+    pub(super) fn go_down(&self) {
+        self.state.lock().unwrap().is_down = true;
+    }
+
+    pub(super) fn come_back(&self) {
+        self.state.lock().unwrap().is_down = false;
+    }
+}
+
+fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(&stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if line.trim_end().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let mut state = state.lock().unwrap();
+    state.bodies.push(String::from_utf8(body).unwrap());
+    if state.is_down {
+        return Ok(());
+    }
+    let (answer, length) = (&state.answer, state.answer.len());
+    write!(
+        &stream,
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"
+    )
+}
