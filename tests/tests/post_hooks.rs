@@ -17,7 +17,7 @@ use tracker_common::{
 use tracker_tests::{Announce, Family, Host, UdpClient, eventually};
 use tracker_user::{
     config::{self, Config, UnknownKeys},
-    dataplane::{self, DataPlane},
+    dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, PostHook},
     storage::memory::{MemoryStorage, TableSize},
@@ -81,7 +81,7 @@ fn start(config: &Config, hook: Notes) -> Result<DataPlane> {
     pipeline.announce(&request, &mut AnnounceResponse::default()).expect("nobody refuses");
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
     let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 10);
-    DataPlane::start(kernel, config, ids, &storage, &pipeline, &metrics)
+    DataPlane::start(kernel, config, ids, &storage, &pipeline, &Grants::default(), &metrics)
 }
 
 /// What a hook sees of a peer that starts, announces again, completes and stops.
