@@ -215,7 +215,7 @@ pub(super) fn groups_for<F: Family>(peers: usize) -> u32 {
 }
 
 /// The first unit of a directory, and its units.
-fn directory(root: Root) -> Option<(u32, u32)> {
+pub(super) fn directory(root: Root) -> Option<(u32, u32)> {
     (root.depth() > 0).then(|| (root.unit(), directory_units(root.depth())))
 }
 

@@ -5,9 +5,13 @@
 //! no lock: what it may be using is frozen first, and a *grace* period is waited for until no run of
 //! the program can still be using what it found before.
 
+mod adopt;
+#[cfg(test)]
+mod adopt_tests;
 mod arena;
 mod displace;
 mod grow;
+mod journal;
 mod leaves;
 mod sweep;
 #[cfg(test)]
@@ -18,6 +22,7 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
+pub use self::adopt::Adopted;
 use self::arena::Arena;
 pub use self::sweep::Totals;
 use super::{
