@@ -185,6 +185,9 @@ impl Torrents {
 fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> bool {
     let Torrents { allowed, denied } = torrents;
     let refused = denied.iter().filter(|hash| !storage.list(hash, Gate::Refuse)).count();
+    storage.keep_listed(|hash| {
+        denied.contains(hash) || allowed.as_ref().is_some_and(|allowed| allowed.contains(hash))
+    });
     let opened = allowed.iter().flatten().filter(|hash| !denied.contains(*hash));
     let missing = opened.filter(|hash| !storage.list(hash, Gate::Open)).count();
     if refused + missing > 0 {
