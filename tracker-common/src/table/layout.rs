@@ -299,6 +299,13 @@ impl Meta {
     }
 
     #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn with_completed(self, completed: u32) -> Self {
+        let max = Self::COMPLETED_MAX;
+        let completed = if completed > max { max } else { completed };
+        Self(self.0 & (Self::COMPLETED_ONE - 1) | completed << Self::COMPLETED_SHIFT)
+    }
+
+    #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn with_form(self, form: Form) -> Self {
         let form = match form {
             Form::Vacant => 0,

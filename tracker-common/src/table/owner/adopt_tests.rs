@@ -124,6 +124,44 @@ fn a_reference_that_leads_nowhere_costs_its_torrent_and_no_other() {
     assert_whole(&table, 1000);
 }
 
+#[test]
+fn a_table_that_was_saved_is_restored_with_the_age_of_every_peer() {
+    let heap = Heap::new(&shape());
+    let before = fused(&heap);
+    fill(&before, 1000);
+    let mut list = PeerBuf::new();
+    before.announce(&HASH, &v4(3, true, Event::Completed), NOW, &mut list);
+    let other = Heap::new(&shape());
+    let mut after = Table::new(
+        Fused { heap: &other, left: AtomicU32::new(u32::MAX) },
+        shape(),
+        lifetime_from_secs(LIFE_S),
+        [200, 200],
+        false,
+    );
+    // As long after the start of the host as to be before it that the peers announced.
+    let later = NOW + 600_000_000_000;
+    let start = 60_000_000_000;
+    let saved = before.save::<V4, ()>(later, |hash, completed, peers| {
+        assert!(peers.iter().all(|peer| peer.age.abs_diff(139) <= 1));
+        after.restore::<V4>(hash, completed, peers, start);
+        Ok(())
+    });
+    saved.unwrap();
+    before
+        .save::<V6, ()>(later, |hash, completed, peers| {
+            after.restore::<V6>(hash, completed, peers, start);
+            Ok(())
+        })
+        .unwrap();
+    after.share_with_kernel();
+    assert_eq!(after.sweep(start, || ()), before.sweep(later, || ()));
+    assert_eq!(after.scrape::<V4>(&HASH, start).completed, 0);
+    let almost = start + (LIFE_S - 620) * 1_000_000_000;
+    assert_eq!(after.sweep(almost, || ()).leechers, [667, 667]);
+    assert_eq!(after.sweep(almost + 60_000_000_000, || ()).leechers, [0, 0]);
+}
+
 /// The daemon is killed at every point of its growth and of its sweep, one after the other.
 #[test]
 fn whenever_its_owner_is_killed_no_peer_is_lost_or_doubled() {

@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Moving {
     pub(super) word: PeerWord,
     /// Of an IPv4 address the first word holds it.
-    addr: [u64; 2],
+    pub(super) addr: [u64; 2],
 }
 
 /// The live peers of a run of slots, and how many slots held a peer at all.

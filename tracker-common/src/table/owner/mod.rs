@@ -13,6 +13,7 @@ mod displace;
 mod grow;
 mod journal;
 mod leaves;
+mod saved;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use std::sync::{
 
 pub use self::adopt::Adopted;
 use self::arena::Arena;
+pub use self::saved::SavedPeer;
 pub use self::sweep::Totals;
 use super::{
     Miss,
@@ -221,10 +223,25 @@ impl<M: Memory> Table<M> {
         clock: &Clock,
         list: &mut PeerBuf,
     ) -> Result<Counts, Miss> {
+        self.try_announce_seen(info_hash, announce, clock, None, list)
+    }
+
+    /// The same for a peer that announced at another time.
+    fn try_announce_seen<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        clock: &Clock,
+        seen: Option<&Clock>,
+        list: &mut PeerBuf,
+    ) -> Result<Counts, Miss> {
         let (memory, shape) = (&self.memory, &self.shape);
         let (_, line) = find::<F, M>(memory, shape, info_hash).ok_or(Miss::Unknown)?;
         let mut visit = Visit::default();
         visit.begin(Side::Daemon, shape, *clock, announce);
+        if let Some(seen) = seen {
+            visit.backdate(seen);
+        }
         if !line.is_outgrown() {
             return Ok(swarm::announce_inline(line, &visit, list)?.0);
         }
