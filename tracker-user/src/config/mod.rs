@@ -40,7 +40,7 @@ pub use schema::schema;
 pub use storage::{MemoryConfig, RedisConfig, StorageConfig};
 pub use udp::{Secret, UdpConfig};
 pub use xdp::{
-    AttachMode, BadConnectionId, EventLevel, LogLevel, ReplyRoute, TableConfig, XdpConfig,
+    AttachMode, BadConnectionId, EventLevel, LogLevel, OnExit, ReplyRoute, TableConfig, XdpConfig,
 };
 
 /// The key that everything is below.

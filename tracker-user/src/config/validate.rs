@@ -14,6 +14,9 @@ use crate::http::Router;
 /// Info-hashes that fit a URL of 65,534 bytes when all of their bytes are escaped.
 const HTTP_SCRAPE_MAX: u32 = 900;
 
+/// The daemon gives a sign of life every second, and may have to wait for a processor.
+const ORPHAN_LIMIT_MIN: Duration = Duration::from_secs(10);
+
 /// The longest name that Linux gives an interface.
 const INTERFACE_NAME_MAX: usize = 15;
 
@@ -143,6 +146,13 @@ fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
 }
 
 fn xdp(xdp: &XdpConfig, path: &Path, findings: &mut Findings) {
+    if *xdp.orphan_limit < ORPHAN_LIMIT_MIN {
+        let message = format!("{} is less than 10s", xdp.orphan_limit);
+        findings.error(&path.key("orphan_limit"), message);
+    }
+    if xdp.pin_path.is_relative() && !xdp.pin_path.as_os_str().is_empty() {
+        findings.error(&path.key("pin_path"), "is not an absolute path");
+    }
     for (i, name) in xdp.interfaces.iter().enumerate() {
         let has_bad_char = name.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');
         if name.is_empty() || name.len() > INTERFACE_NAME_MAX || has_bad_char {

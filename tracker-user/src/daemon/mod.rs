@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 pub use control::request_reload;
 
 use crate::{
-    config::{Config, ConfigFile},
+    config::{Config, ConfigFile, OnExit},
     dataplane::Grants,
     metrics::Metrics,
 };
@@ -50,7 +50,7 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let mut control = Control::listen(&tracker.config().control_socket);
     tracing::info!("ready");
 
-    loop {
+    let is_kernel_kept = loop {
         let event = runtime.block_on(async {
             tokio::select! {
                 signal = signals.next() => Event::Signal(signal),
@@ -60,7 +60,8 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
         match event {
             Event::Signal(Signal::Stop(name)) => {
                 tracing::info!("{name}: shutting down");
-                break;
+                // Who presses Ctrl-C is not about to start it again, and wants nothing left.
+                break name == signals::TERMINATE && tracker.config().xdp.on_exit == OnExit::Keep;
             }
             Event::Signal(Signal::Reload(name)) => {
                 reload(&mut tracker, file, name, &metrics);
@@ -71,9 +72,9 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
             }
         }
         control = control.follow(&tracker.config().control_socket);
-    }
+    };
     drop(control);
-    tracker.stop(&runtime);
+    tracker.stop(&runtime, is_kernel_kept);
     Ok(())
 }
 

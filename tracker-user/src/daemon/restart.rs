@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::config::Config;
 
 /// Where the tracker listens and with how many threads, and the size of the table.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "metrics_addr",
     "http.addr",
     "http.https_addr",
@@ -13,6 +13,7 @@ const KEYS: [&str; 8] = [
     "udp.workers",
     "storage.name",
     "xdp.table",
+    "xdp.pin_path",
     "xdp.log_level",
 ];
 

@@ -12,7 +12,7 @@ use crate::{
     peers::PeerBuf,
     table::{
         Miss,
-        half::{DEPTH_MAX, Half, Root},
+        half::{DEPTH_MAX, Root},
         index::find,
         layout::{Form, Gate, Line, Memory},
         leaf::{LeafRef, groups_max},
@@ -216,7 +216,7 @@ impl<M: Memory> Table<M> {
         let root = half.root();
         let Ok(leaf) = root.entry(&self.memory, root.entry_of(hash)) else { return false };
         is_ours(frozen || leaf.is_frozen())
-            && self.grow_leaf::<F>(&half, leaf, hash, clock).is_some()
+            && self.grow_leaf(line, announce.seeder, leaf, hash, clock).is_some()
     }
 
     /// Moves the peers of a line into leaves.
@@ -232,6 +232,7 @@ impl<M: Memory> Table<M> {
             self.release_leaf::<F>(arena, first);
             return None;
         };
+        self.note_line(line);
         line.clear_body();
         let halves = line.halves();
         for (half, leaf, peers) in
@@ -241,17 +242,20 @@ impl<M: Memory> Table<M> {
             half.count.store(peers.len() as u32);
         }
         line.update_meta(|meta| meta.with_form(Form::Outgrown));
+        self.forget_note();
         Some(())
     }
 
     /// Puts the peers of a leaf into a bigger one, or into two.
     fn grow_leaf<F: Family>(
         &self,
-        half: &Half<'_>,
+        line: Line<F>,
+        seeder: bool,
         leaf: LeafRef,
         hash: u64,
         clock: &Clock,
     ) -> Option<()> {
+        let [half, _] = line.halves().own_and_other(seeder);
         let mut owner = self.owner();
         let owner = &mut *owner;
         let root = half.root();
@@ -261,7 +265,9 @@ impl<M: Memory> Table<M> {
         if groups < groups_max::<F>() {
             let wider = (groups + (groups / 4).max(1)).min(groups_max::<F>());
             let new = self.make_leaf::<F>(&mut owner.arena, wider, &peers.live)?;
-            self.refer(half, span, new.with_frozen(leaf.is_frozen()));
+            let new = new.with_frozen(leaf.is_frozen());
+            self.note_span(line, seeder, [span.start, span.end, span.end], [new, new]);
+            self.refer(&half, span, new);
         } else {
             let depth = root.depth() - span.len().trailing_zeros();
             if depth == DEPTH_MAX {
@@ -275,7 +281,7 @@ impl<M: Memory> Table<M> {
             let low = self.make_leaf::<F>(arena, groups_for::<F>(lower.len()), &lower)?;
             let high = self.make_leaf::<F>(arena, groups_for::<F>(upper.len()), &upper);
             let doubled =
-                depth < root.depth() || self.double(arena, &mut owner.retired, half).is_some();
+                depth < root.depth() || self.double(arena, &mut owner.retired, &half).is_some();
             let (Some(high), true) = (high, doubled) else {
                 self.release_leaf::<F>(arena, low);
                 high.inspect(|&high| self.release_leaf::<F>(arena, high));
@@ -283,9 +289,12 @@ impl<M: Memory> Table<M> {
             };
             let span = self.span(half.root(), half.root().entry_of(hash));
             let middle = span.start + span.len() as u32 / 2;
-            self.refer(half, span.start..middle, low.with_frozen(leaf.is_frozen()));
-            self.refer(half, middle..span.end, high.with_frozen(leaf.is_frozen()));
+            let [low, high] = [low, high].map(|new| new.with_frozen(leaf.is_frozen()));
+            self.note_span(line, seeder, [span.start, middle, span.end], [low, high]);
+            self.refer(&half, span.start..middle, low);
+            self.refer(&half, middle..span.end, high);
         }
+        self.forget_note();
         half.count.add((peers.live.len() as u32).wrapping_sub(peers.all));
         self.release_leaf::<F>(&mut owner.arena, leaf);
         if !self.shared_with_kernel {

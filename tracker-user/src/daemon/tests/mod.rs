@@ -81,7 +81,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(tracker) = self.tracker.take() {
-            tracker.stop(&self.runtime);
+            tracker.stop(&self.runtime, false);
         }
     }
 }
