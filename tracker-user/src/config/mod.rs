@@ -37,7 +37,7 @@ pub use hooks::{
 pub use http::HttpConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;
-pub use storage::{MemoryConfig, RedisConfig, StorageConfig};
+pub use storage::{MemoryConfig, RedisConfig, SnapshotConfig, StorageConfig};
 pub use udp::{Secret, UdpConfig};
 pub use xdp::{
     AttachMode, BadConnectionId, EventLevel, LogLevel, OnExit, ReplyRoute, TableConfig, XdpConfig,

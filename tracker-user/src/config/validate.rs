@@ -17,6 +17,9 @@ const HTTP_SCRAPE_MAX: u32 = 900;
 /// The daemon gives a sign of life every second, and may have to wait for a processor.
 const ORPHAN_LIMIT_MIN: Duration = Duration::from_secs(10);
 
+/// More often, a tracker would do little else.
+const SNAPSHOT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
 /// The longest name that Linux gives an interface.
 const INTERFACE_NAME_MAX: usize = 15;
 
@@ -121,6 +124,10 @@ fn scrape(max: u32, room: u32, path: &Path, findings: &mut Findings) {
 fn storage(config: &Config, path: &Path, findings: &mut Findings) {
     match &config.storage {
         StorageConfig::Memory(memory) => {
+            if *memory.snapshot.interval < SNAPSHOT_INTERVAL_MIN {
+                let path = path.key("config").key("snapshot").key("interval");
+                findings.error(&path, format!("{} is less than 1s", memory.snapshot.interval));
+            }
             if memory.peer_lifetime <= config.announce_interval {
                 findings.warning(
                     &path.key("config").key("peer_lifetime"),

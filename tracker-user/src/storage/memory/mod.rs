@@ -2,11 +2,13 @@
 //!
 //! * [`MappedMemory`]: the bytes;
 //! * [`MemoryStorage`]: serves the frontends from them;
+//! * [`snapshot`]: on disk;
 //! * `keeper`: the thread that makes room and sweeps.
 
 mod keeper;
 mod mapped;
 mod size;
+pub mod snapshot;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -36,6 +38,7 @@ use crate::{
     pipeline::{AnnounceRequest, Refusal, SwarmStats},
 };
 use keeper::Keeper;
+use snapshot::Saver;
 
 /// Where the memory comes from that a table is in, and the secret of its hashes.
 #[derive(Clone, Copy)]
@@ -50,6 +53,7 @@ pub enum Origin {
 pub struct MemoryStorage {
     table: Arc<Table<MappedMemory>>,
     keeper: Keeper,
+    saver: Saver,
 }
 
 impl MemoryStorage {
@@ -78,25 +82,36 @@ impl MemoryStorage {
                 table
             }
             (Origin::New(key) | Origin::Adopted(key), _) => {
-                Table::new(memory, size.shape(key), lifetime, size.torrents_max, is_shared)
+                let mut table =
+                    Table::new(memory, size.shape(key), lifetime, size.torrents_max, false);
+                if let Some(path) = &config.snapshot.path {
+                    snapshot::restore(&table, path);
+                }
+                if is_shared {
+                    table.share_with_kernel();
+                }
+                table
             }
         };
         let table = Arc::new(table);
         let is_adopted = matches!(origin, Origin::Adopted(_));
         let keeper =
             Keeper::start(Arc::clone(&table), config, is_adopted, grace, Arc::clone(metrics))?;
-        Ok(Arc::new(Self { table, keeper }))
+        let saver = Saver::start(Arc::clone(&table), &config.snapshot, Arc::clone(metrics))?;
+        Ok(Arc::new(Self { table, keeper, saver }))
     }
 
     /// Exchanges the options while running. A peer's new life counts at once.
     pub fn reload(&self, config: &MemoryConfig) {
         self.table.set_lifetime(time::lifetime_from_secs(config.peer_lifetime.as_secs()));
         self.keeper.reload(config.clone());
+        self.saver.reload(config.snapshot.clone());
     }
 
-    /// Stops the keeper and waits for it.
+    /// Stops the keeper, saves the table, and waits for both.
     pub fn stop(&self) {
         self.keeper.stop();
+        self.saver.stop();
     }
 
     /// The shape of the table, for the kernel to find its way in it.
