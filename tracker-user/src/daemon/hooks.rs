@@ -15,21 +15,33 @@ use crate::{
     pipeline::{self, GrantSink, PostHook, PreHook},
 };
 
-/// The pre-hooks, in the order of the configuration. Takes as long as it takes to read their lists and
-/// to fetch their keys.
+/// Hooks of whoever embeds the tracker. They come after those of the configuration, and stay when it
+/// is reloaded.
+#[derive(Clone, Default)]
+pub struct OwnHooks {
+    /// Run before a reply is made.
+    pub pre_hooks: Vec<Arc<dyn PreHook>>,
+    /// Run after it.
+    pub post_hooks: Vec<Arc<dyn PostHook>>,
+}
+
+/// The pre-hooks: those of the configuration in its order, then `own`. Takes as long as it takes to
+/// read their lists and to fetch their keys.
 ///
 /// # Errors
 /// What is wrong with the options of one of them.
 pub(super) fn pre_hooks(
     config: &Config,
+    own: &OwnHooks,
     metrics: &Metrics,
     grants: &Arc<dyn GrantSink>,
 ) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
-    let hooks = config.prehooks.iter().enumerate().map(|(index, hook)| {
+    let configured = config.prehooks.iter().enumerate().map(|(index, hook)| {
         pre_hook(hook, metrics, grants)
             .with_context(|| format!("prehooks[{index}] ({})", hook.name()))
     });
-    hooks.collect()
+    let own = own.pre_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
+    configured.chain(own).collect()
 }
 
 fn pre_hook(
@@ -106,7 +118,7 @@ fn pre_hook(
     })
 }
 
-/// The post-hooks: there are none yet, and the configuration is refused if it names one.
-pub(super) fn post_hooks(_config: &Config) -> Vec<Box<dyn PostHook>> {
-    Vec::new()
+/// The post-hooks: `own`. There are none to configure, and a configuration that names one is refused.
+pub(super) fn post_hooks(own: &OwnHooks) -> Vec<Box<dyn PostHook>> {
+    own.post_hooks.iter().map(|hook| Box::new(Arc::clone(hook)) as _).collect()
 }

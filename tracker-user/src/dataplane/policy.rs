@@ -200,7 +200,10 @@ fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{ClientList, Live, NetworkList, PreferredSubnet};
+    use crate::pipeline::{
+        AnnounceRequest, AnnounceResponse, ClientList, Live, NetworkList, PreHook, PreferredSubnet,
+        Refusal,
+    };
 
     fn hashes(bytes: &[u8]) -> HashSet<InfoHash> {
         bytes.iter().map(|&byte| InfoHash([byte; 20])).collect()
@@ -255,10 +258,23 @@ mod tests {
         assert_ne!(two.flags & flag::PASS_ANNOUNCES, 0);
     }
 
+    /// Somebody's hook, which says nothing of the kernel.
+    struct Silent;
+
+    impl PreHook for Silent {
+        fn name(&self) -> &'static str {
+            "silent"
+        }
+
+        fn announce(&self, _: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+
     #[test]
-    fn a_hook_that_must_see_everything_does() {
-        let flags = compose(&[Offload::Never]).flags;
-        assert_eq!(flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
+    fn a_hook_that_says_nothing_of_the_kernel_sees_everything() {
+        let composed = compose(&[variation(5), Silent.offload(), list(ListKind::Deny, &[1])]);
+        assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
     }
 
     #[test]

@@ -251,6 +251,12 @@ fn hook_options_are_checked() {
         errors(&listening(both)),
         ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
     );
+    let digits = "prehooks:\n- name: client approval\n  options: { blacklist: [123456] }";
+    assert_eq!(
+        errors(&listening(digits)),
+        ["t.yaml:5: chihaya.prehooks[0].options.blacklist[0]: \
+          invalid type: integer `123456`, expected text; put digits into quotes"]
+    );
     let long = "prehooks:\n- name: client approval\n  options:\n    blacklist: -TR4050-";
     assert_eq!(
         errors(&listening(long)),
