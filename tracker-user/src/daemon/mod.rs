@@ -25,6 +25,7 @@ pub use hooks::OwnHooks;
 
 use crate::{
     config::{Config, ConfigFile},
+    dataplane::Grants,
     metrics::Metrics,
 };
 use control::Control;
@@ -52,8 +53,9 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
     let loaded = file.load()?;
     loaded.log_warnings();
     let metrics = Arc::new(Metrics::new()?);
-    let prepared = Prepared::new(loaded.config, own, &metrics)?;
-    let mut tracker = Tracker::start(prepared, &metrics, &runtime)?;
+    let grants = Arc::new(Grants::default());
+    let prepared = prepare(loaded.config, own, &grants, &metrics)?;
+    let mut tracker = Tracker::start(prepared, &grants, &metrics, &runtime)?;
     let mut control = Control::listen(&tracker.config().control_socket);
     tracing::info!("ready");
 
@@ -90,7 +92,16 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
 /// # Errors
 /// What is wrong.
 pub fn check(config: Config) -> anyhow::Result<()> {
-    Prepared::new(config, &OwnHooks::default(), &Metrics::new()?).map(drop)
+    prepare(config, &OwnHooks::default(), &Arc::default(), &Metrics::new()?).map(drop)
+}
+
+fn prepare(
+    config: Config,
+    own: &OwnHooks,
+    grants: &Arc<Grants>,
+    metrics: &Metrics,
+) -> anyhow::Result<Prepared> {
+    Prepared::new(config, own, &(Arc::clone(grants) as _), metrics)
 }
 
 enum Event {
@@ -116,7 +127,8 @@ fn reload(
     tracing::info!("{asked_by}: reloading {}", file.path);
     let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-        let waiting = tracker.reload(Prepared::new(loaded.config, own, metrics)?);
+        let prepared = prepare(loaded.config, own, tracker.grants(), metrics)?;
+        let waiting = tracker.reload(prepared);
         if !waiting.is_empty() {
             lines
                 .push(format!("these changes take effect after a restart: {}", waiting.join(", ")));

@@ -15,7 +15,7 @@ use crate::{
     dataplane,
     http::{self, Certificate, CertificateFiles},
     metrics::Metrics,
-    pipeline::{NoGrants, Pipeline, PostHook, PreHook},
+    pipeline::{GrantSink, Pipeline, PostHook, PreHook},
     storage::Storage,
 };
 
@@ -34,7 +34,12 @@ impl Prepared {
     ///
     /// # Errors
     /// What is wrong with the configuration or with a file that it names.
-    pub(super) fn new(config: Config, own: &OwnHooks, metrics: &Metrics) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        config: Config,
+        own: &OwnHooks,
+        grants: &Arc<dyn GrantSink>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
         let StorageConfig::Memory(memory) = &config.storage else {
             anyhow::bail!("storage.name: only `memory` is supported");
         };
@@ -46,7 +51,7 @@ impl Prepared {
             .context("http")?;
         Ok(Self {
             memory: memory.clone(),
-            pre_hooks: hooks::pre_hooks(&config, own, metrics, &(Arc::new(NoGrants) as _))?,
+            pre_hooks: hooks::pre_hooks(&config, own, metrics, grants)?,
             post_hooks: hooks::post_hooks(own),
             http,
             certificate,

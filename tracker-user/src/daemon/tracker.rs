@@ -8,10 +8,10 @@ use tokio::runtime::Runtime;
 
 use super::{frontends::Frontends, prepared::Prepared, restart, secrets};
 use crate::{
-    config::Config,
-    dataplane::{self, DataPlane},
+    config::{Config, HookConfig},
+    dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
-    pipeline::Pipeline,
+    pipeline::{GrantSink as _, Pipeline, PreferredSubnet},
     storage::memory::{MappedMemory, MemoryStorage, TableSize},
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Tracker {
     storage: Arc<MemoryStorage>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     pub(super) frontends: Frontends,
+    grants: Arc<Grants>,
     data_plane: Option<DataPlane>,
 }
 
@@ -35,6 +36,7 @@ impl Tracker {
     /// What cannot be started, and what to do about it.
     pub(super) fn start(
         prepared: Prepared,
+        grants: &Arc<Grants>,
         metrics: &Arc<Metrics>,
         runtime: &Runtime,
     ) -> anyhow::Result<Self> {
@@ -43,7 +45,8 @@ impl Tracker {
         if config.udp.private_key.is_none() && !config.udp.addr.is_empty() {
             tracing::info!("udp.private_key is not set: connection ids end with this process");
         }
-        let size = TableSize::of(&config.xdp.table);
+        let mut size = TableSize::of(&config.xdp.table);
+        size.subnet = preferred_subnet(config);
         let kernel = dataplane::load(config, &size)?;
         let memory = match &kernel {
             Some(kernel) => kernel.map_table(&size),
@@ -66,16 +69,37 @@ impl Tracker {
         }
         let data_plane = kernel
             .map(|kernel| {
-                DataPlane::start(kernel, &config, connection_ids, &storage, &pipeline, metrics)
+                DataPlane::start(
+                    kernel,
+                    &config,
+                    connection_ids,
+                    &storage,
+                    &pipeline,
+                    grants,
+                    metrics,
+                )
             })
             .transpose()?;
-        let started_with = config.clone();
-        Ok(Self { started_with, config, connection_key, storage, pipeline, frontends, data_plane })
+        Ok(Self {
+            started_with: config.clone(),
+            config,
+            connection_key,
+            storage,
+            pipeline,
+            frontends,
+            grants: Arc::clone(grants),
+            data_plane,
+        })
     }
 
     /// What it goes by.
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where its hooks leave grants.
+    pub(super) fn grants(&self) -> &Arc<Grants> {
+        &self.grants
     }
 
     /// Goes by another configuration, and returns the keys that wait for a restart. No request is
@@ -86,9 +110,11 @@ impl Tracker {
             prepared.split(self.storage.clone(), &self.connection_key);
         let connection_ids = settings.connection_ids;
         self.pipeline.store(Arc::new(pipeline));
+        // Those that the hooks before have left.
+        self.grants.revoke_all();
         self.frontends.reload(&config, settings);
         if let Some(data_plane) = &self.data_plane {
-            data_plane.reload(&config, connection_ids, &self.pipeline.load());
+            data_plane.reload(&config, connection_ids, self.pipeline.load_full());
         }
         self.config = config;
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
@@ -100,4 +126,19 @@ impl Tracker {
         runtime.block_on(self.frontends.stop());
         self.storage.stop();
     }
+}
+
+/// The subnet by which peers are chosen. It shapes the table.
+fn preferred_subnet(config: &Config) -> PreferredSubnet {
+    let hooks = config.prehooks.iter().rev();
+    hooks
+        .filter_map(|hook| match hook {
+            HookConfig::PreferredSubnet(options) => Some(PreferredSubnet {
+                ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
+                ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
+            }),
+            _ => None,
+        })
+        .next()
+        .unwrap_or_default()
 }

@@ -10,9 +10,13 @@ use aya::{
 };
 use tracker_common::abi::name;
 
-use super::probe;
+use super::{
+    grants::GRANTS_MAX,
+    lists::{CLIENTS_MAX, NETWORKS_MAX},
+    probe,
+};
 use crate::{
-    config::{Config, LogLevel},
+    config::{Config, HookConfig, LogLevel},
     storage::memory::{Grace, MappedMemory, TableSize},
 };
 
@@ -44,11 +48,16 @@ impl Kernel {
         }
         let log_level = log_level(config.xdp.log_level);
         let events = !config.posthooks.is_empty();
+        let grants = config.prehooks.iter().any(|hook| matches!(hook, HookConfig::Jwt(_)));
         let mut ebpf = EbpfLoader::new()
             .override_global("AYA_LOG_LEVEL", &log_level, false)
             .map_max_entries(name::TORRENTS_V4, size.buckets_v4)
             .map_max_entries(name::TORRENTS_V6, size.buckets_v6)
             .map_max_entries(name::BLOCKS, size.chunks)
+            .map_max_entries(name::CLIENTS, CLIENTS_MAX)
+            .map_max_entries(name::NETWORKS_V4, NETWORKS_MAX)
+            .map_max_entries(name::NETWORKS_V6, NETWORKS_MAX)
+            .map_max_entries(name::GRANTS, if grants { GRANTS_MAX } else { 1 })
             .map_max_entries(name::EVENTS, if events { EVENTS_BYTES } else { EVENTS_BYTES_MIN })
             .load(OBJECT)
             .context("the kernel refuses the XDP program's maps; is xdp.table too large?")?;

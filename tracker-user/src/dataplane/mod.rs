@@ -5,6 +5,7 @@
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
 //! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
 //!   interface than files tell;
+//! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
 //! * `counters`, `events`: what the kernel has done.
 
@@ -12,7 +13,9 @@ mod attach;
 mod counters;
 mod endpoints;
 mod events;
+mod grants;
 mod link;
+mod lists;
 mod load;
 mod policy;
 mod probe;
@@ -29,7 +32,7 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tracker_common::{abi, connection::ConnectionIds};
+use tracker_common::{abi::flag, connection::ConnectionIds};
 
 pub use load::Kernel;
 
@@ -42,7 +45,11 @@ use crate::{
 use attach::Attacher;
 use endpoints::Endpoints;
 use events::Events;
-use publish::Publisher;
+pub use grants::Grants;
+use lists::Lists;
+use policy::{Policies, Policy};
+use probe::wait_for_kernel;
+use publish::{LISTS, Publisher};
 
 /// How often interfaces and addresses are looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -96,7 +103,7 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
 
 /// What a reload brings.
 struct Update {
-    policy: abi::Config,
+    policies: Policies,
     interfaces: Vec<String>,
     config: XdpConfig,
 }
@@ -106,7 +113,6 @@ pub struct DataPlane {
     /// Dropped to stop the thread.
     updates: Option<mpsc::Sender<Update>>,
     storage: Arc<MemoryStorage>,
-    listed: policy::Listed,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -123,20 +129,21 @@ impl DataPlane {
         connection_ids: ConnectionIds,
         storage: &Arc<MemoryStorage>,
         pipeline: &Arc<ArcSwap<Pipeline>>,
+        grants: &Grants,
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
-        let (policy, listed) = policy::compile(config, connection_ids, storage, &pipeline.load());
+        grants.connect(&mut kernel)?;
+        let mut policies = Policies::new(config, connection_ids, storage, pipeline.load_full());
+        let policy = policies.compile();
         let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
-        let publisher = Publisher::new(&mut kernel, policy)?;
-        let events = Events::new(&mut kernel, config, &policy, Arc::clone(pipeline))?;
-        let mut worker = Worker {
-            attacher: Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics)),
-            endpoints,
-            publisher,
-            events,
-        };
+        let publisher = Publisher::new(&mut kernel, policy.config)?;
+        let events = Events::new(&mut kernel, config, &policy.config, Arc::clone(pipeline))?;
+        let lists = Lists::new(&mut kernel)?;
+        let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
+        let mut worker = Worker { attacher, endpoints, publisher, events, policies, lists };
+        worker.go_by(&policy)?;
         let followed = worker.follow();
         match config.xdp.mode {
             AttachMode::Auto => followed?,
@@ -148,19 +155,18 @@ impl DataPlane {
             .spawn(move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
         let storage = Arc::clone(storage);
-        Ok(Self { updates: Some(updates), storage, listed, thread: Some(thread) })
+        Ok(Self { updates: Some(updates), storage, thread: Some(thread) })
     }
 
     /// Has the kernel go by another configuration and other hooks, on other interfaces. What it
     /// logs stays as it was.
-    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: &Pipeline) {
+    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: Arc<Pipeline>) {
         let interfaces = match interfaces(config) {
             Ok(interfaces) => interfaces,
             Err(error) => return tracing::error!("the kernel goes on as before: {error:#}"),
         };
-        let policy =
-            policy::recompile(&self.listed, config, connection_ids, &self.storage, pipeline);
-        let update = Update { policy, interfaces, config: config.xdp.clone() };
+        let policies = Policies::new(config, connection_ids, &self.storage, pipeline);
+        let update = Update { policies, interfaces, config: config.xdp.clone() };
         if let Some(updates) = &self.updates {
             // Without its thread, the data plane has said why.
             let _ = updates.send(update);
@@ -182,6 +188,8 @@ struct Worker {
     endpoints: Endpoints,
     publisher: Publisher,
     events: Events,
+    policies: Policies,
+    lists: Lists,
 }
 
 impl Worker {
@@ -211,18 +219,39 @@ impl Worker {
 
     /// The rest is for [`Worker::follow`].
     fn apply(&mut self, update: Update) {
-        let Update { policy, interfaces, config } = update;
-        self.events.reload(&policy);
-        if let Err(error) = self.publisher.set_policy(&policy) {
+        let Update { policies, interfaces, config } = update;
+        self.policies = policies;
+        let policy = self.policies.compile();
+        self.events.reload(&policy.config);
+        if let Err(error) = self.go_by(&policy) {
             tracing::error!("the kernel goes by the configuration before: {error:#}");
         }
         self.attacher.reload(&interfaces, &config);
         self.endpoints.reload(interfaces);
     }
 
-    /// Brings what the kernel knows up to date: first addresses, so that an interface never answers
+    /// Has the kernel go by another policy. While lists are exchanged the daemon serves.
+    fn go_by(&mut self, policy: &Policy) -> anyhow::Result<()> {
+        let Policy { config, clients, networks } = policy;
+        let mut config = *config;
+        if self.publisher.has_lists() || config.flags & LISTS != 0 {
+            self.publisher.pass_all()?;
+            wait_for_kernel();
+            let clients = self.lists.set_clients(clients.iter().copied());
+            if let Err(error) = clients.and_then(|()| self.lists.set_networks(networks)) {
+                tracing::error!("the daemon serves every announce: {error:#}");
+                config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+            }
+        }
+        self.publisher.set_policy(&config)
+    }
+
+    /// Brings what the kernel knows up to date: lists that have changed, then addresses, so that an interface never answers
     /// for ones it has lost, then interfaces.
     fn follow(&mut self) -> anyhow::Result<()> {
+        if let Some(policy) = self.policies.changed() {
+            self.go_by(&policy)?;
+        }
         if let Some((v4, v6)) = self.endpoints.changed() {
             self.publisher
                 .set_endpoints(&v4, &v6)

@@ -106,11 +106,11 @@ pub enum Offload {
     Never,
     /// Answer without it: the hook leaves alone whatever the kernel would answer.
     Unaffected,
-    /// Refuse or admit by info-hash, as long as the list is followed.
+    /// Refuse or admit by info-hash. The list is to be followed.
     Torrents(TorrentList),
     /// Refuse or admit by client id.
     Clients(ClientList),
-    /// Refuse or admit by source address, scrapes too, as long as the list is followed.
+    /// Refuse or admit by source address, scrapes too. The list is to be followed.
     Networks(Live<NetworkList>),
     /// Compute the same interval.
     IntervalVariation(IntervalVariation),

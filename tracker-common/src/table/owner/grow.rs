@@ -54,6 +54,7 @@ impl<M: Memory> Table<M> {
     /// of the XDP program that was under way when it was called can still be; it is called at most
     /// once. Returns how many announces there were.
     pub fn grow(&self, now_ns: u64, grace: impl FnOnce()) -> usize {
+        let _mover = self.mover_lock();
         let waiting = self.take_waiting();
         let clock = self.clock(now_ns);
         let (v6, v4): (Vec<_>, Vec<_>) = waiting.iter().partition(|one| one.is_v6);

@@ -9,6 +9,7 @@ mod arena;
 mod displace;
 mod grow;
 mod leaves;
+mod lists;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,10 @@ pub struct Table<M> {
     torrents_max: [u32; 2],
     /// Whether the kernel uses the table too.
     shared_with_kernel: bool,
+    /// A [`Gate`].
+    unlisted_gate: AtomicU32,
+    /// Held by whoever freezes, until all is unfrozen.
+    mover: Mutex<()>,
     /// Held shared by requests, exclusively while something is moved.
     moving: RwLock<()>,
     owner: Mutex<Owner>,
@@ -139,6 +144,8 @@ impl<M: Memory> Table<M> {
             lifetime: AtomicU32::new(lifetime),
             torrents_max,
             shared_with_kernel,
+            unlisted_gate: AtomicU32::new(Gate::Open as u32),
+            mover: Mutex::new(()),
             moving: RwLock::new(()),
             owner: Mutex::new(Owner { arena, torrents: [0; 2], retired: Vec::new() }),
             queue: Mutex::default(),
@@ -274,20 +281,6 @@ impl<M: Memory> Table<M> {
             .map_or_else(Counts::default, |(_, line)| swarm::figures(line, &clock))
     }
 
-    /// Puts a torrent on a list: it is admitted without peers, and kept. `false` when there is no
-    /// room for it.
-    pub fn list<F: Family>(&self, info_hash: &InfoHash, gate: Gate) -> bool {
-        let listed = self.admit::<F>(info_hash, gate, true)
-            || !self.shared_with_kernel
-                && !self.is_at_cap::<F>()
-                && self.displace_now::<F>(info_hash)
-                && self.admit::<F>(info_hash, gate, true);
-        if !listed {
-            self.refuse_admission();
-        }
-        listed
-    }
-
     /// How full the table is.
     pub fn stats(&self) -> Stats {
         let owner = self.owner();
@@ -303,6 +296,10 @@ impl<M: Memory> Table<M> {
 
     fn owner(&self) -> MutexGuard<'_, Owner> {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mover_lock(&self) -> MutexGuard<'_, ()> {
+        self.mover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_lock(&self) -> RwLockReadGuard<'_, ()> {
@@ -340,6 +337,7 @@ impl<M: Memory> Table<M> {
             return false;
         };
         line.set_info_hash(info_hash);
+        let gate = if listed { gate } else { self.unlisted_gate() };
         let meta = Meta::VACANT.with_form(Form::Inline).with_gate(gate, listed);
         line.head().meta.store(meta.0);
         owner.torrents[family] += 1;

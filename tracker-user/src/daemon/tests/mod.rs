@@ -33,7 +33,7 @@ fn prepare_with(lines: &str, own: &OwnHooks, metrics: &Metrics) -> anyhow::Resul
     let indented: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     let text = format!("chihaya:\n{indented}");
     let config = config::parse("t.yaml", &text, UnknownKeys::Refuse)?.config;
-    Prepared::new(config, own, metrics)
+    super::prepare(config, own, &Arc::default(), metrics)
 }
 
 /// A tracker that runs until this is dropped.
@@ -51,7 +51,8 @@ impl Running {
     fn start_with(lines: &str, own: &OwnHooks) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
         let metrics = Arc::new(Metrics::new()?);
-        let tracker = Tracker::start(prepare_with(lines, own, &metrics)?, &metrics, &runtime)?;
+        let prepared = prepare_with(lines, own, &metrics)?;
+        let tracker = Tracker::start(prepared, &Arc::default(), &metrics, &runtime)?;
         Ok(Self { tracker: Some(tracker), metrics, runtime })
     }
 
