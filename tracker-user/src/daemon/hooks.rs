@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use anyhow::Context as _;
 
 use crate::{
-    config::{Config, HookConfig, Network},
+    config::{Config, HookConfig, Network, PreferredSubnetConfig},
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
@@ -109,13 +109,24 @@ fn pre_hook(
                 modify_min_interval: options.modify_min_interval,
             })?)
         }
-        HookConfig::PreferredSubnet(options) => {
-            Box::new(PreferredSubnet::new(pipeline::PreferredSubnet {
-                ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
-                ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
-            })?)
-        }
+        HookConfig::PreferredSubnet(options) => Box::new(PreferredSubnet::new(bits(options))?),
     })
+}
+
+/// The subnet by which peers are chosen. It shapes the table.
+pub(super) fn preferred_subnet(config: &Config) -> pipeline::PreferredSubnet {
+    let given = config.prehooks.iter().find_map(|hook| match hook {
+        HookConfig::PreferredSubnet(options) => Some(bits(options)),
+        _ => None,
+    });
+    given.unwrap_or_default()
+}
+
+const fn bits(options: &PreferredSubnetConfig) -> pipeline::PreferredSubnet {
+    pipeline::PreferredSubnet {
+        ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
+        ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
+    }
 }
 
 /// The post-hooks: `own`. There are none to configure, and a configuration that names one is refused.

@@ -359,6 +359,15 @@ fn subnet_preference_is_read_where_older_files_have_it() {
 }
 
 #[test]
+fn subnet_preference_can_be_given_once() {
+    let hook = "{ name: preferred subnet, options: { preferred_ipv4_subnet: 24 } }";
+    assert_eq!(
+        errors(&listening(&format!("prehooks: [{hook}, {hook}]"))),
+        ["t.yaml:3: chihaya.prehooks[1]: `preferred subnet` is given twice"]
+    );
+}
+
+#[test]
 fn subnet_preference_that_was_off_stays_off() {
     for lines in [
         "preferred_subnet: false\npreferred_ipv4_subnet: 8",
