@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 
-use super::{frontends::Frontends, prepared::Prepared, restart, secrets};
+use super::{frontends::Frontends, hooks, prepared::Prepared, restart, secrets};
 use crate::{
-    config::{Config, HookConfig},
+    config::Config,
     dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
-    pipeline::{GrantSink as _, Pipeline, PreferredSubnet},
+    pipeline::{GrantSink as _, Pipeline},
     storage::memory::{MappedMemory, MemoryStorage, Origin, TableSize},
 };
 
@@ -42,7 +42,7 @@ impl Tracker {
     ) -> anyhow::Result<Self> {
         let config = &prepared.config;
         let mut size = TableSize::of(&config.xdp.table);
-        size.subnet = preferred_subnet(config);
+        size.subnet = hooks::preferred_subnet(config);
         let kernel = dataplane::load(config, &size)?;
         let memory = match &kernel {
             Some(kernel) => kernel.map_table(&size),
@@ -140,19 +140,4 @@ impl Tracker {
         runtime.block_on(self.frontends.stop());
         self.storage.stop();
     }
-}
-
-/// The subnet by which peers are chosen. It shapes the table.
-fn preferred_subnet(config: &Config) -> PreferredSubnet {
-    let hooks = config.prehooks.iter().rev();
-    hooks
-        .filter_map(|hook| match hook {
-            HookConfig::PreferredSubnet(options) => Some(PreferredSubnet {
-                ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
-                ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
-            }),
-            _ => None,
-        })
-        .next()
-        .unwrap_or_default()
 }
