@@ -20,7 +20,7 @@ use tracker_user::{
     dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, PostHook},
-    storage::memory::{MemoryStorage, TableSize},
+    storage::memory::{MemoryStorage, Origin, TableSize},
 };
 
 const CONFIG: &str = "
@@ -63,7 +63,14 @@ fn start(config: &Config, hook: Notes) -> Result<DataPlane> {
     let memory = kernel.map_table(&size)?;
     let grace = Some(kernel.grace());
     let key = TableKey([1, 2, 3, 4]);
-    let storage = MemoryStorage::start(memory, &size, key, &Default::default(), grace, &metrics)?;
+    let storage = MemoryStorage::start(
+        memory,
+        &size,
+        Origin::New(key),
+        &Default::default(),
+        grace,
+        &metrics,
+    )?;
     let pipeline = Pipeline::new(storage.clone(), vec![], vec![Box::new(hook)], 1800, 900);
     let request = AnnounceRequest {
         info_hash: InfoHash(TORRENT),
