@@ -386,12 +386,7 @@ impl<M: Memory> Table<M> {
     }
 
     fn wait_for_room<F: Family>(&self, info_hash: &InfoHash, announce: &Announce<F>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= QUEUE_MAX {
-            self.queue_dropped.fetch_add(1, Relaxed);
-            return;
-        }
-        queue.push(Waiting {
+        self.wait_again(Waiting {
             info_hash: *info_hash,
             is_v6: F::IS_V6,
             addr: F::words(&announce.addr),
@@ -399,6 +394,15 @@ impl<M: Memory> Table<M> {
             seeder: announce.seeder,
             event: announce.event,
         });
+    }
+
+    fn wait_again(&self, one: Waiting) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.len() >= QUEUE_MAX {
+            self.queue_dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        queue.push(one);
         self.queue_len.store(queue.len(), Relaxed);
     }
 
