@@ -52,6 +52,10 @@ pub struct Options<'a> {
     pub reply: &'a str,
     /// Room for torrents of either family.
     pub torrents: u32,
+    /// The key `udp.private_key`, as YAML.
+    pub private_key: &'a str,
+    /// The key `xdp.orphan_limit`.
+    pub orphan_limit: &'a str,
     /// Whether the tracker runs without any capability.
     pub is_unprivileged: bool,
 }
@@ -59,20 +63,23 @@ pub struct Options<'a> {
 impl Options<'_> {
     /// All of it as the tests mostly need it.
     #[must_use]
-    pub fn new(mode: Mode) -> Self {
+    pub const fn new(mode: Mode) -> Self {
         Self {
             mode,
             interfaces: INTERFACE,
             udp_addr: "[::]:6969",
             reply: "swap",
             torrents: 10_000,
+            private_key: "a key that only the tests use",
+            orphan_limit: "10m",
             is_unprivileged: false,
         }
     }
 
     /// The configuration file.
     pub(crate) fn yaml(&self) -> String {
-        let Self { mode, interfaces, udp_addr, reply, torrents, .. } = self;
+        let Self { mode, interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } =
+            self;
         let mode = mode.name();
         format!(
             r#"chihaya:
@@ -85,13 +92,14 @@ impl Options<'_> {
     scrape_routes: ["/scrape"]
   udp:
     addr: "{udp_addr}"
-    private_key: "a key that only the tests use"
+    private_key: {private_key}
   storage:
     name: memory
   xdp:
     interfaces: [{interfaces}]
     mode: {mode}
     reply: {reply}
+    orphan_limit: {orphan_limit}
     table: {{ torrents_ipv4: {torrents}, torrents_ipv6: {torrents}, blocks: 16MiB }}
 "#
         )

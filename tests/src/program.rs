@@ -9,6 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// How long [`eventually`] goes on trying: far beyond what a loaded machine with two cores needs.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -97,6 +101,14 @@ impl Program {
         let status = self.child.try_wait()?;
         ensure!(status.is_none(), "it ended: {status:?}\n{}", self.output());
         Ok(())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.child.id().try_into()?), signal).context("it has ended")
     }
 
     /// Waits for its end.

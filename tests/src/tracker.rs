@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 
 use crate::{
     Announce, Host, INTERFACE, Metrics, Mode, Options, Program, UdpClient, eventually, http,
@@ -78,6 +79,30 @@ impl<'a> Tracker<'a> {
         let status = program.wait()?;
         ensure!(status.code() == Some(1), "it ended with {status}:\n{}", program.output());
         Ok(program.output())
+    }
+
+    /// Ends it by a signal, and returns what it has said.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn end(mut self, signal: Signal) -> Result<String> {
+        self.program.signal(signal)?;
+        let status = self.program.wait()?;
+        let is_killed = signal == Signal::SIGKILL;
+        ensure!(status.success() || is_killed, "it ended with {status}:\n{}", self.output());
+        Ok(self.output())
+    }
+
+    /// Runs `xdp-tracker detach` with the configuration that the last one in `folder` had.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn detach(host: &Host, folder: &Path) -> Result<()> {
+        let binary = binary()?;
+        let config = folder.join("tracker.yaml");
+        let [binary, config] =
+            [&binary, &config].map(|path| path.to_str().context("path is not UTF-8"));
+        host.namespace.run(binary?, &["detach", "--config", config?]).map(drop)
     }
 
     /// Where it serves, over UDP and HTTP alike.

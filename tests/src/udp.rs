@@ -2,9 +2,10 @@
 //! tracker.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    time::Duration,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -171,6 +172,47 @@ impl UdpClient {
             ensure!(pending.is_empty(), "{} announces were not answered", pending.len());
         }
         Ok(())
+    }
+
+    /// Announces once in every `period` until told to stop, and waits for the last replies. Returns how
+    /// many announces there were, and how many of them were not answered.
+    ///
+    /// # Errors
+    /// The tracker answers, but not as it should.
+    pub fn announce_steadily(
+        &mut self,
+        announce: &Announce,
+        period: Duration,
+        is_over: &AtomicBool,
+    ) -> Result<[usize; 2]> {
+        let mut pending = HashSet::new();
+        let mut sent = 0;
+        let mut next = Instant::now();
+        while !is_over.load(Ordering::Relaxed) {
+            let request = self.request(ANNOUNCE, &announce.body());
+            // A closed port is reported here; what is not answered is counted below.
+            let _ = self.socket.send(&request);
+            pending.insert(self.transaction_id);
+            sent += 1;
+            next += period;
+            loop {
+                let pause = next.saturating_duration_since(Instant::now());
+                if pause.is_zero() {
+                    break;
+                }
+                self.socket.set_read_timeout(Some(pause))?;
+                if let Some((transaction_id, _)) = self.receive(ANNOUNCE)? {
+                    pending.remove(&transaction_id);
+                }
+            }
+        }
+        self.socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        while !pending.is_empty()
+            && let Some((transaction_id, _)) = self.receive(ANNOUNCE)?
+        {
+            pending.remove(&transaction_id);
+        }
+        Ok([sent, pending.len()])
     }
 
     /// Scrapes; the answers are in the order of the question.

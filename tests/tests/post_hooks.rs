@@ -17,10 +17,10 @@ use tracker_common::{
 use tracker_tests::{Announce, Family, Host, UdpClient, eventually};
 use tracker_user::{
     config::{self, Config, UnknownKeys},
-    dataplane::{self, DataPlane},
+    dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, PostHook},
-    storage::memory::{MemoryStorage, TableSize},
+    storage::memory::{MemoryStorage, Origin, TableSize},
 };
 
 const CONFIG: &str = "
@@ -63,7 +63,14 @@ fn start(config: &Config, hook: Notes) -> Result<DataPlane> {
     let memory = kernel.map_table(&size)?;
     let grace = Some(kernel.grace());
     let key = TableKey([1, 2, 3, 4]);
-    let storage = MemoryStorage::start(memory, &size, key, &Default::default(), grace, &metrics)?;
+    let storage = MemoryStorage::start(
+        memory,
+        &size,
+        Origin::New(key),
+        &Default::default(),
+        grace,
+        &metrics,
+    )?;
     let pipeline = Pipeline::new(storage.clone(), vec![], vec![Box::new(hook)], 1800, 900);
     let request = AnnounceRequest {
         info_hash: InfoHash(TORRENT),
@@ -81,7 +88,7 @@ fn start(config: &Config, hook: Notes) -> Result<DataPlane> {
     pipeline.announce(&request, &mut AnnounceResponse::default()).expect("nobody refuses");
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
     let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 10);
-    DataPlane::start(kernel, config, ids, &storage, &pipeline, &metrics)
+    DataPlane::start(kernel, config, ids, &storage, &pipeline, &Grants::default(), &metrics)
 }
 
 /// What a hook sees of a peer that starts, announces again, completes and stops.

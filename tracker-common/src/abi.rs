@@ -51,6 +51,9 @@ pub struct Control {
     pub _pad: u32,
     /// What to add to the monotonic clock to have the wall clock, in nanoseconds, wrapping around.
     pub wall_offset_ns: u64,
+    /// The monotonic time from which on the program passes everything, in nanoseconds; 0 for never.
+    /// The daemon moves it ahead of the present as long as it lives.
+    pub passes_from_ns: u64,
 }
 
 /// Endpoints of each family that the kernel answers for; requests to others pass to the daemon.

@@ -66,6 +66,10 @@ fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
     }
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    // The daemon has been away for too long.
+    if now_ns > env.answers_until_ns {
+        return XDP_PASS;
+    }
     let request = datagram.payload;
     let action = request.action;
     if action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES {

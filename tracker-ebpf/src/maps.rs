@@ -114,6 +114,8 @@ pub struct Env {
     pub config: &'static Config,
     /// What to add to the monotonic clock to have the wall clock.
     pub wall_offset_ns: u64,
+    /// The last moment at which the daemon's word holds; past the end of time for no such moment.
+    pub answers_until_ns: u64,
 }
 
 impl Env {
@@ -121,7 +123,8 @@ impl Env {
     pub fn get() -> Option<Self> {
         let control = CONTROL.get(0)?;
         let config = CONFIG.get(control.active)?;
-        Some(Self { config, wall_offset_ns: control.wall_offset_ns })
+        let answers_until_ns = control.passes_from_ns.wrapping_sub(1);
+        Some(Self { config, wall_offset_ns: control.wall_offset_ns, answers_until_ns })
     }
 
     /// Whether a source has shown that it receives our replies.

@@ -32,6 +32,8 @@ enum Group {
     Kernel,
     /// Namespaces and clients that we did not write: needs root, a BPF toolchain and the clients
     E2e,
+    /// Restarts and kills under load: needs root and a BPF toolchain
+    Faults,
 }
 
 /// The Debian packages of the clients, and of what builds namespaces.
@@ -86,6 +88,7 @@ impl Group {
             Self::Unit => "unit",
             Self::Kernel => "kernel",
             Self::E2e => "e2e",
+            Self::Faults => "faults",
         }
     }
 
@@ -95,7 +98,7 @@ impl Group {
             Self::Lint | Self::Unit => None,
             _ if !process::is_root() => Some("needs root".to_owned()),
             _ if object.is_none() => Some("needs a BPF toolchain: `cargo xtask setup`".to_owned()),
-            Self::Kernel => None,
+            Self::Kernel | Self::Faults => None,
             Self::E2e => install_clients().err().map(|error| format!("{error:#}")),
         }
     }
@@ -104,8 +107,8 @@ impl Group {
         match self {
             Self::Lint => lint(object),
             Self::Unit => Totals::of(build::cargo(object).arg("test").args(filters)),
-            Self::Kernel | Self::E2e => {
-                if self == Self::E2e {
+            Self::Kernel | Self::E2e | Self::Faults => {
+                if self != Self::Kernel {
                     build::daemon(false, object)?;
                 }
                 Totals::of(self.ignored_tests(object).args(filters))
@@ -119,9 +122,11 @@ impl Group {
 
     /// The tests of one package that are marked `#[ignore]`, for they need more than cargo.
     fn ignored_tests(self, object: Option<&Path>) -> Command {
-        let package = if self == Self::E2e { "tracker-tests" } else { "tracker-user" };
+        let package = if self == Self::Kernel { "tracker-user" } else { "tracker-tests" };
         let mut cargo = build::cargo(object);
-        cargo.args(["test", "--no-fail-fast", "--package", package, "--tests", "--", "--ignored"]);
+        cargo.args(["test", "--no-fail-fast", "--package", package]);
+        cargo.args(if self == Self::Faults { &["--test", "restart"][..] } else { &["--tests"] });
+        cargo.args(["--", "--ignored"]);
         cargo
     }
 }

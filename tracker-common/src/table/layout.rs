@@ -6,7 +6,7 @@ use super::{half::Halves, run::Run};
 use crate::{
     family::Family,
     id::InfoHash,
-    sync::Word32,
+    sync::{Word32, Word64},
     verifier::{Sign, bounded},
 };
 
@@ -167,6 +167,22 @@ impl<F: Family> Line<F> {
         unsafe { self.body().write_bytes(0, line_bytes::<F>() - HEAD_BYTES) };
     }
 
+    /// Makes all slots of a vacant line vacant, and touches no memory where they are.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn clear_stale_body(&self) {
+        if self.body_words().iter().any(|word| word.load() != 0) {
+            self.clear_body();
+        }
+    }
+
+    /// The body as words, whatever they mean.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn body_words(&self) -> &[Word64] {
+        let words = (line_bytes::<F>() - HEAD_BYTES) / 8;
+        // SAFETY: the body is aligned to 8 and ends where the line does.
+        unsafe { core::slice::from_raw_parts(self.body().cast(), words) }
+    }
+
     /// Copies the body of another line, under the same condition for both.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn copy_body(&self, other: &Self) {
@@ -288,6 +304,13 @@ impl Meta {
     #[inline(always)]
     pub(crate) fn completed(self) -> u32 {
         self.0 >> Self::COMPLETED_SHIFT
+    }
+
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn with_completed(self, completed: u32) -> Self {
+        let max = Self::COMPLETED_MAX;
+        let completed = if completed > max { max } else { completed };
+        Self(self.0 & (Self::COMPLETED_ONE - 1) | completed << Self::COMPLETED_SHIFT)
     }
 
     #[cfg(not(target_arch = "bpf"))]

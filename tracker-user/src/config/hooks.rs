@@ -151,6 +151,10 @@ pub struct IpApprovalConfig {
 
 /// Lists whose elements are written as text; an error names the element.
 mod text_list {
+    use std::{fmt, marker::PhantomData};
+
+    use serde::de::Visitor;
+
     use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
 
     pub fn serialize<T: Display, S: Serializer>(list: &[T], to: S) -> Result<S::Ok, S::Error> {
@@ -169,10 +173,22 @@ mod text_list {
 
     impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            let text = String::deserialize(from)?;
-            text.parse()
-                .map(Self)
-                .map_err(|error| D::Error::custom(format_args!("`{text}`: {error}")))
+            from.deserialize_any(TextVisitor(PhantomData)).map(Self)
+        }
+    }
+
+    struct TextVisitor<T>(PhantomData<T>);
+
+    impl<T: FromStr<Err: Display>> Visitor<'_> for TextVisitor<T> {
+        type Value = T;
+
+        // What only has digits is a number to YAML, and no longer what was written.
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("text; put digits into quotes")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(|error| E::custom(format_args!("`{text}`: {error}")))
         }
     }
 }

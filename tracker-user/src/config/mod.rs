@@ -37,10 +37,10 @@ pub use hooks::{
 pub use http::HttpConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;
-pub use storage::{MemoryConfig, RedisConfig, StorageConfig};
+pub use storage::{MemoryConfig, RedisConfig, SnapshotConfig, StorageConfig};
 pub use udp::{Secret, UdpConfig};
 pub use xdp::{
-    AttachMode, BadConnectionId, EventLevel, LogLevel, ReplyRoute, TableConfig, XdpConfig,
+    AttachMode, BadConnectionId, EventLevel, LogLevel, OnExit, ReplyRoute, TableConfig, XdpConfig,
 };
 
 /// The key that everything is below.

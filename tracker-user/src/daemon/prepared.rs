@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     frontends::FrontendSettings,
-    hooks,
+    hooks::{self, OwnHooks},
     options::{certificate_files, http_options, seconds},
     secrets::ConnectionKey,
 };
@@ -36,6 +36,7 @@ impl Prepared {
     /// What is wrong with the configuration or with a file that it names.
     pub(super) fn new(
         config: Config,
+        own: &OwnHooks,
         grants: &Arc<dyn GrantSink>,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
@@ -50,8 +51,8 @@ impl Prepared {
             .context("http")?;
         Ok(Self {
             memory: memory.clone(),
-            pre_hooks: hooks::pre_hooks(&config, metrics, grants)?,
-            post_hooks: hooks::post_hooks(&config),
+            pre_hooks: hooks::pre_hooks(&config, own, metrics, grants)?,
+            post_hooks: hooks::post_hooks(own),
             http,
             certificate,
             config,

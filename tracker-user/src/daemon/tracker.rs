@@ -6,13 +6,13 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 
-use super::{frontends::Frontends, prepared::Prepared, restart, secrets};
+use super::{frontends::Frontends, hooks, prepared::Prepared, restart, secrets};
 use crate::{
-    config::{Config, HookConfig},
+    config::Config,
     dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
-    pipeline::{GrantSink as _, Pipeline, PreferredSubnet},
-    storage::memory::{MappedMemory, MemoryStorage, TableSize},
+    pipeline::{GrantSink as _, Pipeline},
+    storage::memory::{MappedMemory, MemoryStorage, Origin, TableSize},
 };
 
 /// All parts of it.
@@ -40,13 +40,9 @@ impl Tracker {
         metrics: &Arc<Metrics>,
         runtime: &Runtime,
     ) -> anyhow::Result<Self> {
-        let connection_key = secrets::ConnectionKey::new()?;
         let config = &prepared.config;
-        if config.udp.private_key.is_none() && !config.udp.addr.is_empty() {
-            tracing::info!("udp.private_key is not set: connection ids end with this process");
-        }
         let mut size = TableSize::of(&config.xdp.table);
-        size.subnet = preferred_subnet(config);
+        size.subnet = hooks::preferred_subnet(config);
         let kernel = dataplane::load(config, &size)?;
         let memory = match &kernel {
             Some(kernel) => kernel.map_table(&size),
@@ -54,8 +50,22 @@ impl Tracker {
         };
         let memory = memory.context("no memory for the table; make xdp.table smaller")?;
         let grace = kernel.as_ref().map(dataplane::Kernel::grace);
-        let key = secrets::table_key()?;
-        let storage = MemoryStorage::start(memory, &size, key, &prepared.memory, grace, metrics)?;
+        let origin = match kernel.as_ref().and_then(dataplane::Kernel::inherited_table_key) {
+            Some(key) => Origin::Adopted(key),
+            None => Origin::New(secrets::table_key()?),
+        };
+        let inherited = kernel.as_ref().and_then(dataplane::Kernel::inherited_connection_key);
+        let connection_key = match inherited {
+            Some(key) => secrets::ConnectionKey::inherited(key),
+            None => secrets::ConnectionKey::new()?,
+        };
+        if config.udp.private_key.is_none() && !config.udp.addr.is_empty() {
+            tracing::info!(
+                "udp.private_key is not set: connection ids end with the table that the kernel shares"
+            );
+        }
+        let storage =
+            MemoryStorage::start(memory, &size, origin, &prepared.memory, grace, metrics)?;
 
         let (config, pipeline, settings) = prepared.split(storage.clone(), &connection_key);
         let connection_ids = settings.connection_ids;
@@ -120,25 +130,14 @@ impl Tracker {
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
     }
 
-    /// Stops everything, the kernel first: it answers in the stead of the others.
-    pub(super) fn stop(self, runtime: &Runtime) {
-        drop(self.data_plane);
+    /// Stops everything, the kernel first: it answers in the stead of the others, and goes on to where
+    /// that is wanted.
+    pub(super) fn stop(self, runtime: &Runtime, is_kernel_kept: bool) {
+        match self.data_plane {
+            Some(data_plane) if is_kernel_kept => data_plane.leave(),
+            data_plane => drop(data_plane),
+        }
         runtime.block_on(self.frontends.stop());
         self.storage.stop();
     }
-}
-
-/// The subnet by which peers are chosen. It shapes the table.
-fn preferred_subnet(config: &Config) -> PreferredSubnet {
-    let hooks = config.prehooks.iter().rev();
-    hooks
-        .filter_map(|hook| match hook {
-            HookConfig::PreferredSubnet(options) => Some(PreferredSubnet {
-                ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
-                ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
-            }),
-            _ => None,
-        })
-        .next()
-        .unwrap_or_default()
 }

@@ -3,13 +3,13 @@
 use std::{fs, sync::Arc};
 
 use anyhow::{anyhow, bail};
-use aya::programs::{
-    ProgramError,
-    xdp::{XdpLinkId, XdpMode},
-};
+use aya::programs::ProgramError;
 use nix::net::if_::if_nameindex;
 
-use super::{Kernel, link};
+use super::{
+    Kernel, link,
+    load::{GENERIC, Hold, NATIVE},
+};
 use crate::{
     config::{AttachMode, ReplyRoute, XdpConfig},
     metrics::Metrics,
@@ -29,12 +29,12 @@ struct Interface {
     /// The index by which the system knew the interface when it was last attached to, in vain or
     /// not: only another one is worth a new attempt. 0 when there is none.
     index: u32,
-    link: Option<XdpLinkId>,
+    hold: Option<Hold>,
 }
 
 impl Interface {
     fn new(name: String) -> Self {
-        Self { name, index: 0, link: None }
+        Self { name, index: 0, hold: None }
     }
 }
 
@@ -106,26 +106,16 @@ impl Attacher {
     }
 
     fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
-        let Interface { name, index, link } = &mut self.interfaces[i];
-        let program = self.kernel.program()?;
+        let Interface { name, index, hold } = &mut self.interfaces[i];
         let is_veth = link::is_veth(*index);
-        let mut attach = |mode| {
-            program.attach_to_if_index(*index, mode).map_err(|error| explain(name, *index, error))
+        let modes: &[_] = match self.mode {
+            AttachMode::Native => &[NATIVE],
+            AttachMode::Auto if !is_veth => &[NATIVE, GENERIC],
+            _ => &[GENERIC],
         };
-        let attached = match self.mode {
-            AttachMode::Native => attach(XdpMode::Driver).map(|link| (link, "native")),
-            AttachMode::Auto if !is_veth => match attach(XdpMode::Driver) {
-                Ok(link) => Ok((link, "native")),
-                Err(native) => {
-                    tracing::debug!("{name}: {native:#}");
-                    attach(XdpMode::Skb).map(|link| (link, "generic"))
-                }
-            },
-            _ => attach(XdpMode::Skb).map(|link| (link, "generic")),
-        };
-        let (mode, result) = match attached {
+        let (mode, result) = match attach(&mut self.kernel, name, *index, modes) {
             Ok((new, mode)) => {
-                *link = Some(new);
+                *hold = Some(new);
                 (mode, Ok(()))
             }
             Err(error) if self.mode == AttachMode::Auto => {
@@ -143,17 +133,53 @@ impl Attacher {
     }
 
     fn detach_from(&mut self, i: usize) {
-        let Interface { name, index, link } = &mut self.interfaces[i];
+        let Interface { name, index, hold } = &mut self.interfaces[i];
         self.metrics.attach().set(name, None);
-        *index = 0;
-        let Some(link) = link.take() else { return };
-        // It fails for an interface that is gone, and then there is nothing to detach from.
-        if let Ok(program) = self.kernel.program()
-            && let Err(error) = program.detach(link)
-        {
-            tracing::debug!("{name}: {error}");
+        let index = std::mem::take(index);
+        if let Some(hold) = hold.take() {
+            self.kernel.release(hold, index);
         }
     }
+
+    /// Removes what a daemon before has left and this one has not taken over.
+    pub(super) fn tidy(&self) {
+        let indices: Vec<_> = self.interfaces.iter().map(|interface| interface.index).collect();
+        self.kernel.tidy(&indices);
+    }
+
+    /// Leaves nothing behind.
+    pub(super) fn remove(mut self) {
+        self.detach();
+        self.kernel.remove();
+    }
+}
+
+/// Takes the place of the program of a daemon before, or else attaches, in the first of these modes
+/// that can be had.
+fn attach(
+    kernel: &mut Kernel,
+    interface: &str,
+    index: u32,
+    modes: &[&'static str],
+) -> anyhow::Result<(Hold, &'static str)> {
+    for mode in [NATIVE, GENERIC] {
+        match kernel.take_over(index, mode) {
+            Some(hold) if modes.contains(&mode) => return Ok((hold, mode)),
+            Some(hold) => kernel.release(hold, index),
+            None => {}
+        }
+    }
+    let mut result = Err(anyhow!("{interface}: there is no mode to attach in"));
+    for &mode in modes {
+        match kernel.attach(index, mode) {
+            Ok(hold) => return Ok((hold, mode)),
+            Err(error) => result = Err(explain(interface, index, error)),
+        }
+        if let Err(error) = &result {
+            tracing::debug!("{error:#}");
+        }
+    }
+    result
 }
 
 /// Says how an interface is served, and why not faster.
@@ -213,9 +239,9 @@ fn index_of(name: &str) -> u32 {
 }
 
 /// What happened, and what to do about it.
-fn explain(interface: &str, index: u32, error: ProgramError) -> anyhow::Error {
-    let errno = match &error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+fn explain(interface: &str, index: u32, error: anyhow::Error) -> anyhow::Error {
+    let errno = match error.downcast_ref() {
+        Some(ProgramError::SyscallError(error)) => error.io_error.raw_os_error(),
         _ => None,
     };
     match errno {
@@ -224,6 +250,6 @@ fn explain(interface: &str, index: u32, error: ProgramError) -> anyhow::Error {
             link::occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
         ),
         Some(libc::EOPNOTSUPP) => anyhow!("{interface}: the driver has no XDP"),
-        _ => anyhow!(error).context(format!("{interface}: the XDP program cannot be attached")),
+        _ => error.context(format!("{interface}: the XDP program cannot be attached")),
     }
 }

@@ -23,13 +23,18 @@ const HEADERS_BYTES: usize = 16 + 16;
 /// The name and id of the XDP program attached to the interface of this index, as far as the
 /// system tells.
 pub(super) fn occupant(interface_index: u32) -> Option<String> {
-    let answer = ask(interface_index).ok()?;
-    let id = attribute(attribute(answer.get(HEADERS_BYTES..)?, IFLA_XDP)?, IFLA_XDP_PROG_ID)?;
-    let id = u32::from_ne_bytes(id.try_into().ok()?);
+    let id = attached_program(interface_index)?;
     let programs = loaded_programs().filter_map(Result::ok);
     let program = programs.into_iter().find(|program| program.id() == id);
     let name = program.as_ref().and_then(|program| program.name_as_str()).unwrap_or("unnamed");
     Some(format!("`{name}`, id {id}"))
+}
+
+/// The id of the XDP program attached to the interface of this index.
+pub(super) fn attached_program(interface_index: u32) -> Option<u32> {
+    let answer = ask(interface_index).ok()?;
+    let id = attribute(attribute(answer.get(HEADERS_BYTES..)?, IFLA_XDP)?, IFLA_XDP_PROG_ID)?;
+    Some(u32::from_ne_bytes(id.try_into().ok()?))
 }
 
 /// Whether the interface is one end of a veth pair, as far as the system tells.

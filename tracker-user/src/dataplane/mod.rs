@@ -2,6 +2,7 @@
 //! it what the daemon knows.
 //!
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
+//! * `pins`: what of it outlives the daemon;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
 //! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
 //!   interface than files tell;
@@ -17,6 +18,7 @@ mod grants;
 mod link;
 mod lists;
 mod load;
+mod pins;
 mod policy;
 mod probe;
 mod publish;
@@ -47,6 +49,7 @@ use endpoints::Endpoints;
 use events::Events;
 pub use grants::Grants;
 use lists::Lists;
+use pins::Pins;
 use policy::{Policies, Policy};
 use probe::wait_for_kernel;
 use publish::{LISTS, Publisher};
@@ -88,17 +91,59 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
             _ => "xdp.interfaces names no interface",
         };
         tracing::info!("serving from userspace only: {why}");
+        remove_leftovers(config);
         return Ok(None);
     }
-    let kernel = probe::check_host().and_then(|()| Kernel::load(config, size));
+    let kernel = probe::check_host().and_then(|()| Kernel::load(config, size, open_pins(config)));
     match kernel {
         Ok(kernel) => Ok(Some(kernel)),
         Err(error) if config.xdp.mode == AttachMode::Auto => {
             tracing::warn!("serving from userspace only: {error:#}");
+            remove_leftovers(config);
             Ok(None)
         }
         Err(error) => Err(error.context(INSISTS)),
     }
+}
+
+/// The folder of pins, or a warning and none: a tracker without it serves no worse while it runs.
+fn open_pins(config: &Config) -> Option<Pins> {
+    let folder = &config.xdp.pin_path;
+    if folder.as_os_str().is_empty() {
+        return None;
+    }
+    let pins = Pins::open(folder).with_context(|| format!("xdp.pin_path: {}", folder.display()));
+    pins.inspect_err(|error| {
+        tracing::warn!("{error:#}; a restart will lose the swarms and leave a gap");
+    })
+    .ok()
+}
+
+/// The kernel must not answer from a table that nobody keeps any more.
+fn remove_leftovers(config: &Config) {
+    match detach(config) {
+        Ok(0) => {}
+        Ok(_) => tracing::info!("detached the program of the tracker before"),
+        Err(error) => tracing::debug!("{error:#}"),
+    }
+}
+
+/// Removes every trace that a tracker which runs no more has left in the kernel. Returns how many pins
+/// there were.
+///
+/// # Errors
+/// When a tracker runs, or something cannot be removed.
+pub fn detach(config: &Config) -> anyhow::Result<usize> {
+    let folder = &config.xdp.pin_path;
+    pins::remove(folder).with_context(|| format!("xdp.pin_path: {}", folder.display()))
+}
+
+/// What the data plane's thread is told. Without anybody to tell it more, it removes everything.
+enum Order {
+    /// Go by another configuration.
+    Reload(Box<Update>),
+    /// End, and leave the kernel answering.
+    Leave,
 }
 
 /// What a reload brings.
@@ -108,10 +153,10 @@ struct Update {
     config: XdpConfig,
 }
 
-/// The running data plane. When it is dropped the program is detached.
+/// The running data plane. When it is dropped the program is removed.
 pub struct DataPlane {
     /// Dropped to stop the thread.
-    updates: Option<mpsc::Sender<Update>>,
+    orders: Option<mpsc::Sender<Order>>,
     storage: Arc<MemoryStorage>,
     thread: Option<JoinHandle<()>>,
 }
@@ -138,7 +183,7 @@ impl DataPlane {
         let policy = policies.compile();
         let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
-        let publisher = Publisher::new(&mut kernel, policy.config)?;
+        let publisher = Publisher::new(&mut kernel, policy.config, *config.xdp.orphan_limit)?;
         let events = Events::new(&mut kernel, config, &policy.config, Arc::clone(pipeline))?;
         let lists = Lists::new(&mut kernel)?;
         let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
@@ -149,13 +194,14 @@ impl DataPlane {
             AttachMode::Auto => followed?,
             _ => followed.context(INSISTS)?,
         }
-        let (updates, received) = mpsc::channel();
+        worker.attacher.tidy();
+        let (orders, received) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("data-plane".to_owned())
             .spawn(move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
         let storage = Arc::clone(storage);
-        Ok(Self { updates: Some(updates), storage, thread: Some(thread) })
+        Ok(Self { orders: Some(orders), storage, thread: Some(thread) })
     }
 
     /// Has the kernel go by another configuration and other hooks, on other interfaces. What it
@@ -167,16 +213,26 @@ impl DataPlane {
         };
         let policies = Policies::new(config, connection_ids, &self.storage, pipeline);
         let update = Update { policies, interfaces, config: config.xdp.clone() };
-        if let Some(updates) = &self.updates {
+        self.order(Order::Reload(Box::new(update)));
+    }
+
+    /// Ends, and leaves the kernel answering for the next daemon to take over. What is not pinned ends
+    /// with the process.
+    pub fn leave(self) {
+        self.order(Order::Leave);
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
             // Without its thread, the data plane has said why.
-            let _ = updates.send(update);
+            let _ = orders.send(order);
         }
     }
 }
 
 impl Drop for DataPlane {
     fn drop(&mut self) {
-        self.updates = None;
+        self.orders = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the data plane's thread had panicked");
         }
@@ -193,15 +249,16 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, updates: &mpsc::Receiver<Update>) {
+    fn run(mut self, orders: &mpsc::Receiver<Order>) {
         let mut follow_at = Instant::now() + FOLLOW_INTERVAL;
         loop {
             let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
-            match updates.recv_timeout(pause) {
-                Ok(update) => {
-                    self.apply(update);
+            match orders.recv_timeout(pause) {
+                Ok(Order::Reload(update)) => {
+                    self.apply(*update);
                     follow_at = Instant::now();
                 }
+                Ok(Order::Leave) => return self.leave(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -213,13 +270,23 @@ impl Worker {
                 follow_at = Instant::now() + FOLLOW_INTERVAL;
             }
         }
-        self.attacher.detach();
+        let Self { attacher, mut events, .. } = self;
+        attacher.remove();
+        events.drain();
+    }
+
+    /// From this last sign of life on, the program goes on alone.
+    fn leave(mut self) {
+        if let Err(error) = self.publisher.set_clock() {
+            tracing::error!("{error:#}");
+        }
         self.events.drain();
     }
 
     /// The rest is for [`Worker::follow`].
     fn apply(&mut self, update: Update) {
         let Update { policies, interfaces, config } = update;
+        self.publisher.set_orphan_limit(*config.orphan_limit);
         self.policies = policies;
         let policy = self.policies.compile();
         self.events.reload(&policy.config);

@@ -247,14 +247,17 @@ fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{ClientList, Live, NetworkList, PreferredSubnet};
+    use crate::pipeline::{
+        AnnounceRequest, AnnounceResponse, ClientList, Live, NetworkList, PreHook, PreferredSubnet,
+        Refusal,
+    };
 
     fn hashes(bytes: &[u8]) -> HashSet<InfoHash> {
         bytes.iter().map(|&byte| InfoHash([byte; 20])).collect()
     }
 
     fn list(kind: ListKind, bytes: &[u8]) -> Offload {
-        Offload::Torrents(TorrentList { kind, info_hashes: Live::fixed(hashes(bytes)) })
+        Offload::Torrents(TorrentList { kind, info_hashes: Live::new(hashes(bytes)) })
     }
 
     fn compose(offloads: &[Offload]) -> Composed {
@@ -280,7 +283,7 @@ mod tests {
     #[test]
     fn what_the_kernel_cannot_do_twice_is_the_daemons() {
         let clients = || Offload::Clients(ClientList { kind: ListKind::Deny, ids: HashSet::new() });
-        let networks = || Offload::Networks(Live::fixed(NetworkList::default()));
+        let networks = || Offload::Networks(Live::new(NetworkList::default()));
         for offload in [clients, networks, || Offload::Grants] {
             let passes = |composed: &Composed| composed.flags & flag::PASS_ANNOUNCES != 0;
             assert!(!passes(&compose(&[offload()])));
@@ -298,10 +301,23 @@ mod tests {
         assert_ne!(two.flags & flag::PASS_ANNOUNCES, 0);
     }
 
+    /// Somebody's hook, which says nothing of the kernel.
+    struct Silent;
+
+    impl PreHook for Silent {
+        fn name(&self) -> &'static str {
+            "silent"
+        }
+
+        fn announce(&self, _: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+
     #[test]
-    fn a_hook_that_must_see_everything_does() {
-        let flags = compose(&[Offload::Never]).flags;
-        assert_eq!(flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
+    fn a_hook_that_says_nothing_of_the_kernel_sees_everything() {
+        let composed = compose(&[variation(5), Silent.offload(), list(ListKind::Deny, &[1])]);
+        assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
     }
 
     #[test]

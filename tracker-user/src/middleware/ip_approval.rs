@@ -82,7 +82,7 @@ impl IpApproval {
     pub fn new(options: IpApprovalOptions, metrics: &Metrics) -> Result<Self, IpApprovalError> {
         let files = [&options.allow_files[..], &options.deny_files].concat();
         if files.is_empty() {
-            return Ok(Self { list: Live::fixed(options.read()?), _background: None });
+            return Ok(Self { list: Live::new(options.read()?), _background: None });
         }
         let list = Live::new(NetworkList::default());
         let replaced = list.clone();

@@ -5,11 +5,16 @@
 //! no lock: what it may be using is frozen first, and a *grace* period is waited for until no run of
 //! the program can still be using what it found before.
 
+mod adopt;
+#[cfg(test)]
+mod adopt_tests;
 mod arena;
 mod displace;
 mod grow;
+mod journal;
 mod leaves;
 mod lists;
+mod saved;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -19,7 +24,9 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
+pub use self::adopt::Adopted;
 use self::arena::Arena;
+pub use self::saved::SavedPeer;
 pub use self::sweep::Totals;
 use super::{
     Miss,
@@ -223,10 +230,25 @@ impl<M: Memory> Table<M> {
         clock: &Clock,
         list: &mut PeerBuf,
     ) -> Result<Counts, Miss> {
+        self.try_announce_seen(info_hash, announce, clock, None, list)
+    }
+
+    /// The same for a peer that announced at another time.
+    fn try_announce_seen<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        clock: &Clock,
+        seen: Option<&Clock>,
+        list: &mut PeerBuf,
+    ) -> Result<Counts, Miss> {
         let (memory, shape) = (&self.memory, &self.shape);
         let (_, line) = find::<F, M>(memory, shape, info_hash).ok_or(Miss::Unknown)?;
         let mut visit = Visit::default();
         visit.begin(Side::Daemon, shape, *clock, announce);
+        if let Some(seen) = seen {
+            visit.backdate(seen);
+        }
         if !line.is_outgrown() {
             return Ok(swarm::announce_inline(line, &visit, list)?.0);
         }
@@ -364,12 +386,7 @@ impl<M: Memory> Table<M> {
     }
 
     fn wait_for_room<F: Family>(&self, info_hash: &InfoHash, announce: &Announce<F>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= QUEUE_MAX {
-            self.queue_dropped.fetch_add(1, Relaxed);
-            return;
-        }
-        queue.push(Waiting {
+        self.wait_again(Waiting {
             info_hash: *info_hash,
             is_v6: F::IS_V6,
             addr: F::words(&announce.addr),
@@ -377,6 +394,15 @@ impl<M: Memory> Table<M> {
             seeder: announce.seeder,
             event: announce.event,
         });
+    }
+
+    fn wait_again(&self, one: Waiting) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.len() >= QUEUE_MAX {
+            self.queue_dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        queue.push(one);
         self.queue_len.store(queue.len(), Relaxed);
     }
 

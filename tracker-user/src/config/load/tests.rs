@@ -251,6 +251,12 @@ fn hook_options_are_checked() {
         errors(&listening(both)),
         ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
     );
+    let digits = "prehooks:\n- name: client approval\n  options: { blacklist: [123456] }";
+    assert_eq!(
+        errors(&listening(digits)),
+        ["t.yaml:5: chihaya.prehooks[0].options.blacklist[0]: \
+          invalid type: integer `123456`, expected text; put digits into quotes"]
+    );
     let long = "prehooks:\n- name: client approval\n  options:\n    blacklist: -TR4050-";
     assert_eq!(
         errors(&listening(long)),
@@ -350,6 +356,15 @@ fn subnet_preference_is_read_where_older_files_have_it() {
     let tracker = "preferred_subnet: true\npreferred_ipv4_subnet: 8\npreferred_ipv6_subnet: 16";
     let warning = "t.yaml:1: chihaya: `preferred_subnet` is now the hook `preferred subnet`";
     assert_eq!(preference(tracker), ((8, 16), vec![warning.to_owned()]));
+}
+
+#[test]
+fn subnet_preference_can_be_given_once() {
+    let hook = "{ name: preferred subnet, options: { preferred_ipv4_subnet: 24 } }";
+    assert_eq!(
+        errors(&listening(&format!("prehooks: [{hook}, {hook}]"))),
+        ["t.yaml:3: chihaya.prehooks[1]: `preferred subnet` is given twice"]
+    );
 }
 
 #[test]
