@@ -1,16 +1,17 @@
 """Fetches one torrent with libtorrent and says what its trackers answer.
 
-Usage: libtorrent_client.py METAINFO FOLDER PORT
+Usage: libtorrent_client.py METAINFO FOLDER IPV4 IPV6 PORT
 """
 
 import sys
 
 import libtorrent as lt
 
-metainfo, folder, port = sys.argv[1:]
+metainfo, folder, ipv4, ipv6, port = sys.argv[1:]
 
 session = lt.session({
-    "listen_interfaces": f"eth0:{port}",
+    "listen_interfaces": f"{ipv4}:{port},[{ipv6}]:{port}",
+    "outgoing_interfaces": ipv4,
     "enable_dht": False,
     "enable_lsd": False,
     "enable_natpmp": False,

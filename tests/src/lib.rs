@@ -2,22 +2,28 @@
 //! the tracker on one of them, and clients that we did not write on others.
 
 mod client;
+mod host;
 mod http;
 mod lan;
 mod metrics;
 mod namespace;
+mod options;
 mod program;
 mod scratch;
 mod torrent;
 mod tracker;
 mod udp;
+mod xdp;
 
 pub use client::{Aria2, Libtorrent, Transmission, Webtorrent};
-pub use lan::{Host, Lan};
+pub use host::{Host, INTERFACE};
+pub use lan::Lan;
 pub use metrics::Metrics;
 pub use namespace::Namespace;
+pub use options::{Mode, Options};
 pub use program::{Program, eventually};
 pub use scratch::Scratch;
 pub use torrent::{InfoHash, Torrent, sha256};
-pub use tracker::{Family, Mode, Protocol, Tracker};
+pub use tracker::{Family, Protocol, Tracker};
 pub use udp::{Announce, AnnounceReply, ScrapeReply, UdpClient};
+pub use xdp::XdpPass;

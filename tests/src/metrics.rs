@@ -18,12 +18,19 @@ impl Metrics {
         Self { samples: text.lines().filter_map(Sample::parse).collect() }
     }
 
-    /// How many UDP requests were answered, of one action or of all, in the kernel or by the daemon.
+    /// How many requests were answered, of one action or of all, in the kernel or by the daemon.
     #[must_use]
     pub fn requests(&self, action: Option<&str>, path: &str) -> f64 {
         let action = action.map(|action| ("action", action));
         let labels: Vec<_> = action.into_iter().chain([("path", path)]).collect();
         self.sum("xdp_tracker_requests_total", &labels)
+    }
+
+    /// Whether the XDP program is attached to an interface in this mode.
+    #[must_use]
+    pub fn is_attached(&self, interface: &str, mode: &str) -> bool {
+        let labels = [("interface", interface), ("mode", mode)];
+        self.sum("xdp_tracker_attach_mode", &labels) == 1.0
     }
 
     /// The sum of all samples of a metric that have all these labels. 0 where there is none.

@@ -70,6 +70,21 @@ impl Namespace {
         crate::program::run(self.command(program).args(args))
     }
 
+    /// Joins two namespaces by a veth pair, whose ends have these names and are not up yet.
+    ///
+    /// # Errors
+    /// A name is taken.
+    pub fn cable(&self, interface: &str, far: &Self, far_interface: &str) -> Result<()> {
+        let veth = ["link", "add", interface, "type", "veth"];
+        let far_end = ["peer", far_interface, "netns", &far.path()];
+        self.run("ip", &[veth.as_slice(), &far_end].concat())?;
+        // Packets as they would come off a wire: with a whole checksum, and their VLAN tags inside.
+        for (namespace, end) in [(self, interface), (far, far_interface)] {
+            namespace.run("ethtool", &["-K", end, "tx", "off", "txvlan", "off"])?;
+        }
+        Ok(())
+    }
+
     /// Calls `f` with the network inside. Sockets it makes go on living there.
     pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         let inside = || {

@@ -3,12 +3,16 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// How long [`eventually`] goes on trying: far beyond what a loaded machine with two cores needs.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -60,6 +64,12 @@ impl Program {
         Ok(Self { child, log: log.to_owned() })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed so far.
     #[must_use]
     pub fn output(&self) -> String {
@@ -69,13 +79,18 @@ impl Program {
     /// Waits until it has printed `text`.
     ///
     /// # Errors
-    /// It does not in time.
-    pub fn wait_for_output(&self, text: &str) -> Result<()> {
-        let name = self.log.file_stem().unwrap_or_default().display();
-        eventually(|| {
-            ensure!(self.output().contains(text), "{name} has not said '{text}'");
-            Ok(())
-        })
+    /// It ends before, or does not in time.
+    pub fn wait_for_output(&mut self, text: &str) -> Result<()> {
+        let name = self.log.file_stem().unwrap_or_default().display().to_string();
+        let said = eventually(|| {
+            // Asked first: what it says last is read after its end.
+            let ended = self.child.try_wait()?.is_some();
+            let said = self.output().contains(text);
+            ensure!(said || ended, "{name} has not said '{text}'");
+            Ok(said)
+        })?;
+        ensure!(said, "{name} ended without saying '{text}':\n{}", self.output());
+        Ok(())
     }
 
     /// Fails if the program has ended.
@@ -86,6 +101,22 @@ impl Program {
         let status = self.child.try_wait()?;
         ensure!(status.is_none(), "it ended: {status:?}\n{}", self.output());
         Ok(())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.child.id().try_into()?), signal).context("it has ended")
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        eventually(|| self.child.try_wait()?.context("it has not ended"))
     }
 }
 

@@ -2,40 +2,18 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 
-use crate::{Host, Metrics, Program, UdpClient, eventually, http, lan};
-
-const PORT: u16 = 6969;
-const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6880);
-
-/// How the tracker attaches its XDP program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// In the driver.
-    Native,
-    /// In the network stack, which every driver can do.
-    Generic,
-    /// Not at all.
-    Off,
-}
-
-impl Mode {
-    /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Native, Self::Generic, Self::Off];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-            Self::Off => "off",
-        }
-    }
-}
+use crate::{
+    Announce, Host, INTERFACE, Metrics, Mode, Options, Program, UdpClient, eventually, http,
+    options::{METRICS, PORT},
+};
 
 /// What carries a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,41 +33,76 @@ pub enum Family {
     Ipv6,
 }
 
-/// An xdp-tracker that runs on a host.
+/// An xdp-tracker that runs on a host, killed when dropped.
 pub struct Tracker<'a> {
     host: &'a Host,
     program: Program,
 }
 
 impl<'a> Tracker<'a> {
-    /// Starts one with its configuration and its log in `folder`, and waits until it serves.
+    /// Starts one in this mode and waits until it serves; see [`Tracker::start_with`].
     ///
     /// # Errors
     /// It has not been built, or ends, or attaches in another mode.
     pub fn start(host: &'a Host, mode: Mode, folder: &Path) -> Result<Self> {
-        let config = folder.join("tracker.yaml");
-        fs::write(&config, configuration(mode))?;
-        let binary = binary()?;
-        let mut command = host.namespace.command(binary.to_str().context("path is not UTF-8")?);
-        command.arg("--config").arg(&config);
-        let mut tracker =
-            Self { host, program: Program::start(&mut command, &folder.join("tracker.log"))? };
-        tracker.wait(mode)?;
+        let tracker = Self::start_with(host, &Options::new(mode), folder)?;
+        if matches!(mode, Mode::Native | Mode::Generic) {
+            let metrics = tracker.metrics()?;
+            ensure!(
+                metrics.is_attached(INTERFACE, mode.name()),
+                "not attached as {}:\n{}",
+                mode.name(),
+                tracker.output()
+            );
+        }
         Ok(tracker)
     }
 
-    fn wait(&mut self, mode: Mode) -> Result<()> {
-        let metrics = eventually(|| {
-            self.program.ensure_running()?;
-            UdpClient::connect(self.host, self.address(Family::Ipv4))?;
-            self.metrics()
-        })?;
-        if mode != Mode::Off {
-            let labels = [("interface", lan::INTERFACE), ("mode", mode.name())];
-            let attached = metrics.sum("xdp_tracker_attach_mode", &labels);
-            ensure!(attached == 1.0, "not attached as {}:\n{}", mode.name(), self.program.output());
-        }
-        Ok(())
+    /// Starts one with its configuration and its log in `folder`, and waits until it serves.
+    ///
+    /// # Errors
+    /// It has not been built, or ends.
+    pub fn start_with(host: &'a Host, options: &Options<'_>, folder: &Path) -> Result<Self> {
+        let mut command = command(host, options, folder)?;
+        let mut program = Program::start(&mut command, &folder.join("tracker.log"))?;
+        program.wait_for_output(" ready")?;
+        Ok(Self { host, program })
+    }
+
+    /// Starts one that cannot serve, and returns what it says before it ends.
+    ///
+    /// # Errors
+    /// It does not end, or not with status 1.
+    pub fn fail(host: &Host, options: &Options<'_>, folder: &Path) -> Result<String> {
+        let mut command = command(host, options, folder)?;
+        let mut program = Program::start(&mut command, &folder.join("failure.log"))?;
+        let status = program.wait()?;
+        ensure!(status.code() == Some(1), "it ended with {status}:\n{}", program.output());
+        Ok(program.output())
+    }
+
+    /// Ends it by a signal, and returns what it has said.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn end(mut self, signal: Signal) -> Result<String> {
+        self.program.signal(signal)?;
+        let status = self.program.wait()?;
+        let is_killed = signal == Signal::SIGKILL;
+        ensure!(status.success() || is_killed, "it ended with {status}:\n{}", self.output());
+        Ok(self.output())
+    }
+
+    /// Runs `xdp-tracker detach` with the configuration that the last one in `folder` had.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn detach(host: &Host, folder: &Path) -> Result<()> {
+        let binary = binary()?;
+        let config = folder.join("tracker.yaml");
+        let [binary, config] =
+            [&binary, &config].map(|path| path.to_str().context("path is not UTF-8"));
+        host.namespace.run(binary?, &["detach", "--config", config?]).map(drop)
     }
 
     /// Where it serves, over UDP and HTTP alike.
@@ -115,6 +128,41 @@ impl<'a> Tracker<'a> {
     pub fn metrics(&self) -> Result<Metrics> {
         Ok(Metrics::parse(&http::get(self.host, METRICS, "/metrics")?))
     }
+
+    /// Announces until the kernel answers.
+    ///
+    /// # Errors
+    /// It never does.
+    pub fn wait_for_kernel(&self, client: &mut UdpClient, announce: &Announce) -> Result<()> {
+        let answered = || anyhow::Ok(self.metrics()?.requests(Some("announce"), "kernel"));
+        eventually(|| {
+            let before = answered()?;
+            client.announce(announce)?;
+            ensure!(answered()? > before, "the kernel has not answered");
+            Ok(())
+        })
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.program.output()
+    }
+}
+
+fn command(host: &Host, options: &Options<'_>, folder: &Path) -> Result<Command> {
+    let config = folder.join("tracker.yaml");
+    fs::write(&config, options.yaml())?;
+    let binary = binary()?;
+    let mut command = if options.is_unprivileged {
+        let mut command = host.namespace.command("setpriv");
+        command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--"]).arg(&binary);
+        command
+    } else {
+        host.namespace.command(binary.to_str().context("path is not UTF-8")?)
+    };
+    command.arg("--config").arg(&config);
+    Ok(command)
 }
 
 /// The release build, or what `XDP_TRACKER_BINARY` says.
@@ -122,27 +170,4 @@ fn binary() -> Result<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/xdp-tracker");
     let path = env::var_os("XDP_TRACKER_BINARY").map_or(built, PathBuf::from);
     path.canonicalize().with_context(|| format!("no {}: run `cargo xtask build`", path.display()))
-}
-
-fn configuration(mode: Mode) -> String {
-    let (interface, mode) = (lan::INTERFACE, mode.name());
-    format!(
-        r#"chihaya:
-  announce_interval: 30m
-  min_announce_interval: 15m
-  metrics_addr: "{METRICS}"
-  http:
-    addr: "[::]:{PORT}"
-    announce_routes: ["/announce"]
-    scrape_routes: ["/scrape"]
-  udp:
-    addr: "[::]:{PORT}"
-    private_key: "a key that only the tests use"
-  storage:
-    name: memory
-  xdp:
-    interfaces: [{interface}]
-    mode: {mode}
-"#
-    )
 }

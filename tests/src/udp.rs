@@ -2,13 +2,15 @@
 //! tracker.
 
 use std::{
+    collections::{HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    time::Duration,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{Host, InfoHash};
+use crate::{InfoHash, Namespace};
 
 const PROTOCOL_MAGIC: u64 = 0x0417_2710_1980;
 const CONNECT: u32 = 0;
@@ -18,6 +20,9 @@ const ERROR: u32 = 3;
 
 /// How often a request is sent before it is given up, a second each.
 const ATTEMPTS: usize = 5;
+
+/// Announces under way at a time: their replies fit into a socket's buffer.
+const WINDOW: usize = 100;
 
 /// A socket with a connection id.
 pub struct UdpClient {
@@ -49,6 +54,21 @@ impl Announce {
         peer_id[18..].copy_from_slice(&port.to_be_bytes());
         Self { info_hash, peer_id, left: 1, event: 0, port }
     }
+
+    /// What follows the head of the request.
+    fn body(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(82);
+        body.extend(self.info_hash.0);
+        body.extend(self.peer_id);
+        body.extend(0u64.to_be_bytes());
+        body.extend(self.left.to_be_bytes());
+        body.extend(0u64.to_be_bytes());
+        body.extend(self.event.to_be_bytes());
+        body.extend([0; 8]);
+        body.extend((-1i32).to_be_bytes());
+        body.extend(self.port.to_be_bytes());
+        body
+    }
 }
 
 /// The answer to an announce.
@@ -76,17 +96,17 @@ pub struct ScrapeReply {
 }
 
 impl UdpClient {
-    /// Opens a socket on `host` and gets a connection id from `tracker`.
+    /// Opens a socket in `namespace` and gets a connection id from `tracker`.
     ///
     /// # Errors
     /// The tracker does not answer, or not as it should; as with every method here.
-    pub fn connect(host: &Host, tracker: SocketAddr) -> Result<Self> {
+    pub fn connect(namespace: &Namespace, tracker: SocketAddr) -> Result<Self> {
         let any: IpAddr = if tracker.is_ipv4() {
             Ipv4Addr::UNSPECIFIED.into()
         } else {
             Ipv6Addr::UNSPECIFIED.into()
         };
-        let socket = host.namespace.enter(|| {
+        let socket = namespace.enter(|| {
             let socket = UdpSocket::bind((any, 0))?;
             socket.connect(tracker)?;
             socket.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -114,17 +134,7 @@ impl UdpClient {
     /// # Errors
     /// As [`UdpClient::connect`].
     pub fn announce(&mut self, announce: &Announce) -> Result<AnnounceReply> {
-        let mut body = Vec::with_capacity(82);
-        body.extend(announce.info_hash.0);
-        body.extend(announce.peer_id);
-        body.extend(0u64.to_be_bytes());
-        body.extend(announce.left.to_be_bytes());
-        body.extend(0u64.to_be_bytes());
-        body.extend(announce.event.to_be_bytes());
-        body.extend([0; 8]);
-        body.extend((-1i32).to_be_bytes());
-        body.extend(announce.port.to_be_bytes());
-        let reply = self.exchange(ANNOUNCE, &body)?;
+        let reply = self.exchange(ANNOUNCE, &announce.body())?;
         let ([interval_s, leechers, seeders], peers) = words(&reply)?;
         let peers = if self.socket.peer_addr()?.is_ipv4() {
             peers.chunks(6).map(address::<4>).collect()
@@ -132,6 +142,77 @@ impl UdpClient {
             peers.chunks(18).map(address::<16>).collect::<Result<_>>()
         };
         Ok(AnnounceReply { interval_s, leechers, seeders, peers: peers? })
+    }
+
+    /// Announces all of these, many at a time, and returns when each has been answered.
+    ///
+    /// # Errors
+    /// As [`UdpClient::connect`].
+    pub fn announce_all(&mut self, announces: &[Announce]) -> Result<()> {
+        for window in announces.chunks(WINDOW) {
+            // An id lives for two minutes, and all of them together may take longer.
+            self.reconnect()?;
+            let mut pending: HashMap<u32, Vec<u8>> = window
+                .iter()
+                .map(|announce| {
+                    let request = self.request(ANNOUNCE, &announce.body());
+                    (self.transaction_id, request)
+                })
+                .collect();
+            for _ in 0..ATTEMPTS {
+                for request in pending.values() {
+                    self.socket.send(request)?;
+                }
+                while !pending.is_empty()
+                    && let Some((transaction_id, _)) = self.receive(ANNOUNCE)?
+                {
+                    pending.remove(&transaction_id);
+                }
+            }
+            ensure!(pending.is_empty(), "{} announces were not answered", pending.len());
+        }
+        Ok(())
+    }
+
+    /// Announces once in every `period` until told to stop, and waits for the last replies. Returns how
+    /// many announces there were, and how many of them were not answered.
+    ///
+    /// # Errors
+    /// The tracker answers, but not as it should.
+    pub fn announce_steadily(
+        &mut self,
+        announce: &Announce,
+        period: Duration,
+        is_over: &AtomicBool,
+    ) -> Result<[usize; 2]> {
+        let mut pending = HashSet::new();
+        let mut sent = 0;
+        let mut next = Instant::now();
+        while !is_over.load(Ordering::Relaxed) {
+            let request = self.request(ANNOUNCE, &announce.body());
+            // A closed port is reported here; what is not answered is counted below.
+            let _ = self.socket.send(&request);
+            pending.insert(self.transaction_id);
+            sent += 1;
+            next += period;
+            loop {
+                let pause = next.saturating_duration_since(Instant::now());
+                if pause.is_zero() {
+                    break;
+                }
+                self.socket.set_read_timeout(Some(pause))?;
+                if let Some((transaction_id, _)) = self.receive(ANNOUNCE)? {
+                    pending.remove(&transaction_id);
+                }
+            }
+        }
+        self.socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        while !pending.is_empty()
+            && let Some((transaction_id, _)) = self.receive(ANNOUNCE)?
+        {
+            pending.remove(&transaction_id);
+        }
+        Ok([sent, pending.len()])
     }
 
     /// Scrapes; the answers are in the order of the question.
@@ -151,26 +232,41 @@ impl UdpClient {
 
     /// Sends a request until it is answered, and returns what follows the reply's two fixed words.
     fn exchange(&mut self, action: u32, body: &[u8]) -> Result<Vec<u8>> {
+        let request = self.request(action, body);
+        for _ in 0..ATTEMPTS {
+            self.socket.send(&request)?;
+            while let Some((transaction_id, rest)) = self.receive(action)? {
+                if transaction_id == self.transaction_id {
+                    return Ok(rest);
+                }
+            }
+        }
+        bail!("no reply to action {action} from {}", self.socket.peer_addr()?)
+    }
+
+    /// A request with a transaction id of its own.
+    fn request(&mut self, action: u32, body: &[u8]) -> Vec<u8> {
         self.transaction_id += 1;
         let mut request = self.connection_id.to_be_bytes().to_vec();
         request.extend(action.to_be_bytes());
         request.extend(self.transaction_id.to_be_bytes());
         request.extend(body);
+        request
+    }
+
+    /// The transaction id of the next reply, and what follows it; none when time is up, or when the
+    /// tracker's port is closed, which passes.
+    fn receive(&self, action: u32) -> Result<Option<(u32, Vec<u8>)>> {
         let mut reply = [0; 2048];
-        for _ in 0..ATTEMPTS {
-            self.socket.send(&request)?;
-            // An error is a time-out, or the tracker's port still closed: either passes.
-            while let Ok(length) = self.socket.recv(&mut reply) {
-                let ([replied, transaction_id], rest) = words(&reply[..length])?;
-                if transaction_id != self.transaction_id {
-                    continue;
-                }
-                ensure!(replied != ERROR, "tracker error: {}", String::from_utf8_lossy(rest));
-                ensure!(replied == action, "action {replied} in the reply to action {action}");
-                return Ok(rest.to_vec());
-            }
-        }
-        bail!("no reply to action {action} from {}", self.socket.peer_addr()?)
+        let Ok(length) = self.socket.recv(&mut reply) else { return Ok(None) };
+        let ([replied, transaction_id], rest) = words(&reply[..length])?;
+        ensure!(replied != ERROR, "tracker error: {}", String::from_utf8_lossy(rest));
+        // One to an earlier request, sent twice, may be of another kind.
+        ensure!(
+            replied == action || transaction_id != self.transaction_id,
+            "action {replied} in the reply to action {action}"
+        );
+        Ok(Some((transaction_id, rest.to_vec())))
     }
 }
 

@@ -18,7 +18,7 @@ fn a_file_is_transferred(mode: Mode) -> Result<()> {
     let torrent = Torrent::create(folder.path(), "payload", SIZE, &[&url])?;
 
     let _seeder = Transmission::seed(&transmission, &torrent, folder.path())?;
-    let mut probe = UdpClient::connect(&probe, tracker.address(Family::Ipv4))?;
+    let mut probe = UdpClient::connect(&probe.namespace, tracker.address(Family::Ipv4))?;
     // Who announces before the seeder does would not ask again for half an hour.
     eventually(|| {
         let swarm = probe.scrape(&[torrent.info_hash])?[0];

@@ -40,6 +40,12 @@ impl ConnectionIds {
         Self { key, lifetime: units(lifetime_s) + skew + 1, ahead: skew + AHEAD_MIN }
     }
 
+    /// The secret.
+    #[must_use]
+    pub const fn key(&self) -> SipKey {
+        self.key
+    }
+
     /// The id of a client, as the eight bytes of a reply in big-endian order. `now_ns` counts from
     /// the Unix epoch.
     #[inline(always)]

@@ -73,7 +73,7 @@ pub(crate) fn siphash<const N: usize>(
 }
 
 /// The secret of the table's hashes.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TableKey(pub [u64; 4]);
 

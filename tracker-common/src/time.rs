@@ -49,11 +49,25 @@ impl Clock {
         self.seen
     }
 
+    /// How many ticks ago a word was written; 0 for one that is slightly ahead.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn age(&self, word: u64) -> u16 {
+        let age = (self.seen.wrapping_sub(word >> SEEN_SHIFT << SEEN_SHIFT) >> SEEN_SHIFT) as u16;
+        // A word is at most half the range old.
+        if age > LIFETIME_MAX as u16 { 0 } else { age }
+    }
+
     /// Whether a word carries a tick that is not within the lifetime.
     #[inline(always)]
     pub(crate) const fn is_stale(&self, word: u64) -> Sign {
         Sign::less(self.half_span, word.wrapping_sub(self.start) >> 1)
     }
+}
+
+/// So many ticks in nanoseconds.
+#[must_use]
+pub const fn ticks_ns(ticks: u64) -> u64 {
+    ticks << TICK_SHIFT
 }
 
 /// The peer lifetime in ticks that lasts at least `seconds`, at most [`LIFETIME_MAX`].

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use crate::{
     config::{self, ConfigFile, UnknownKeys},
-    daemon, e2e,
+    daemon, dataplane, e2e,
     logging::LogOptions,
 };
 
@@ -38,6 +38,8 @@ pub enum Command {
     Check,
     /// Have the running tracker read its configuration again
     Reload,
+    /// Remove all that a tracker which runs no more has left in the kernel
+    Detach,
     /// Announce to a running tracker, this or any other, and tell whether it answers as it should
     E2e(e2e::Options),
     /// Print the default configuration with its explanations
@@ -75,6 +77,7 @@ impl Cli {
             None => daemon::run(&file),
             Some(Command::Check) => check(&file),
             Some(Command::Reload) => reload(&file),
+            Some(Command::Detach) => detach(&file),
             Some(Command::E2e(options)) => e2e::run(options),
             Some(Command::ConfigExample) => print(config::example()),
             Some(Command::Schema) => {
@@ -111,6 +114,15 @@ fn reload(file: &ConfigFile) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     tracing::info!("reloaded");
+    Ok(())
+}
+
+/// Detaches what no daemon keeps any more.
+fn detach(file: &ConfigFile) -> anyhow::Result<()> {
+    match dataplane::detach(&file.load()?.config)? {
+        0 => tracing::info!("there was nothing to detach"),
+        pins => tracing::info!("detached, and {pins} pins removed"),
+    }
     Ok(())
 }
 

@@ -11,6 +11,8 @@ mod setup;
 mod test;
 mod toolchain;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Parser;
 
@@ -32,13 +34,23 @@ enum Verb {
     Demo,
 }
 
-fn main() -> Result<()> {
-    match Verb::parse() {
+fn main() -> ExitCode {
+    match run(Verb::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<()> {
+    match verb {
         Verb::Setup => setup::run(),
         Verb::Build(args) => build::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
-        Verb::Bench(args) => bench::run(&args),
+        Verb::Bench(args) => bench::run(args),
         Verb::Demo => demo::run(),
     }
 }

@@ -16,7 +16,7 @@ use tracker_common::{
 
 use crate::{
     frame::{Frame, Ip},
-    maps::{REQUESTS, TARGET, player},
+    maps::{REQUESTS, TARGET, player, replies},
 };
 
 const NUMWANT: u32 = 50;
@@ -39,26 +39,81 @@ struct Scrape {
     info_hash: InfoHash,
 }
 
+/// A request that is later than this is not made up for: the next ones are later too.
+const OVERDUE_NS: u64 = 1_000_000;
+
+/// While the window is full, replies are looked for this often: looking slows down counting.
+const PAUSE_NS: u64 = 20_000;
+
 /// Whether a request was due, and is in the frame now. `None` where something is wrong with the
 /// maps or the frame.
 #[inline(always)]
 pub fn next(ctx: &XdpContext) -> Option<bool> {
     let player = player()?;
-    if !is_due(player) {
+    let target = TARGET.get(0)?;
+    if player.remaining == 0 || !is_due(player) || !has_room(player, target) {
         return Some(false);
     }
     let index = player.next;
     let request = REQUESTS.get(index)?;
     let fault = advance(player);
-    let ticket = Ticket::new(index, player.lap, fault.is_some());
-    let draft = Draft { target: TARGET.get(0)?, request, fault, ticket, salt: player.sent };
+    let ticket = if target.timed != 0 {
+        Ticket::timed(now_ns())
+    } else {
+        Ticket::new(index, player.lap, fault.is_some())
+    };
+    let draft = Draft { target, request, fault, ticket, salt: player.sent };
     if request.flags & flag::V6 != 0 {
         draft.write::<V6>(ctx)?
     } else {
         draft.write::<V4>(ctx)?
     }
     player.sent += 1;
+    player.remaining -= 1;
+    if player.interval_ns != 0 {
+        player.due_ns += player.interval_ns;
+    }
     Some(true)
+}
+
+#[inline(always)]
+fn is_due(player: &mut Player) -> bool {
+    if player.due_ns == 0 {
+        return true;
+    }
+    let now_ns = now_ns();
+    // Between two test runs some time passes.
+    if now_ns > player.due_ns + OVERDUE_NS {
+        player.due_ns = now_ns;
+    }
+    now_ns >= player.due_ns
+}
+
+/// Whether one more request may wait for its reply.
+#[inline(always)]
+fn has_room(player: &mut Player, target: &Target) -> bool {
+    if player.window == 0 || player.waiting() < player.window {
+        return true;
+    }
+    let now_ns = now_ns();
+    let replied = replies(target.processors) - player.replied_before;
+    if replied != player.replied {
+        player.replied = replied;
+        player.progress_ns = now_ns;
+    } else if now_ns > player.progress_ns + Player::PATIENCE_NS {
+        player.lost += player.waiting();
+    }
+    if player.waiting() < player.window {
+        return true;
+    }
+    player.due_ns = now_ns + PAUSE_NS;
+    false
+}
+
+#[inline(always)]
+fn now_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// What is wrong with this request. One without fault comes first, then the same with faults.
@@ -82,23 +137,6 @@ fn advance(player: &mut Player) -> Option<Fault> {
         player.lap += 1;
     }
     fault
-}
-
-#[inline(always)]
-fn is_due(player: &mut Player) -> bool {
-    if player.interval_ns == 0 {
-        return true;
-    }
-    // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    if player.due_ns == 0 {
-        player.due_ns = now_ns;
-    }
-    if now_ns < player.due_ns {
-        return false;
-    }
-    player.due_ns += player.interval_ns;
-    true
 }
 
 /// All that makes a frame.

@@ -25,6 +25,8 @@ pub mod name {
     pub const PLAYERS: &str = "PLAYERS";
     /// Array of [`Tally`](super::Tally)s, by processor.
     pub const TALLIES: &str = "TALLIES";
+    /// Array of [`Histogram`](super::Histogram)s, by processor.
+    pub const HISTOGRAMS: &str = "HISTOGRAMS";
     /// Ring buffer of [`Sample`](super::Sample)s.
     pub const SAMPLES: &str = "SAMPLES";
 }
@@ -49,10 +51,13 @@ pub struct Target {
     pub v6: [u8; 16],
     /// Its UDP port, in network byte order.
     pub port: [u8; 2],
-    /// Zero.
-    pub _pad: u16,
+    /// Processors that replies may arrive at.
+    pub processors: u16,
     /// A reply whose number has none of these bits goes to the samples; `u32::MAX` for next to none.
     pub sample_mask: u32,
+    /// Whether transaction ids are the time that requests leave, not [`Ticket`]s; 0 or 1. Then times to
+    /// the reply go to the histograms.
+    pub timed: u32,
 }
 
 /// A request of the list.
@@ -108,7 +113,7 @@ pub enum Fault {
     Fragment,
 }
 
-/// The part of the list that one processor plays, and how far it is.
+/// The part of the list that one processor plays, how, and how far it is.
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C, align(64))]
 pub struct Player {
@@ -124,12 +129,36 @@ pub struct Player {
     pub faults: u32,
     /// How many of them are still to come before the next without.
     pub faults_left: u32,
-    /// Requests sent, with faults and without.
+    /// Requests to be sent yet, with faults and without.
+    pub remaining: u64,
+    /// Requests sent, likewise.
     pub sent: u64,
-    /// Time between two requests in ns; 0 for no pause.
-    pub interval_ns: u64,
-    /// When the next request is due, by the monotonic clock; with an interval only.
+    /// Nothing is sent before this time of the monotonic clock, in ns; 0 for no such time.
     pub due_ns: u64,
+    /// Time between two requests in ns; 0 for no pause. What is much overdue is left out.
+    pub interval_ns: u64,
+    /// How many requests may wait for their replies; 0 for any number. For one player only.
+    pub window: u64,
+    /// Replies of all processors before the first request.
+    pub replied_before: u64,
+    /// Replies since then, when they were last looked at.
+    pub replied: u64,
+    /// When there had last been more of them.
+    pub progress_ns: u64,
+    /// Requests that are no longer waited for.
+    pub lost: u64,
+}
+
+impl Player {
+    /// Requests without a reply for this long are lost, in ns.
+    pub const PATIENCE_NS: u64 = 100_000_000;
+
+    /// Requests that wait for their replies.
+    #[inline(always)]
+    #[must_use]
+    pub const fn waiting(&self) -> u64 {
+        self.sent.saturating_sub(self.replied + self.lost)
+    }
 }
 
 /// What one processor has counted.
@@ -145,10 +174,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// All replies to requests without fault but errors.
+    /// All replies.
+    #[inline(always)]
     #[must_use]
-    pub fn good(&self) -> u64 {
-        self.replies[..3].iter().sum()
+    pub const fn all(&self) -> u64 {
+        let [a, b, c, d] = self.replies;
+        let [e, f, g, h] = self.faulty;
+        a + b + c + d + e + f + g + h
     }
 }
 
@@ -162,6 +194,43 @@ pub struct Sample {
     pub len: u32,
     /// The frame.
     pub frame: [u8; SAMPLE_BYTES],
+}
+
+/// Times to the reply, in buckets.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Histogram {
+    /// How many fell into each.
+    pub counts: [u64; Self::BUCKETS],
+}
+
+impl Histogram {
+    /// Buckets that times of less than 2^31 ns fall into, rounded up to a power of two.
+    pub const BUCKETS: usize = 1024;
+
+    /// Each octave has 2^5 buckets.
+    const FINENESS: u32 = 5;
+
+    /// The bucket of a time of less than 2^31 ns.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bucket(ns: u32) -> u32 {
+        if ns < 1 << Self::FINENESS {
+            return ns;
+        }
+        let octave = 31 - ns.leading_zeros() - Self::FINENESS;
+        (octave << Self::FINENESS) + (ns >> octave)
+    }
+
+    /// The least time that falls into a bucket, in ns.
+    #[must_use]
+    pub const fn ns(bucket: u32) -> u32 {
+        if bucket < 2 << Self::FINENESS {
+            return bucket;
+        }
+        let octave = (bucket >> Self::FINENESS) - 1;
+        (bucket - (octave << Self::FINENESS)) << octave
+    }
 }
 
 /// The transaction id of a request: which one of the list it was, and in which lap.
@@ -185,6 +254,20 @@ impl Ticket {
     #[must_use]
     pub const fn index(self) -> u32 {
         self.0 & (REQUESTS_MAX - 1)
+    }
+
+    /// A time in place of a ticket: that of a request without fault.
+    #[inline(always)]
+    #[must_use]
+    pub const fn timed(now_ns: u64) -> Self {
+        Self(now_ns as u32 & !Self::FAULTY)
+    }
+
+    /// The time since such a ticket was made, in ns; less than 2^31.
+    #[inline(always)]
+    #[must_use]
+    pub const fn age_ns(self, now_ns: u64) -> u32 {
+        (now_ns as u32).wrapping_sub(self.0) & !Self::FAULTY
     }
 
     /// Whether something was wrong with the request on purpose.
@@ -282,9 +365,9 @@ const fn scramble(number: u64) -> u64 {
 }
 
 const _: () = {
-    assert!(size_of::<Target>() == 40);
+    assert!(size_of::<Target>() == 44);
     assert!(size_of::<Request>() == 24);
-    assert!(size_of::<Player>() == 64);
+    assert!(size_of::<Player>() == 128);
     assert!(size_of::<Tally>() == 128);
     assert!(SPREAD.wrapping_mul(GATHER) == 1);
 };
@@ -299,6 +382,16 @@ mod tests {
             assert_eq!(client_of_v4(client_v4(client)), client);
             assert_eq!(client_of_v6(&client_v6(client)), client);
         }
+    }
+
+    #[test]
+    fn times_fall_into_buckets_that_begin_no_later_and_end_soon_after() {
+        for ns in [0, 1, 31, 32, 33, 63, 64, 100, 12_345, 1 << 30, (1 << 31) - 1] {
+            let bucket = Histogram::bucket(ns);
+            assert!((bucket as usize) < Histogram::BUCKETS);
+            assert!(Histogram::ns(bucket) <= ns && ns < Histogram::ns(bucket + 1), "{ns}");
+        }
+        assert_eq!(Histogram::ns(Histogram::bucket(1000)), 992);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use crate::{Host, Program, Torrent};
 
-/// An aria2c that fetches one torrent and then ends.
+/// An aria2c that fetches one torrent and then ends. It has the address of the first host in its
+/// namespace, for it cannot be bound to one of each family.
 pub struct Aria2;
 
 impl Aria2 {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::Result;
 
 use super::script;
-use crate::{Host, Program, Torrent};
+use crate::{Family, Host, Program, Torrent};
 
 /// A libtorrent session with one torrent.
 ///
@@ -28,6 +28,7 @@ impl Libtorrent {
             .arg(script("libtorrent_client.py"))
             .arg(&torrent.metainfo)
             .arg(folder)
+            .args([Family::Ipv4, Family::Ipv6].map(|family| host.ip(family).to_string()))
             .arg(Self::PORT.to_string());
         Program::start(&mut command, &folder.join("libtorrent.log"))
     }

@@ -4,7 +4,7 @@ use super::layout::{BUCKET_LINES, HashWords, Line, Memory};
 use crate::{family::Family, hash::TableKey, id::InfoHash, verifier::bounded};
 
 /// The shape of a table: fixed when it is made.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TableShape {
     /// The secret of the hashes.

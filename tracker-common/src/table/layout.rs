@@ -6,7 +6,7 @@ use super::{half::Halves, run::Run};
 use crate::{
     family::Family,
     id::InfoHash,
-    sync::Word32,
+    sync::{Word32, Word64},
     verifier::{Sign, bounded},
 };
 
@@ -167,6 +167,22 @@ impl<F: Family> Line<F> {
         unsafe { self.body().write_bytes(0, line_bytes::<F>() - HEAD_BYTES) };
     }
 
+    /// Makes all slots of a vacant line vacant, and touches no memory where they are.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn clear_stale_body(&self) {
+        if self.body_words().iter().any(|word| word.load() != 0) {
+            self.clear_body();
+        }
+    }
+
+    /// The body as words, whatever they mean.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn body_words(&self) -> &[Word64] {
+        let words = (line_bytes::<F>() - HEAD_BYTES) / 8;
+        // SAFETY: the body is aligned to 8 and ends where the line does.
+        unsafe { core::slice::from_raw_parts(self.body().cast(), words) }
+    }
+
     /// Copies the body of another line, under the same condition for both.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn copy_body(&self, other: &Self) {
@@ -220,13 +236,25 @@ pub(crate) enum Form {
 
 /// What the kernel does with a torrent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
 pub enum Gate {
     /// Answers.
-    Open,
+    Open = 0,
     /// Passes every announce to the daemon: a hook must see it.
-    Pass,
+    Pass = 1,
     /// Refuses: the torrent is not approved.
-    Refuse,
+    Refuse = 2,
+}
+
+impl Gate {
+    #[inline(always)]
+    pub(crate) const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Open,
+            1 => Self::Pass,
+            _ => Self::Refuse,
+        }
+    }
 }
 
 /// The state of a torrent in 32 bits: `completed:26 | listed:1 | gate:2 | frozen:1 | form:2`.
@@ -263,11 +291,7 @@ impl Meta {
 
     #[inline(always)]
     pub(crate) fn gate(self) -> Gate {
-        match self.0 >> Self::GATE_SHIFT & 3 {
-            0 => Gate::Open,
-            1 => Gate::Pass,
-            _ => Gate::Refuse,
-        }
+        Gate::from_number(self.0 >> Self::GATE_SHIFT & 3)
     }
 
     /// On a list: kept even without peers.
@@ -280,6 +304,13 @@ impl Meta {
     #[inline(always)]
     pub(crate) fn completed(self) -> u32 {
         self.0 >> Self::COMPLETED_SHIFT
+    }
+
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn with_completed(self, completed: u32) -> Self {
+        let max = Self::COMPLETED_MAX;
+        let completed = if completed > max { max } else { completed };
+        Self(self.0 & (Self::COMPLETED_ONE - 1) | completed << Self::COMPLETED_SHIFT)
     }
 
     #[cfg(not(target_arch = "bpf"))]
@@ -299,13 +330,8 @@ impl Meta {
 
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn with_gate(self, gate: Gate, listed: bool) -> Self {
-        let gate = match gate {
-            Gate::Open => 0,
-            Gate::Pass => 1,
-            Gate::Refuse => 2,
-        };
         let rest = self.0 & !(3 << Self::GATE_SHIFT | Self::LISTED);
-        Self(rest | gate << Self::GATE_SHIFT | if listed { Self::LISTED } else { 0 })
+        Self(rest | (gate as u32) << Self::GATE_SHIFT | if listed { Self::LISTED } else { 0 })
     }
 }
 

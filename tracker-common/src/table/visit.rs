@@ -65,6 +65,12 @@ pub struct Visit {
 }
 
 impl Visit {
+    /// Has the announcer, who does not leave, have announced at another time.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(super) fn backdate(&mut self, seen: &Clock) {
+        self.new = self.new.seen_at(seen);
+    }
+
     /// Works out what the swarm needs to know.
     #[inline(always)]
     pub fn begin<F: Family>(

@@ -52,6 +52,12 @@ impl PeerWord {
         Self(key.0 | (seeder as u64) << SEEDER_SHIFT | clock.seen())
     }
 
+    /// The same peer, as it announced at another time.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(super) const fn seen_at(self, clock: &Clock) -> Self {
+        Self(self.0 & (u64::MAX >> (63 - SEEDER_SHIFT)) | clock.seen())
+    }
+
     /// Holds a slot while the address beside it is being written. Goes stale like a peer, should
     /// the writer die.
     #[inline(always)]

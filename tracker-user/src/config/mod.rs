@@ -32,15 +32,15 @@ pub use example::{example, shipped, to_yaml};
 pub use file_schema::file_schema;
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
-    PreferredSubnetConfig, TorrentApprovalConfig,
+    PasskeyConfig, PreferredSubnetConfig, TorrentApprovalConfig,
 };
 pub use http::HttpConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;
-pub use storage::{MemoryConfig, RedisConfig, StorageConfig};
+pub use storage::{MemoryConfig, RedisConfig, SnapshotConfig, StorageConfig};
 pub use udp::{Secret, UdpConfig};
 pub use xdp::{
-    AttachMode, BadConnectionId, EventLevel, LogLevel, ReplyRoute, TableConfig, XdpConfig,
+    AttachMode, BadConnectionId, EventLevel, LogLevel, OnExit, ReplyRoute, TableConfig, XdpConfig,
 };
 
 /// The key that everything is below.

@@ -1,5 +1,7 @@
 //! The storage's keys.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
@@ -33,6 +35,23 @@ pub struct MemoryConfig {
     /// How often the counts of torrents, seeders and leechers are brought up to date in the metrics.
     #[default(GoDuration::from_secs(1))]
     pub prometheus_reporting_interval: GoDuration,
+    /// Swarms on disk, for a start after a reboot, or without a kernel that kept them.
+    pub snapshot: SnapshotConfig,
+}
+
+/// What of the swarms is saved, and where.
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SnapshotConfig {
+    /// The file. Unset: nothing is saved or restored.
+    #[schemars(example = "/var/lib/xdp-tracker/swarms")]
+    pub path: Option<PathBuf>,
+    /// How often it is written. It is also written at the end.
+    #[default(GoDuration::from_mins(5))]
+    pub interval: GoDuration,
+    /// Peers too, and not only how often each torrent was downloaded.
+    #[default(true)]
+    pub peers: bool,
 }
 
 /// Options of the storage `redis`.

@@ -1,6 +1,6 @@
 //! What types cannot say: values that are each fine and do not go together, and ranges.
 
-use std::time::Duration;
+use std::{mem::replace, time::Duration};
 
 use hyper::header::HeaderName;
 use tracker_common::{
@@ -8,11 +8,19 @@ use tracker_common::{
     wire::SCRAPE_MAX,
 };
 
-use super::{Config, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings, path::Path};
+use super::{
+    Config, HookConfig, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings, path::Path,
+};
 use crate::http::Router;
 
 /// Info-hashes that fit a URL of 65,534 bytes when all of their bytes are escaped.
 const HTTP_SCRAPE_MAX: u32 = 900;
+
+/// The daemon gives a sign of life every second, and may have to wait for a processor.
+const ORPHAN_LIMIT_MIN: Duration = Duration::from_secs(10);
+
+/// More often, a tracker would do little else.
+const SNAPSHOT_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// The longest name that Linux gives an interface.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -118,6 +126,10 @@ fn scrape(max: u32, room: u32, path: &Path, findings: &mut Findings) {
 fn storage(config: &Config, path: &Path, findings: &mut Findings) {
     match &config.storage {
         StorageConfig::Memory(memory) => {
+            if *memory.snapshot.interval < SNAPSHOT_INTERVAL_MIN {
+                let path = path.key("config").key("snapshot").key("interval");
+                findings.error(&path, format!("{} is less than 1s", memory.snapshot.interval));
+            }
             if memory.peer_lifetime <= config.announce_interval {
                 findings.warning(
                     &path.key("config").key("peer_lifetime"),
@@ -132,8 +144,13 @@ fn storage(config: &Config, path: &Path, findings: &mut Findings) {
 }
 
 fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
+    let mut prefers_subnet = false;
     for (i, hook) in config.prehooks.iter().enumerate() {
-        hook.validate(&root.key("prehooks").index(i).key("options"), findings);
+        let path = root.key("prehooks").index(i);
+        hook.validate(&path.key("options"), findings);
+        if matches!(hook, HookConfig::PreferredSubnet(_)) && replace(&mut prefers_subnet, true) {
+            findings.error(&path, "`preferred subnet` is given twice");
+        }
     }
     for (i, hook) in config.posthooks.iter().enumerate() {
         let path = root.key("posthooks").index(i).key("name");
@@ -143,6 +160,13 @@ fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
 }
 
 fn xdp(xdp: &XdpConfig, path: &Path, findings: &mut Findings) {
+    if *xdp.orphan_limit < ORPHAN_LIMIT_MIN {
+        let message = format!("{} is less than 10s", xdp.orphan_limit);
+        findings.error(&path.key("orphan_limit"), message);
+    }
+    if xdp.pin_path.is_relative() && !xdp.pin_path.as_os_str().is_empty() {
+        findings.error(&path.key("pin_path"), "is not an absolute path");
+    }
     for (i, name) in xdp.interfaces.iter().enumerate() {
         let has_bad_char = name.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');
         if name.is_empty() || name.len() > INTERFACE_NAME_MAX || has_bad_char {

@@ -1,10 +1,13 @@
 //! What runs in the kernel: the one block that Chihaya's files do not have.
 
+use std::path::PathBuf;
+
 use bytesize::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
+use super::GoDuration;
 use crate::pipeline::Interest;
 
 /// Answering in the kernel (XDP).
@@ -25,6 +28,16 @@ pub struct XdpConfig {
     pub events: EventLevel,
     /// Room for torrents and peers, set aside at the start.
     pub table: TableConfig,
+    /// Where on a BPF file system the program and the table are pinned, so that they outlive the
+    /// daemon: a restart, an upgrade or a crash loses no peer, and the kernel goes on answering
+    /// meanwhile. Empty: they end with it.
+    #[default(PathBuf::from("/sys/fs/bpf/xdp-tracker"))]
+    pub pin_path: PathBuf,
+    /// What SIGTERM leaves behind. SIGINT (Ctrl-C) leaves nothing.
+    pub on_exit: OnExit,
+    /// How long the kernel answers without a daemon. Then it leaves everything to the host.
+    #[default(GoDuration::from_mins(10))]
+    pub orphan_limit: GoDuration,
     /// What the kernel program logs. Anything but `off` slows it down.
     pub log_level: LogLevel,
 }
@@ -33,7 +46,7 @@ pub struct XdpConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AttachMode {
-    /// In the driver where it can, else in the stack, else not at all.
+    /// In the driver where it can (but not of a veth pair), else in the stack, else not at all.
     #[default]
     Auto,
     /// In the driver, or fail.
@@ -44,6 +57,17 @@ pub enum AttachMode {
     Off,
 }
 
+/// What becomes of the kernel's part when the daemon is told to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExit {
+    /// It goes on answering, for the next daemon to take over, until `orphan_limit`.
+    #[default]
+    Keep,
+    /// It is removed, and the swarms with it.
+    Detach,
+}
+
 /// How a reply made in the kernel is routed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -51,7 +75,7 @@ pub enum ReplyRoute {
     /// Back to whence the request came.
     #[default]
     Swap,
-    /// By the routing table, for hosts whose replies leave by another way.
+    /// By the routing table. The host must forward packets: net.ipv4.conf.INTERFACE.forwarding.
     Fib,
 }
 

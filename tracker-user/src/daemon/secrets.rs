@@ -24,7 +24,12 @@ impl ConnectionKey {
     /// When the system has no randomness.
     pub(super) fn new() -> anyhow::Result<Self> {
         let [k0, k1] = random_words()?;
-        Ok(Self { random: SipKey { k0, k1 } })
+        Ok(Self::inherited(SipKey { k0, k1 }))
+    }
+
+    /// Goes on with the key of a process before.
+    pub(super) const fn inherited(key: SipKey) -> Self {
+        Self { random: key }
     }
 
     /// Always the same ids for the same secret.

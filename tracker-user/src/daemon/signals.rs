@@ -4,6 +4,9 @@ use std::io;
 
 use tokio::signal::unix::{self, SignalKind, signal};
 
+/// By which service managers end a daemon.
+pub(super) const TERMINATE: &str = "SIGTERM";
+
 /// What a signal asks for, and its name.
 pub(super) enum Signal {
     /// SIGINT, SIGTERM.
@@ -35,7 +38,7 @@ impl Signals {
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+            _ = self.terminate.recv() => Signal::Stop(TERMINATE),
             _ = self.user1.recv() => Signal::Reload("SIGUSR1"),
             _ = self.hangup.recv() => Signal::Reload("SIGHUP"),
         }

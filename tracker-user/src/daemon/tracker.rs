@@ -6,13 +6,13 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 
-use super::{frontends::Frontends, prepared::Prepared, restart, secrets};
+use super::{frontends::Frontends, hooks, prepared::Prepared, restart, secrets};
 use crate::{
     config::Config,
-    dataplane::{self, DataPlane},
+    dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
-    pipeline::Pipeline,
-    storage::memory::{MappedMemory, MemoryStorage, TableSize},
+    pipeline::{GrantSink as _, Pipeline},
+    storage::memory::{MappedMemory, MemoryStorage, Origin, TableSize},
 };
 
 /// All parts of it.
@@ -25,6 +25,7 @@ pub(super) struct Tracker {
     storage: Arc<MemoryStorage>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     pub(super) frontends: Frontends,
+    grants: Arc<Grants>,
     data_plane: Option<DataPlane>,
 }
 
@@ -35,15 +36,13 @@ impl Tracker {
     /// What cannot be started, and what to do about it.
     pub(super) fn start(
         prepared: Prepared,
+        grants: &Arc<Grants>,
         metrics: &Arc<Metrics>,
         runtime: &Runtime,
     ) -> anyhow::Result<Self> {
-        let connection_key = secrets::ConnectionKey::new()?;
         let config = &prepared.config;
-        if config.udp.private_key.is_none() && !config.udp.addr.is_empty() {
-            tracing::info!("udp.private_key is not set: connection ids end with this process");
-        }
-        let size = TableSize::of(&config.xdp.table);
+        let mut size = TableSize::of(&config.xdp.table);
+        size.subnet = hooks::preferred_subnet(config);
         let kernel = dataplane::load(config, &size)?;
         let memory = match &kernel {
             Some(kernel) => kernel.map_table(&size),
@@ -51,8 +50,22 @@ impl Tracker {
         };
         let memory = memory.context("no memory for the table; make xdp.table smaller")?;
         let grace = kernel.as_ref().map(dataplane::Kernel::grace);
-        let key = secrets::table_key()?;
-        let storage = MemoryStorage::start(memory, &size, key, &prepared.memory, grace, metrics)?;
+        let origin = match kernel.as_ref().and_then(dataplane::Kernel::inherited_table_key) {
+            Some(key) => Origin::Adopted(key),
+            None => Origin::New(secrets::table_key()?),
+        };
+        let inherited = kernel.as_ref().and_then(dataplane::Kernel::inherited_connection_key);
+        let connection_key = match inherited {
+            Some(key) => secrets::ConnectionKey::inherited(key),
+            None => secrets::ConnectionKey::new()?,
+        };
+        if config.udp.private_key.is_none() && !config.udp.addr.is_empty() {
+            tracing::info!(
+                "udp.private_key is not set: connection ids end with the table that the kernel shares"
+            );
+        }
+        let storage =
+            MemoryStorage::start(memory, &size, origin, &prepared.memory, grace, metrics)?;
 
         let (config, pipeline, settings) = prepared.split(storage.clone(), &connection_key);
         let connection_ids = settings.connection_ids;
@@ -66,16 +79,37 @@ impl Tracker {
         }
         let data_plane = kernel
             .map(|kernel| {
-                DataPlane::start(kernel, &config, connection_ids, &storage, &pipeline, metrics)
+                DataPlane::start(
+                    kernel,
+                    &config,
+                    connection_ids,
+                    &storage,
+                    &pipeline,
+                    grants,
+                    metrics,
+                )
             })
             .transpose()?;
-        let started_with = config.clone();
-        Ok(Self { started_with, config, connection_key, storage, pipeline, frontends, data_plane })
+        Ok(Self {
+            started_with: config.clone(),
+            config,
+            connection_key,
+            storage,
+            pipeline,
+            frontends,
+            grants: Arc::clone(grants),
+            data_plane,
+        })
     }
 
     /// What it goes by.
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where its hooks leave grants.
+    pub(super) fn grants(&self) -> &Arc<Grants> {
+        &self.grants
     }
 
     /// Goes by another configuration, and returns the keys that wait for a restart. No request is
@@ -86,17 +120,23 @@ impl Tracker {
             prepared.split(self.storage.clone(), &self.connection_key);
         let connection_ids = settings.connection_ids;
         self.pipeline.store(Arc::new(pipeline));
+        // Those that the hooks before have left.
+        self.grants.revoke_all();
         self.frontends.reload(&config, settings);
         if let Some(data_plane) = &self.data_plane {
-            data_plane.reload(&config, connection_ids, &self.pipeline.load());
+            data_plane.reload(&config, connection_ids, self.pipeline.load_full());
         }
         self.config = config;
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
     }
 
-    /// Stops everything, the kernel first: it answers in the stead of the others.
-    pub(super) fn stop(self, runtime: &Runtime) {
-        drop(self.data_plane);
+    /// Stops everything, the kernel first: it answers in the stead of the others, and goes on to where
+    /// that is wanted.
+    pub(super) fn stop(self, runtime: &Runtime, is_kernel_kept: bool) {
+        match self.data_plane {
+            Some(data_plane) if is_kernel_kept => data_plane.leave(),
+            data_plane => drop(data_plane),
+        }
         runtime.block_on(self.frontends.stop());
         self.storage.stop();
     }

@@ -1,21 +1,25 @@
 //! Attaches the program to interfaces, and again when they come back.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use anyhow::{anyhow, bail};
-use aya::programs::{
-    ProgramError,
-    xdp::{XdpLinkId, XdpMode},
-};
+use aya::programs::ProgramError;
 use nix::net::if_::if_nameindex;
 
-use super::{Kernel, occupant::occupant};
-use crate::{config::AttachMode, metrics::Metrics};
+use super::{
+    Kernel, link,
+    load::{GENERIC, Hold, NATIVE},
+};
+use crate::{
+    config::{AttachMode, ReplyRoute, XdpConfig},
+    metrics::Metrics,
+};
 
 /// Keeps the program attached to interfaces by name.
 pub(super) struct Attacher {
     kernel: Kernel,
     mode: AttachMode,
+    reply: ReplyRoute,
     interfaces: Vec<Interface>,
     metrics: Arc<Metrics>,
 }
@@ -25,12 +29,12 @@ struct Interface {
     /// The index by which the system knew the interface when it was last attached to, in vain or
     /// not: only another one is worth a new attempt. 0 when there is none.
     index: u32,
-    link: Option<XdpLinkId>,
+    hold: Option<Hold>,
 }
 
 impl Interface {
     fn new(name: String) -> Self {
-        Self { name, index: 0, link: None }
+        Self { name, index: 0, hold: None }
     }
 }
 
@@ -39,19 +43,20 @@ impl Attacher {
     pub(super) fn new(
         kernel: Kernel,
         names: Vec<String>,
-        mode: AttachMode,
+        config: &XdpConfig,
         metrics: Arc<Metrics>,
     ) -> Self {
         let interfaces = names.into_iter().map(Interface::new).collect();
-        Self { kernel, mode, interfaces, metrics }
+        Self { kernel, mode: config.mode, reply: config.reply, interfaces, metrics }
     }
 
     /// Detaches from interfaces that are not among these, or were attached to in another mode. The
     /// next [`Attacher::follow`] attaches to the others.
-    pub(super) fn reload(&mut self, names: &[String], mode: AttachMode) {
-        if mode != self.mode {
+    pub(super) fn reload(&mut self, names: &[String], config: &XdpConfig) {
+        self.reply = config.reply;
+        if config.mode != self.mode {
             self.detach();
-            self.mode = mode;
+            self.mode = config.mode;
         }
         for i in (0..self.interfaces.len()).rev() {
             if !names.contains(&self.interfaces[i].name) {
@@ -101,25 +106,16 @@ impl Attacher {
     }
 
     fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
-        let Interface { name, index, link } = &mut self.interfaces[i];
-        let program = self.kernel.program()?;
-        let mut attach = |mode| {
-            program.attach_to_if_index(*index, mode).map_err(|error| explain(name, *index, error))
+        let Interface { name, index, hold } = &mut self.interfaces[i];
+        let is_veth = link::is_veth(*index);
+        let modes: &[_] = match self.mode {
+            AttachMode::Native => &[NATIVE],
+            AttachMode::Auto if !is_veth => &[NATIVE, GENERIC],
+            _ => &[GENERIC],
         };
-        let attached = match self.mode {
-            AttachMode::Native => attach(XdpMode::Driver).map(|link| (link, "native")),
-            AttachMode::Generic => attach(XdpMode::Skb).map(|link| (link, "generic")),
-            AttachMode::Auto | AttachMode::Off => match attach(XdpMode::Driver) {
-                Ok(link) => Ok((link, "native")),
-                Err(native) => {
-                    tracing::debug!("{name}: {native:#}");
-                    attach(XdpMode::Skb).map(|link| (link, "generic"))
-                }
-            },
-        };
-        let (mode, result) = match attached {
+        let (mode, result) = match attach(&mut self.kernel, name, *index, modes) {
             Ok((new, mode)) => {
-                *link = Some(new);
+                *hold = Some(new);
                 (mode, Ok(()))
             }
             Err(error) if self.mode == AttachMode::Auto => {
@@ -128,31 +124,98 @@ impl Attacher {
             }
             Err(error) => ("userspace", Err(error)),
         };
-        match mode {
-            "native" => tracing::info!("{name}: answering in the driver (native XDP)"),
-            "generic" if self.mode == AttachMode::Generic => {
-                tracing::info!("{name}: answering in the network stack (generic XDP)");
-            }
-            "generic" => tracing::warn!(
-                "{name}: answering in the network stack (generic XDP), which is slower: the \
-                 driver has no XDP, or refuses it (is the MTU above a page?)"
-            ),
-            _ => tracing::warn!("{name}: answering in userspace"),
+        say(name, mode, self.mode, is_veth);
+        if self.reply == ReplyRoute::Fib {
+            warn_unless_forwarding(name);
         }
         self.metrics.attach().set(name, Some(mode));
         result
     }
 
     fn detach_from(&mut self, i: usize) {
-        let Interface { name, index, link } = &mut self.interfaces[i];
+        let Interface { name, index, hold } = &mut self.interfaces[i];
         self.metrics.attach().set(name, None);
-        *index = 0;
-        let Some(link) = link.take() else { return };
-        // It fails for an interface that is gone, and then there is nothing to detach from.
-        if let Ok(program) = self.kernel.program()
-            && let Err(error) = program.detach(link)
-        {
-            tracing::debug!("{name}: {error}");
+        let index = std::mem::take(index);
+        if let Some(hold) = hold.take() {
+            self.kernel.release(hold, index);
+        }
+    }
+
+    /// Removes what a daemon before has left and this one has not taken over.
+    pub(super) fn tidy(&self) {
+        let indices: Vec<_> = self.interfaces.iter().map(|interface| interface.index).collect();
+        self.kernel.tidy(&indices);
+    }
+
+    /// Leaves nothing behind.
+    pub(super) fn remove(mut self) {
+        self.detach();
+        self.kernel.remove();
+    }
+}
+
+/// Takes the place of the program of a daemon before, or else attaches, in the first of these modes
+/// that can be had.
+fn attach(
+    kernel: &mut Kernel,
+    interface: &str,
+    index: u32,
+    modes: &[&'static str],
+) -> anyhow::Result<(Hold, &'static str)> {
+    for mode in [NATIVE, GENERIC] {
+        match kernel.take_over(index, mode) {
+            Some(hold) if modes.contains(&mode) => return Ok((hold, mode)),
+            Some(hold) => kernel.release(hold, index),
+            None => {}
+        }
+    }
+    let mut result = Err(anyhow!("{interface}: there is no mode to attach in"));
+    for &mode in modes {
+        match kernel.attach(index, mode) {
+            Ok(hold) => return Ok((hold, mode)),
+            Err(error) => result = Err(explain(interface, index, error)),
+        }
+        if let Err(error) = &result {
+            tracing::debug!("{error:#}");
+        }
+    }
+    result
+}
+
+/// Says how an interface is served, and why not faster.
+fn say(interface: &str, mode: &str, wanted: AttachMode, is_veth: bool) {
+    match mode {
+        "native" if is_veth => tracing::warn!(
+            "{interface}: answering in the driver (native XDP); this is a veth pair, which delivers \
+             the replies only while its other end has an XDP program too"
+        ),
+        "native" => tracing::info!("{interface}: answering in the driver (native XDP)"),
+        "generic" if wanted == AttachMode::Generic => {
+            tracing::info!("{interface}: answering in the network stack (generic XDP)");
+        }
+        "generic" if is_veth => tracing::info!(
+            "{interface}: answering in the network stack (generic XDP), as is safe for a veth pair"
+        ),
+        "generic" => tracing::warn!(
+            "{interface}: answering in the network stack (generic XDP), which is slower: the driver \
+             has no XDP, or refuses it (is the MTU above a page?)"
+        ),
+        _ => tracing::warn!("{interface}: answering in userspace"),
+    }
+}
+
+/// The kernel answers a program's question for a route only where packets are forwarded.
+fn warn_unless_forwarding(interface: &str) {
+    for family in ["ipv4", "ipv6"] {
+        let setting = format!("net.{family}.conf.{interface}.forwarding");
+        // Not by dots, which an interface's name may have.
+        let file = format!("/proc/sys/net/{family}/conf/{interface}/forwarding");
+        // Where the file is missing, so is the address family.
+        if fs::read_to_string(file).is_ok_and(|value| value.trim() == "0") {
+            tracing::warn!(
+                "{interface}: with xdp.reply: fib the daemon has to serve {family}: the kernel looks \
+                 up routes only if {setting} is 1"
+            );
         }
     }
 }
@@ -176,17 +239,17 @@ fn index_of(name: &str) -> u32 {
 }
 
 /// What happened, and what to do about it.
-fn explain(interface: &str, index: u32, error: ProgramError) -> anyhow::Error {
-    let errno = match &error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+fn explain(interface: &str, index: u32, error: anyhow::Error) -> anyhow::Error {
+    let errno = match error.downcast_ref() {
+        Some(ProgramError::SyscallError(error)) => error.io_error.raw_os_error(),
         _ => None,
     };
     match errno {
         Some(libc::EBUSY | libc::EEXIST) => anyhow!(
             "{interface}: another XDP program is attached ({}), and it is not ours to replace",
-            occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
+            link::occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
         ),
         Some(libc::EOPNOTSUPP) => anyhow!("{interface}: the driver has no XDP"),
-        _ => anyhow!(error).context(format!("{interface}: the XDP program cannot be attached")),
+        _ => error.context(format!("{interface}: the XDP program cannot be attached")),
     }
 }

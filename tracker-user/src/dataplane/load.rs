@@ -6,13 +6,26 @@ use anyhow::{Context as _, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::Map,
-    programs::{ProgramError, Xdp},
+    programs::{
+        ProgramError, Xdp,
+        links::FdLink,
+        xdp::{XdpLink, XdpLinkId, XdpMode},
+    },
 };
-use tracker_common::abi::name;
+use tracker_common::{
+    abi::name,
+    hash::{SipKey, TableKey},
+};
 
-use super::probe;
+use super::{
+    grants::GRANTS_MAX,
+    link,
+    lists::{CLIENTS_MAX, NETWORKS_MAX},
+    pins::{Inherited, Pins},
+    probe,
+};
 use crate::{
-    config::{Config, LogLevel},
+    config::{Config, HookConfig, LogLevel},
     storage::memory::{Grace, MappedMemory, TableSize},
 };
 
@@ -25,31 +38,73 @@ const EVENTS_BYTES: u32 = 1 << 20;
 /// The smallest ring buffer is a page.
 const EVENTS_BYTES_MIN: u32 = 4096;
 
+/// The maps that outlive the daemon, where anything does.
+const PINNED: [&str; 7] = [
+    name::CONTROL,
+    name::CONFIG,
+    name::COUNTERS,
+    name::TORRENTS_V4,
+    name::TORRENTS_V6,
+    name::BLOCKS,
+    name::EVENTS,
+];
+
+/// What a mode of attaching is called, in the metrics and among the pins.
+pub(super) const NATIVE: &str = "native";
+/// In the network stack.
+pub(super) const GENERIC: &str = "generic";
+
 /// Lines of the verifier's log that are worth showing: the reason is at the end.
 const VERIFIER_LINES: usize = 6;
 
 /// The program in the kernel, attached nowhere yet.
 pub struct Kernel {
     ebpf: Ebpf,
+    pins: Option<Pins>,
+    inherited: Option<Inherited>,
+}
+
+/// The program's hold on an interface.
+pub(super) enum Hold {
+    /// It ends with this process.
+    Own(XdpLinkId),
+    /// It ends when its pin, named after the mode, is removed.
+    Pinned(&'static str),
 }
 
 impl Kernel {
-    /// Creates the maps for a table of this size and has the program verified.
+    /// Creates the maps for a table of this size, or takes those that are pinned, and has the program
+    /// verified.
     ///
     /// # Errors
     /// When the kernel refuses, or there is no program.
-    pub(super) fn load(config: &Config, size: &TableSize) -> anyhow::Result<Self> {
+    pub(super) fn load(
+        config: &Config,
+        size: &TableSize,
+        pins: Option<Pins>,
+    ) -> anyhow::Result<Self> {
         if OBJECT.is_empty() {
             bail!("this xdp-tracker was built without the XDP program; see `cargo xtask build`");
         }
         let log_level = log_level(config.xdp.log_level);
         let events = !config.posthooks.is_empty();
-        let mut ebpf = EbpfLoader::new()
+        let grants = config.prehooks.iter().any(|hook| matches!(hook, HookConfig::Jwt(_)));
+        let events_bytes = if events { EVENTS_BYTES } else { EVENTS_BYTES_MIN };
+        let inherited = pins.as_ref().and_then(|pins| inherit(pins, size, events_bytes));
+        let mut loader = EbpfLoader::new();
+        for (pins, name) in pins.iter().flat_map(|pins| PINNED.map(|name| (pins, name))) {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        let mut ebpf = loader
             .override_global("AYA_LOG_LEVEL", &log_level, false)
             .map_max_entries(name::TORRENTS_V4, size.buckets_v4)
             .map_max_entries(name::TORRENTS_V6, size.buckets_v6)
             .map_max_entries(name::BLOCKS, size.chunks)
-            .map_max_entries(name::EVENTS, if events { EVENTS_BYTES } else { EVENTS_BYTES_MIN })
+            .map_max_entries(name::CLIENTS, CLIENTS_MAX)
+            .map_max_entries(name::NETWORKS_V4, NETWORKS_MAX)
+            .map_max_entries(name::NETWORKS_V6, NETWORKS_MAX)
+            .map_max_entries(name::GRANTS, if grants { GRANTS_MAX } else { 1 })
+            .map_max_entries(name::EVENTS, events_bytes)
             .load(OBJECT)
             .context("the kernel refuses the XDP program's maps; is xdp.table too large?")?;
         program(&mut ebpf)?.load().map_err(|error| match error {
@@ -59,7 +114,19 @@ impl Kernel {
             }
             error => anyhow!(error).context("the kernel refuses the XDP program"),
         })?;
-        Ok(Self { ebpf })
+        Ok(Self { ebpf, pins, inherited })
+    }
+
+    /// The key of the table, where it is that of a daemon before.
+    #[must_use]
+    pub fn inherited_table_key(&self) -> Option<TableKey> {
+        self.inherited.map(|inherited| inherited.table_key)
+    }
+
+    /// And that of its connection ids.
+    #[must_use]
+    pub fn inherited_connection_key(&self) -> Option<SipKey> {
+        self.inherited.map(|inherited| inherited.connection_key)
     }
 
     /// Maps the table's three maps into this process.
@@ -94,15 +161,95 @@ impl Kernel {
         map.try_into().with_context(|| missing(name))
     }
 
-    /// The program, to be attached.
-    pub(super) fn program(&mut self) -> anyhow::Result<&mut Xdp> {
-        program(&mut self.ebpf)
+    /// Attaches the program to an interface that has none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn attach(&mut self, index: u32, mode: &'static str) -> anyhow::Result<Hold> {
+        let xdp_mode = if mode == NATIVE { XdpMode::Driver } else { XdpMode::Skb };
+        let program = program(&mut self.ebpf)?;
+        let id = program.attach_to_if_index(index, xdp_mode)?;
+        let Some(pins) = &self.pins else { return Ok(Hold::Own(id)) };
+        pins.pin(program.take_link(id)?.try_into()?, mode, index)?;
+        Ok(Hold::Pinned(mode))
+    }
+
+    /// Puts the program in the place of that of a daemon before, which does not miss a packet. `None`
+    /// when it had been attached in another mode, or not at all.
+    pub(super) fn take_over(&mut self, index: u32, mode: &'static str) -> Option<Hold> {
+        let pins = self.pins.as_ref()?;
+        let link = pins.pinned(mode, index)?;
+        let taken = replace(program(&mut self.ebpf).ok()?, link.into(), index);
+        match taken {
+            Ok(()) => Some(Hold::Pinned(mode)),
+            Err(error) => {
+                tracing::debug!("a pinned link cannot be used: {error:#}");
+                pins.unpin(mode, index);
+                None
+            }
+        }
+    }
+
+    /// Detaches the program from an interface.
+    pub(super) fn release(&mut self, hold: Hold, index: u32) {
+        match hold {
+            // It fails for an interface that is gone, and then there is nothing to detach from.
+            Hold::Own(id) => {
+                let _ = program(&mut self.ebpf).map(|program| program.detach(id));
+            }
+            Hold::Pinned(mode) => {
+                self.pins.iter().for_each(|pins| pins.unpin(mode, index));
+            }
+        }
+    }
+
+    /// Removes what is pinned and not used: links of other interfaces, tables of other versions.
+    pub(super) fn tidy(&self, indices: &[u32]) {
+        if let Some(pins) = &self.pins {
+            pins.unpin_others(indices);
+            pins.drop_other_versions();
+        }
+    }
+
+    /// Leaves nothing behind.
+    pub(super) fn remove(self) {
+        if let Some(pins) = self.pins {
+            pins.remove();
+        }
     }
 
     /// All of it, for the logger.
     pub(super) fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+}
+
+/// The table that is pinned, or none and no pins either.
+fn inherit(pins: &Pins, size: &TableSize, events_bytes: u32) -> Option<Inherited> {
+    let inherited = pins.inherited(size);
+    match &inherited {
+        Ok(Some(_)) => pins.check_events(events_bytes),
+        Ok(None) => pins.drop_maps(),
+        Err(reason) => {
+            tracing::warn!(
+                "the table of the tracker before cannot be used, and its swarms are dropped: \
+                 {reason}; has xdp.table been changed?"
+            );
+            pins.drop_maps();
+        }
+    }
+    inherited.ok().flatten()
+}
+
+/// Exchanges the program of a link, and sees that the interface runs it.
+fn replace(program: &mut Xdp, link: FdLink, index: u32) -> anyhow::Result<()> {
+    let id = program.attach_to_link(XdpLink::try_from(link)?)?;
+    // Not ours to detach: the pin keeps it.
+    drop(program.take_link(id)?);
+    if link::attached_program(index) != Some(program.info()?.id()) {
+        bail!("it is that of another interface");
+    }
+    Ok(())
 }
 
 fn program(ebpf: &mut Ebpf) -> anyhow::Result<&mut Xdp> {

@@ -2,9 +2,11 @@
 //! it what the daemon knows.
 //!
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
+//! * `pins`: what of it outlives the daemon;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
-//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `occupant` names the
-//!   program that was there first;
+//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
+//!   interface than files tell;
+//! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
 //! * `counters`, `events`: what the kernel has done.
 
@@ -12,8 +14,11 @@ mod attach;
 mod counters;
 mod endpoints;
 mod events;
+mod grants;
+mod link;
+mod lists;
 mod load;
-mod occupant;
+mod pins;
 mod policy;
 mod probe;
 mod publish;
@@ -29,12 +34,12 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tracker_common::{abi, connection::ConnectionIds};
+use tracker_common::{abi::flag, connection::ConnectionIds};
 
 pub use load::Kernel;
 
 use crate::{
-    config::{AttachMode, Config},
+    config::{AttachMode, Config, XdpConfig},
     metrics::Metrics,
     pipeline::Pipeline,
     storage::memory::{MemoryStorage, TableSize},
@@ -42,7 +47,12 @@ use crate::{
 use attach::Attacher;
 use endpoints::Endpoints;
 use events::Events;
-use publish::Publisher;
+pub use grants::Grants;
+use lists::Lists;
+use pins::Pins;
+use policy::{Policies, Policy};
+use probe::wait_for_kernel;
+use publish::{LISTS, Publisher};
 
 /// How often interfaces and addresses are looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -81,32 +91,73 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
             _ => "xdp.interfaces names no interface",
         };
         tracing::info!("serving from userspace only: {why}");
+        remove_leftovers(config);
         return Ok(None);
     }
-    let kernel = probe::check_host().and_then(|()| Kernel::load(config, size));
+    let kernel = probe::check_host().and_then(|()| Kernel::load(config, size, open_pins(config)));
     match kernel {
         Ok(kernel) => Ok(Some(kernel)),
         Err(error) if config.xdp.mode == AttachMode::Auto => {
             tracing::warn!("serving from userspace only: {error:#}");
+            remove_leftovers(config);
             Ok(None)
         }
         Err(error) => Err(error.context(INSISTS)),
     }
 }
 
-/// What a reload brings.
-struct Update {
-    policy: abi::Config,
-    interfaces: Vec<String>,
-    mode: AttachMode,
+/// The folder of pins, or a warning and none: a tracker without it serves no worse while it runs.
+fn open_pins(config: &Config) -> Option<Pins> {
+    let folder = &config.xdp.pin_path;
+    if folder.as_os_str().is_empty() {
+        return None;
+    }
+    let pins = Pins::open(folder).with_context(|| format!("xdp.pin_path: {}", folder.display()));
+    pins.inspect_err(|error| {
+        tracing::warn!("{error:#}; a restart will lose the swarms and leave a gap");
+    })
+    .ok()
 }
 
-/// The running data plane. When it is dropped the program is detached.
+/// The kernel must not answer from a table that nobody keeps any more.
+fn remove_leftovers(config: &Config) {
+    match detach(config) {
+        Ok(0) => {}
+        Ok(_) => tracing::info!("detached the program of the tracker before"),
+        Err(error) => tracing::debug!("{error:#}"),
+    }
+}
+
+/// Removes every trace that a tracker which runs no more has left in the kernel. Returns how many pins
+/// there were.
+///
+/// # Errors
+/// When a tracker runs, or something cannot be removed.
+pub fn detach(config: &Config) -> anyhow::Result<usize> {
+    let folder = &config.xdp.pin_path;
+    pins::remove(folder).with_context(|| format!("xdp.pin_path: {}", folder.display()))
+}
+
+/// What the data plane's thread is told. Without anybody to tell it more, it removes everything.
+enum Order {
+    /// Go by another configuration.
+    Reload(Box<Update>),
+    /// End, and leave the kernel answering.
+    Leave,
+}
+
+/// What a reload brings.
+struct Update {
+    policies: Policies,
+    interfaces: Vec<String>,
+    config: XdpConfig,
+}
+
+/// The running data plane. When it is dropped the program is removed.
 pub struct DataPlane {
     /// Dropped to stop the thread.
-    updates: Option<mpsc::Sender<Update>>,
+    orders: Option<mpsc::Sender<Order>>,
     storage: Arc<MemoryStorage>,
-    listed: policy::Listed,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -123,54 +174,65 @@ impl DataPlane {
         connection_ids: ConnectionIds,
         storage: &Arc<MemoryStorage>,
         pipeline: &Arc<ArcSwap<Pipeline>>,
+        grants: &Grants,
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
-        let (policy, listed) = policy::compile(config, connection_ids, storage, &pipeline.load());
+        grants.connect(&mut kernel)?;
+        let mut policies = Policies::new(config, connection_ids, storage, pipeline.load_full());
+        let policy = policies.compile();
         let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
-        let publisher = Publisher::new(&mut kernel, policy)?;
-        let events = Events::new(&mut kernel, config, &policy, Arc::clone(pipeline))?;
-        let mut worker = Worker {
-            attacher: Attacher::new(kernel, names, config.xdp.mode, Arc::clone(metrics)),
-            endpoints,
-            publisher,
-            events,
-        };
+        let publisher = Publisher::new(&mut kernel, policy.config, *config.xdp.orphan_limit)?;
+        let events = Events::new(&mut kernel, config, &policy.config, Arc::clone(pipeline))?;
+        let lists = Lists::new(&mut kernel)?;
+        let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
+        let mut worker = Worker { attacher, endpoints, publisher, events, policies, lists };
+        worker.go_by(&policy)?;
         let followed = worker.follow();
         match config.xdp.mode {
             AttachMode::Auto => followed?,
             _ => followed.context(INSISTS)?,
         }
-        let (updates, received) = mpsc::channel();
+        worker.attacher.tidy();
+        let (orders, received) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("data-plane".to_owned())
             .spawn(move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
         let storage = Arc::clone(storage);
-        Ok(Self { updates: Some(updates), storage, listed, thread: Some(thread) })
+        Ok(Self { orders: Some(orders), storage, thread: Some(thread) })
     }
 
     /// Has the kernel go by another configuration and other hooks, on other interfaces. What it
     /// logs stays as it was.
-    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: &Pipeline) {
+    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: Arc<Pipeline>) {
         let interfaces = match interfaces(config) {
             Ok(interfaces) => interfaces,
             Err(error) => return tracing::error!("the kernel goes on as before: {error:#}"),
         };
-        let policy =
-            policy::recompile(&self.listed, config, connection_ids, &self.storage, pipeline);
-        let update = Update { policy, interfaces, mode: config.xdp.mode };
-        if let Some(updates) = &self.updates {
+        let policies = Policies::new(config, connection_ids, &self.storage, pipeline);
+        let update = Update { policies, interfaces, config: config.xdp.clone() };
+        self.order(Order::Reload(Box::new(update)));
+    }
+
+    /// Ends, and leaves the kernel answering for the next daemon to take over. What is not pinned ends
+    /// with the process.
+    pub fn leave(self) {
+        self.order(Order::Leave);
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
             // Without its thread, the data plane has said why.
-            let _ = updates.send(update);
+            let _ = orders.send(order);
         }
     }
 }
 
 impl Drop for DataPlane {
     fn drop(&mut self) {
-        self.updates = None;
+        self.orders = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the data plane's thread had panicked");
         }
@@ -182,18 +244,21 @@ struct Worker {
     endpoints: Endpoints,
     publisher: Publisher,
     events: Events,
+    policies: Policies,
+    lists: Lists,
 }
 
 impl Worker {
-    fn run(mut self, updates: &mpsc::Receiver<Update>) {
+    fn run(mut self, orders: &mpsc::Receiver<Order>) {
         let mut follow_at = Instant::now() + FOLLOW_INTERVAL;
         loop {
             let pause = if self.events.are_wanted() { EVENTS_INTERVAL } else { FOLLOW_INTERVAL };
-            match updates.recv_timeout(pause) {
-                Ok(update) => {
-                    self.apply(update);
+            match orders.recv_timeout(pause) {
+                Ok(Order::Reload(update)) => {
+                    self.apply(*update);
                     follow_at = Instant::now();
                 }
+                Ok(Order::Leave) => return self.leave(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -205,24 +270,55 @@ impl Worker {
                 follow_at = Instant::now() + FOLLOW_INTERVAL;
             }
         }
-        self.attacher.detach();
+        let Self { attacher, mut events, .. } = self;
+        attacher.remove();
+        events.drain();
+    }
+
+    /// From this last sign of life on, the program goes on alone.
+    fn leave(mut self) {
+        if let Err(error) = self.publisher.set_clock() {
+            tracing::error!("{error:#}");
+        }
         self.events.drain();
     }
 
     /// The rest is for [`Worker::follow`].
     fn apply(&mut self, update: Update) {
-        let Update { policy, interfaces, mode } = update;
-        self.events.reload(&policy);
-        if let Err(error) = self.publisher.set_policy(&policy) {
+        let Update { policies, interfaces, config } = update;
+        self.publisher.set_orphan_limit(*config.orphan_limit);
+        self.policies = policies;
+        let policy = self.policies.compile();
+        self.events.reload(&policy.config);
+        if let Err(error) = self.go_by(&policy) {
             tracing::error!("the kernel goes by the configuration before: {error:#}");
         }
-        self.attacher.reload(&interfaces, mode);
+        self.attacher.reload(&interfaces, &config);
         self.endpoints.reload(interfaces);
     }
 
-    /// Brings what the kernel knows up to date: first addresses, so that an interface never answers
+    /// Has the kernel go by another policy. While lists are exchanged the daemon serves.
+    fn go_by(&mut self, policy: &Policy) -> anyhow::Result<()> {
+        let Policy { config, clients, networks } = policy;
+        let mut config = *config;
+        if self.publisher.has_lists() || config.flags & LISTS != 0 {
+            self.publisher.pass_all()?;
+            wait_for_kernel();
+            let clients = self.lists.set_clients(clients.iter().copied());
+            if let Err(error) = clients.and_then(|()| self.lists.set_networks(networks)) {
+                tracing::error!("the daemon serves every announce: {error:#}");
+                config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+            }
+        }
+        self.publisher.set_policy(&config)
+    }
+
+    /// Brings what the kernel knows up to date: lists that have changed, then addresses, so that an interface never answers
     /// for ones it has lost, then interfaces.
     fn follow(&mut self) -> anyhow::Result<()> {
+        if let Some(policy) = self.policies.changed() {
+            self.go_by(&policy)?;
+        }
         if let Some((v4, v6)) = self.endpoints.changed() {
             self.publisher
                 .set_endpoints(&v4, &v6)

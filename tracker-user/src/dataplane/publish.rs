@@ -1,14 +1,19 @@
 //! Tells the program what is in force.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use aya::{
     Pod,
     maps::{Array, MapData},
 };
-use tracker_common::abi::{self, EndpointV4, EndpointV6, name};
+use tracker_common::abi::{self, EndpointV4, EndpointV6, flag, name};
 
 use super::{Kernel, probe::wait_for_kernel};
 use crate::clock;
+
+/// Flags that have the program look into lists of clients and networks.
+pub(super) const LISTS: u32 = flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED | flag::NETWORKS;
 
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
 /// that is half written.
@@ -17,16 +22,29 @@ pub(super) struct Publisher {
     configs: Array<MapData, Config>,
     config: abi::Config,
     active: u32,
+    orphan_limit: Duration,
 }
 
 impl Publisher {
-    /// Publishes nothing yet: until then the program passes everything.
+    /// Publishes nothing yet: until then the program passes everything, or goes by what the daemon
+    /// before has published. Without a sign of life it does so for `orphan_limit`.
     ///
     /// # Errors
     /// When the program's maps are not what they should be.
-    pub(super) fn new(kernel: &mut Kernel, config: abi::Config) -> anyhow::Result<Self> {
-        let control = kernel.take(name::CONTROL)?;
-        Ok(Self { control, configs: kernel.take(name::CONFIG)?, config, active: 0 })
+    pub(super) fn new(
+        kernel: &mut Kernel,
+        config: abi::Config,
+        orphan_limit: Duration,
+    ) -> anyhow::Result<Self> {
+        let control: Array<_, Control> = kernel.take(name::CONTROL)?;
+        let Control(before) = control.get(&0, 0).context("map CONTROL")?;
+        let configs = kernel.take(name::CONFIG)?;
+        Ok(Self { control, configs, config, active: before.active & 1, orphan_limit })
+    }
+
+    /// Changes how long the program goes on without us.
+    pub(super) fn set_orphan_limit(&mut self, orphan_limit: Duration) {
+        self.orphan_limit = orphan_limit;
     }
 
     /// Publishes the configuration with these endpoints, at most [`abi::ENDPOINTS_MAX`] each.
@@ -58,6 +76,21 @@ impl Publisher {
         self.publish()
     }
 
+    /// Whether the program looks into lists now.
+    pub(super) const fn has_lists(&self) -> bool {
+        self.config.flags & LISTS != 0
+    }
+
+    /// Has the program pass everything, until the next configuration.
+    ///
+    /// # Errors
+    /// As for [`Publisher::set_endpoints`].
+    pub(super) fn pass_all(&mut self) -> anyhow::Result<()> {
+        self.config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+        self.config.flags &= !LISTS;
+        self.publish()
+    }
+
     fn publish(&mut self) -> anyhow::Result<()> {
         // A run of the program may still read what was in force before the last switch.
         wait_for_kernel();
@@ -67,13 +100,20 @@ impl Publisher {
         self.set_clock()
     }
 
-    /// Tells the program what time it is, so that its connection ids follow the wall clock.
+    /// Tells the program that we live, and what time it is, so that its connection ids follow the wall
+    /// clock.
     ///
     /// # Errors
     /// When the kernel refuses; the old configuration stays in force.
     pub(super) fn set_clock(&mut self) -> anyhow::Result<()> {
-        let wall_offset_ns = clock::wall_ns().wrapping_sub(clock::monotonic_ns());
-        let control = abi::Control { active: self.active, wall_offset_ns, ..Default::default() };
+        let now_ns = clock::monotonic_ns();
+        let limit_ns = u64::try_from(self.orphan_limit.as_nanos()).unwrap_or(u64::MAX);
+        let control = abi::Control {
+            active: self.active,
+            wall_offset_ns: clock::wall_ns().wrapping_sub(now_ns),
+            passes_from_ns: now_ns.saturating_add(limit_ns),
+            ..Default::default()
+        };
         self.control.set(0, Control(control), 0).context("map CONTROL")
     }
 }
@@ -87,16 +127,18 @@ fn fill<T: Copy + Default>(slots: &mut [T; abi::ENDPOINTS_MAX], endpoints: &[T])
     endpoints.len().min(slots.len()) as u32
 }
 
+/// As a value of the map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Control(abi::Control);
+pub(super) struct Control(pub(super) abi::Control);
 
 // SAFETY: integers, no padding.
 unsafe impl Pod for Control {}
 
+/// As a value of the map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Config(abi::Config);
+pub(super) struct Config(pub(super) abi::Config);
 
 // SAFETY: integers and arrays of them; the ABI asserts its size, which leaves no padding.
 unsafe impl Pod for Config {}

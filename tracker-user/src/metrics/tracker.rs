@@ -70,6 +70,10 @@ pub struct TableMetrics {
     pub events_lost: IntCounter,
     /// Torrents that wanted to grow and found the queue full; they ask again.
     pub grow_requests_dropped: IntCounter,
+    /// When the last snapshot was saved, in seconds since 1970; 0 for never.
+    pub snapshot_saved_at: IntGauge,
+    /// Snapshots that could not be saved.
+    pub snapshots_failed: IntCounter,
 }
 
 impl TableMetrics {
@@ -100,6 +104,14 @@ impl TableMetrics {
             grow_requests_dropped: counter(
                 "xdp_tracker_grow_requests_dropped_total",
                 "Requests to make room for more peers that found the queue full.",
+            )?,
+            snapshot_saved_at: gauge(
+                "xdp_tracker_snapshot_last_success_timestamp_seconds",
+                "When the swarms were last saved.",
+            )?,
+            snapshots_failed: counter(
+                "xdp_tracker_snapshots_failed_total",
+                "Attempts to save the swarms that failed.",
             )?,
         })
     }

@@ -1,16 +1,20 @@
 //! `bench dataplane`: replies per second, counted where they arrive.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::{
-    loadgen::{Loadgen, Pace},
-    metrics,
-    profile::Profile,
-    stats::Series,
-    subject::{Kind, Subject},
+    contest::Contest,
+    hostile, or_all,
+    profile::{Load, Profile},
+    program::AttachedProgram,
+    report::{self, Cell, Table},
+    socket_memory::SocketMemory,
+    stats::{Series, Turns},
+    subject::{Answered, Kind},
+    sweep,
 };
 use crate::{build, process};
 
@@ -20,25 +24,35 @@ pub struct Args {
     /// The loads; all when none is named
     #[arg(long = "profile", value_enum)]
     profiles: Vec<Profile>,
-    /// Who is measured, in turn; the first is what the others are compared to
-    #[arg(long = "subject", value_enum, default_values_t = [Kind::Echo, Kind::Kernel])]
+    /// Who takes turns with the echo; all when none is named
+    #[arg(long = "subject", value_enum)]
     subjects: Vec<Kind>,
-    /// How often each one's turn comes
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds of a turn
-    #[arg(long, default_value_t = 1.0)]
-    seconds: f64,
-    /// Generator threads
-    #[arg(long, default_value_t = 1)]
-    generators: usize,
-    /// The share of clients with an IPv6 address
+    /// Leave out the growing number of torrents
+    #[arg(long)]
+    no_sweep: bool,
+    /// The share of clients with an IPv6 address where nobody else takes part
     #[arg(long, default_value_t = 20)]
     ipv6_percent: u32,
+    #[command(flatten)]
+    turns: Turns,
 }
 
-/// Requests that may wait in a socket of 32 MiB: each keeps a page.
-const WINDOW: u64 = 4096;
+impl Args {
+    /// See [`super::Bench::shorten`].
+    pub fn shorten(&mut self) {
+        if self.profiles.is_empty() {
+            self.profiles.push(Profile::Hot);
+        }
+        if self.subjects.is_empty() {
+            self.subjects.push(Kind::Kernel);
+        }
+        self.no_sweep = true;
+        self.turns.shorten();
+    }
+}
+
+/// Those that answer in the kernel, to which more than one generator can be put.
+const IN_KERNEL: [Kind; 2] = [Kind::Echo, Kind::Kernel];
 
 /// Measures.
 ///
@@ -48,85 +62,135 @@ pub fn run(args: &Args) -> Result<()> {
     ensure!(process::is_root(), "this benchmark makes network namespaces, which needs root");
     let object = build::xdp_program()?;
     build::daemon(false, object.as_deref())?;
-    let loadgen = build::bpf("loadgen-ebpf")?.context("this benchmark needs a BPF toolchain")?;
-    let profiles = if args.profiles.is_empty() {
-        clap::ValueEnum::value_variants()
-    } else {
-        args.profiles.as_slice()
-    };
-    for profile in profiles {
-        measure(args, *profile, &loadgen)?;
+    let object = build::bpf("loadgen-ebpf")?.context("this benchmark needs a BPF toolchain")?;
+    let _socket_memory = SocketMemory::raise()?;
+    let mut bench = Dataplane::new(args, object)?;
+    for profile in or_all(&args.profiles) {
+        bench.measure(profile)?;
     }
-    Ok(())
+    let mut tables = vec![bench.throughput, bench.program, bench.hostile];
+    if !args.no_sweep {
+        tables.push(sweep::measure(&bench.object, &args.turns)?);
+    }
+    report::publish("dataplane", &tables)
 }
 
-fn measure(args: &Args, profile: Profile, object: &std::path::Path) -> Result<()> {
-    let figures = profile.figures();
-    let list = figures.requests(args.ipv6_percent);
-    let folder = TempDir::new()?;
-    let mut loadgen =
-        Loadgen::load(object, list.len().max(figures.clients as usize) as u32, figures.clients)?;
-    let subjects: Vec<_> = (0u8..)
-        .zip(&args.subjects)
-        .map(|(number, kind)| {
-            Subject::start(*kind, &mut loadgen, number, &figures, folder.path())
-                .with_context(|| format!("starting {}", kind.name()))
-        })
-        .collect::<Result<_>>()?;
-    for subject in &subjects {
-        if subject.kind != Kind::Echo {
-            populate(&loadgen, subject, &list)
-                .with_context(|| format!("populating {}", subject.kind.name()))?;
-        }
-    }
-    let mut series = vec![Series::default(); subjects.len()];
-    for _ in 0..args.rounds {
-        for (subject, series) in subjects.iter().zip(&mut series) {
-            let pace = pace(args.generators, subject.kind);
-            loadgen.prepare(&subject.cable, &list, &pace)?;
-            loadgen.play(&subject.cable, list.len(), &pace, Duration::from_millis(200))?;
-            let outcome = loadgen.play(
-                &subject.cable,
-                list.len(),
-                &pace,
-                Duration::from_secs_f64(args.seconds),
-            )?;
-            series.0.push(outcome.rate());
-            eprintln!("{} {} {outcome:?}", profile.name(), subject.kind.name());
-        }
-    }
-    println!("\n{:<12}{:<26}{:>14}{:>26}{:>12}", "profile", "", "replies/s", "spread", "ratio");
-    for (subject, one) in subjects.iter().zip(&series) {
-        println!(
-            "{:<12}{:<26}{:>14.0}{:>26}{:>11.1}%",
-            profile.name(),
-            subject.kind.name(),
-            one.median(),
-            format!("{:.0}-{:.0}", one.min(), one.max()),
-            100.0 * one.relative_to(&series[0]).median(),
+struct Dataplane<'a> {
+    args: &'a Args,
+    object: PathBuf,
+    others: Vec<Kind>,
+    throughput: Table,
+    program: Table,
+    hostile: Table,
+}
+
+impl<'a> Dataplane<'a> {
+    fn new(args: &'a Args, object: PathBuf) -> Result<Self> {
+        let chosen = or_all(&args.subjects);
+        let others: Vec<_> = chosen.into_iter().filter(|kind| !IN_KERNEL.contains(kind)).collect();
+        others.iter().try_for_each(|kind| kind.install())?;
+        let throughput = Table::new(
+            format!(
+                "Replies over a veth pair: medians of {} turns of {} ms, taken in turn",
+                args.turns.rounds, args.turns.milliseconds
+            ),
+            &[
+                "profile",
+                "subject",
+                "IPv6 %",
+                "generators",
+                "replies/s",
+                "spread",
+                "of echo",
+                "in kernel",
+                "peers a reply",
+            ],
         );
-    }
-    Ok(())
-}
-
-fn pace(generators: usize, kind: Kind) -> Pace {
-    let window = kind.is_userspace().then_some(WINDOW);
-    Pace { generators, window, faults: 0, interval: Duration::ZERO }
-}
-
-/// Announces every peer, again and again until the kernel answers no more of them than before.
-fn populate(loadgen: &Loadgen, subject: &Subject, list: &[loadgen::Request]) -> Result<()> {
-    let pace = Pace { generators: 1, window: Some(WINDOW), faults: 0, interval: Duration::ZERO };
-    loadgen.prepare(&subject.cable, list, &pace)?;
-    for lap in 0..3 {
-        let outcome = loadgen.complete(&subject.cable, list.len(), &pace)?;
-        eprintln!("populate {lap} {outcome:?}");
-        let metrics = metrics::read(&subject.cable.far)?;
-        eprintln!(
-            "kernel {} user {}",
-            metrics.requests(None, "kernel"),
-            metrics.requests(None, "user")
+        let program = Table::new(
+            "The XDP program",
+            &[
+                "profile",
+                "ns a run",
+                "ns of echo",
+                "verified instructions",
+                "translated bytes",
+                "machine code bytes",
+            ],
         );
+        Ok(Self { args, object, others, throughput, program, hostile: hostile::table() })
     }
-    Ok(())
+
+    fn measure(&mut self, profile: Profile) -> Result<()> {
+        let load = Load::new(profile.figures(), self.args.ipv6_percent);
+        let folder = TempDir::new()?;
+        let mut contest = Contest::new(&self.object, &load, &IN_KERNEL, folder.path())?;
+        for generators in [1, 2] {
+            self.take_turns(profile, &mut contest, &IN_KERNEL, generators)?;
+        }
+        self.look_at_program(profile, &mut contest)?;
+        if profile == Profile::Public {
+            hostile::measure(&mut contest, 1, &self.args.turns, &mut self.hostile)?;
+        }
+        drop(contest);
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        let load = Load::new(profile.figures(), 0);
+        let all = [&IN_KERNEL, self.others.as_slice()].concat();
+        let folder = TempDir::new()?;
+        let mut contest = Contest::new(&self.object, &load, &all, folder.path())?;
+        self.take_turns(profile, &mut contest, &all, 1)
+    }
+
+    fn take_turns(
+        &mut self,
+        profile: Profile,
+        contest: &mut Contest<'_>,
+        kinds: &[Kind],
+        generators: usize,
+    ) -> Result<()> {
+        let turns = &self.args.turns;
+        let mut series = vec![Series::default(); kinds.len()];
+        let mut answered = vec![Answered::default(); kinds.len()];
+        for _ in 0..turns.rounds {
+            for index in 0..kinds.len() {
+                let before = contest.subject(index).answered()?;
+                let outcome = contest.take_turn(index, generators, turns.time())?;
+                answered[index] += contest.subject(index).answered()? - before;
+                series[index].0.push(outcome.rate());
+            }
+        }
+        for (index, kind) in kinds.iter().enumerate() {
+            let findings = contest.check(index)?;
+            let peers = findings.map_or(f64::NAN, |findings| findings.peers_per_announce());
+            let rates = &series[index];
+            self.throughput.push(vec![
+                profile.name().into(),
+                kind.name().into(),
+                Cell::number(f64::from(contest.load.v6_percent), 0),
+                Cell::number(generators as f64, 0),
+                Cell::number(rates.median(), 0),
+                Cell::spread(rates),
+                Cell::ratio(rates.relative_to(&series[0]).median()),
+                Cell::ratio(answered[index].in_kernel()),
+                Cell::number(peers, 1),
+            ]);
+        }
+        Ok(())
+    }
+
+    fn look_at_program(&mut self, profile: Profile, contest: &mut Contest<'_>) -> Result<()> {
+        let echo_ns = AttachedProgram::run_ns(contest, 0, &self.args.turns)?;
+        let run_ns = AttachedProgram::run_ns(contest, 1, &self.args.turns)?;
+        let program = AttachedProgram::on(&contest.subject(1).cable.far)?;
+        self.program.push(vec![
+            profile.name().into(),
+            Cell::number(run_ns, 0),
+            Cell::number(echo_ns, 0),
+            Cell::number(program.verified_instructions(), 0),
+            Cell::number(program.translated_bytes(), 0),
+            Cell::number(program.machine_code_bytes(), 0),
+        ]);
+        Ok(())
+    }
 }

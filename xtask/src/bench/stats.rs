@@ -1,4 +1,30 @@
-//! Medians and spreads.
+//! Turns, and the medians and spreads of what they measure.
+
+use std::time::Duration;
+
+/// How often each one is measured, and how long.
+#[derive(clap::Args)]
+pub struct Turns {
+    /// How often each one's turn comes
+    #[arg(long, default_value_t = 7)]
+    pub rounds: usize,
+    /// How long a turn is
+    #[arg(long, default_value_t = 500)]
+    pub milliseconds: u64,
+}
+
+impl Turns {
+    /// No more than show that all works.
+    pub fn shorten(&mut self) {
+        self.rounds = self.rounds.min(3);
+        self.milliseconds = self.milliseconds.min(200);
+    }
+
+    /// How long a turn is.
+    pub fn time(&self) -> Duration {
+        Duration::from_millis(self.milliseconds)
+    }
+}
 
 /// What several rounds measured.
 #[derive(Clone, Debug, Default)]

@@ -53,6 +53,28 @@ impl Arena {
         }
     }
 
+    /// Marks a piece as allocated that another owner had allocated; `false`, and no change, where there
+    /// can be none, or another one is.
+    pub(super) fn claim(&mut self, unit: u32, units: u32) -> bool {
+        let (first, at) = (unit / CHUNK_UNITS, unit % CHUNK_UNITS);
+        let chunks = units.div_ceil(CHUNK_UNITS);
+        let is_long = units > CHUNK_UNITS;
+        let is_straddling = if is_long { at > 0 } else { at + units > CHUNK_UNITS };
+        if units == 0 || first == 0 || is_straddling || chunks > self.chunks.saturating_sub(first) {
+            return false;
+        }
+        let seen = self.free.len() as u32;
+        let _ = self.fresh_chunks((first + chunks).saturating_sub(seen));
+        let taken = if is_long { WHOLE } else { mask(units) << at };
+        let wanted = first..first + chunks;
+        if !wanted.clone().all(|chunk| self.free[chunk as usize] & taken == taken) {
+            return false;
+        }
+        wanted.for_each(|chunk| self.set_free(chunk, self.free[chunk as usize] & !taken));
+        self.units_used += u64::from(rounded(units));
+        true
+    }
+
     /// Units in use.
     pub(super) fn units_used(&self) -> u64 {
         self.units_used

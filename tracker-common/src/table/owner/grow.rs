@@ -12,7 +12,7 @@ use crate::{
     peers::PeerBuf,
     table::{
         Miss,
-        half::{DEPTH_MAX, Half, Root},
+        half::{DEPTH_MAX, Root},
         index::find,
         layout::{Form, Gate, Line, Memory},
         leaf::{LeafRef, groups_max},
@@ -54,6 +54,7 @@ impl<M: Memory> Table<M> {
     /// of the XDP program that was under way when it was called can still be; it is called at most
     /// once. Returns how many announces there were.
     pub fn grow(&self, now_ns: u64, grace: impl FnOnce()) -> usize {
+        let _mover = self.mover_lock();
         let waiting = self.take_waiting();
         let clock = self.clock(now_ns);
         let (v6, v4): (Vec<_>, Vec<_>) = waiting.iter().partition(|one| one.is_v6);
@@ -87,20 +88,24 @@ impl<M: Memory> Table<M> {
                 self.try_announce::<F>(&one.info_hash, &one.announce(), clock, &mut peers)
             };
             match missed {
-                Ok(_) => continue,
+                Ok(_) => {}
                 Err(Miss::Unknown) => homeless.push(one),
-                Err(_) => self.freeze_for(&one, &mut batch),
+                Err(_) => {
+                    self.freeze_for(&one, &mut batch);
+                    batch.waiting.push(one);
+                }
             }
-            batch.waiting.push(one);
         }
         for one in homeless {
-            if self.admit::<F>(&one.info_hash, Gate::Open, false) {
-                continue;
-            }
-            if let Some(moves) = self.plan_displacement::<F>(&one.info_hash) {
+            if !self.admit::<F>(&one.info_hash, Gate::Open, false) {
+                let Some(moves) = self.plan_displacement::<F>(&one.info_hash) else {
+                    self.refuse_admission();
+                    continue;
+                };
                 moves.iter().for_each(|step| step.from.freeze(true));
                 batch.moves.push((one.info_hash, moves));
             }
+            batch.waiting.push(one);
         }
         batch
     }
@@ -141,8 +146,11 @@ impl<M: Memory> Table<M> {
         }
         for one in &batch.waiting {
             let _moving = self.write_lock();
-            if !self.apply_growing::<F>(one, clock, &mut peers) {
-                self.refuse_admission();
+            match self.apply_growing::<F>(one, clock, &mut peers) {
+                Ok(()) => {}
+                // Somebody else has taken the line that was to become vacant.
+                Err(Miss::Unknown) if !self.is_at_cap::<F>() => self.wait_again(*one),
+                Err(_) => self.refuse_admission(),
             }
         }
         let _moving = self.write_lock();
@@ -150,18 +158,23 @@ impl<M: Memory> Table<M> {
         batch.spans.iter().for_each(|span| self.unfreeze(span));
     }
 
-    fn apply_growing<F: Family>(&self, one: &Waiting, clock: &Clock, peers: &mut PeerBuf) -> bool {
+    fn apply_growing<F: Family>(
+        &self,
+        one: &Waiting,
+        clock: &Clock,
+        peers: &mut PeerBuf,
+    ) -> Result<(), Miss> {
         let announce = one.announce::<F>();
         for _ in 0..GROWTHS_MAX {
             match self.try_announce(&one.info_hash, &announce, clock, peers) {
-                Ok(_) => return true,
+                Ok(_) => return Ok(()),
                 Err(Miss::Contended) => {}
                 Err(Miss::Full) if self.make_room(&one.info_hash, &announce, clock) => {}
-                Err(Miss::Unknown) => return one.event == Event::Stopped,
-                Err(_) => return false,
+                Err(Miss::Unknown) if one.event == Event::Stopped => return Ok(()),
+                Err(miss) => return Err(miss),
             }
         }
-        false
+        Err(Miss::Contended)
     }
 
     fn unfreeze<F: Family>(&self, span: &Span<F>) {
@@ -215,7 +228,7 @@ impl<M: Memory> Table<M> {
         let root = half.root();
         let Ok(leaf) = root.entry(&self.memory, root.entry_of(hash)) else { return false };
         is_ours(frozen || leaf.is_frozen())
-            && self.grow_leaf::<F>(&half, leaf, hash, clock).is_some()
+            && self.grow_leaf(line, announce.seeder, leaf, hash, clock).is_some()
     }
 
     /// Moves the peers of a line into leaves.
@@ -231,6 +244,7 @@ impl<M: Memory> Table<M> {
             self.release_leaf::<F>(arena, first);
             return None;
         };
+        self.note_line(line);
         line.clear_body();
         let halves = line.halves();
         for (half, leaf, peers) in
@@ -240,17 +254,20 @@ impl<M: Memory> Table<M> {
             half.count.store(peers.len() as u32);
         }
         line.update_meta(|meta| meta.with_form(Form::Outgrown));
+        self.forget_note();
         Some(())
     }
 
     /// Puts the peers of a leaf into a bigger one, or into two.
     fn grow_leaf<F: Family>(
         &self,
-        half: &Half<'_>,
+        line: Line<F>,
+        seeder: bool,
         leaf: LeafRef,
         hash: u64,
         clock: &Clock,
     ) -> Option<()> {
+        let [half, _] = line.halves().own_and_other(seeder);
         let mut owner = self.owner();
         let owner = &mut *owner;
         let root = half.root();
@@ -260,7 +277,9 @@ impl<M: Memory> Table<M> {
         if groups < groups_max::<F>() {
             let wider = (groups + (groups / 4).max(1)).min(groups_max::<F>());
             let new = self.make_leaf::<F>(&mut owner.arena, wider, &peers.live)?;
-            self.refer(half, span, new.with_frozen(leaf.is_frozen()));
+            let new = new.with_frozen(leaf.is_frozen());
+            self.note_span(line, seeder, [span.start, span.end, span.end], [new, new]);
+            self.refer(&half, span, new);
         } else {
             let depth = root.depth() - span.len().trailing_zeros();
             if depth == DEPTH_MAX {
@@ -274,7 +293,7 @@ impl<M: Memory> Table<M> {
             let low = self.make_leaf::<F>(arena, groups_for::<F>(lower.len()), &lower)?;
             let high = self.make_leaf::<F>(arena, groups_for::<F>(upper.len()), &upper);
             let doubled =
-                depth < root.depth() || self.double(arena, &mut owner.retired, half).is_some();
+                depth < root.depth() || self.double(arena, &mut owner.retired, &half).is_some();
             let (Some(high), true) = (high, doubled) else {
                 self.release_leaf::<F>(arena, low);
                 high.inspect(|&high| self.release_leaf::<F>(arena, high));
@@ -282,9 +301,12 @@ impl<M: Memory> Table<M> {
             };
             let span = self.span(half.root(), half.root().entry_of(hash));
             let middle = span.start + span.len() as u32 / 2;
-            self.refer(half, span.start..middle, low.with_frozen(leaf.is_frozen()));
-            self.refer(half, middle..span.end, high.with_frozen(leaf.is_frozen()));
+            let [low, high] = [low, high].map(|new| new.with_frozen(leaf.is_frozen()));
+            self.note_span(line, seeder, [span.start, middle, span.end], [low, high]);
+            self.refer(&half, span.start..middle, low);
+            self.refer(&half, middle..span.end, high);
         }
+        self.forget_note();
         half.count.add((peers.live.len() as u32).wrapping_sub(peers.all));
         self.release_leaf::<F>(&mut owner.arena, leaf);
         if !self.shared_with_kernel {

@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Moving {
     pub(super) word: PeerWord,
     /// Of an IPv4 address the first word holds it.
-    addr: [u64; 2],
+    pub(super) addr: [u64; 2],
 }
 
 /// The live peers of a run of slots, and how many slots held a peer at all.
@@ -215,7 +215,7 @@ pub(super) fn groups_for<F: Family>(peers: usize) -> u32 {
 }
 
 /// The first unit of a directory, and its units.
-fn directory(root: Root) -> Option<(u32, u32)> {
+pub(super) fn directory(root: Root) -> Option<(u32, u32)> {
     (root.depth() > 0).then(|| (root.unit(), directory_units(root.depth())))
 }
 

@@ -5,10 +5,16 @@
 //! no lock: what it may be using is frozen first, and a *grace* period is waited for until no run of
 //! the program can still be using what it found before.
 
+mod adopt;
+#[cfg(test)]
+mod adopt_tests;
 mod arena;
 mod displace;
 mod grow;
+mod journal;
 mod leaves;
+mod lists;
+mod saved;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -18,7 +24,9 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
+pub use self::adopt::Adopted;
 use self::arena::Arena;
+pub use self::saved::SavedPeer;
 pub use self::sweep::Totals;
 use super::{
     Miss,
@@ -43,6 +51,10 @@ pub struct Table<M> {
     torrents_max: [u32; 2],
     /// Whether the kernel uses the table too.
     shared_with_kernel: bool,
+    /// A [`Gate`].
+    unlisted_gate: AtomicU32,
+    /// Held by whoever freezes, until all is unfrozen.
+    mover: Mutex<()>,
     /// Held shared by requests, exclusively while something is moved.
     moving: RwLock<()>,
     owner: Mutex<Owner>,
@@ -139,6 +151,8 @@ impl<M: Memory> Table<M> {
             lifetime: AtomicU32::new(lifetime),
             torrents_max,
             shared_with_kernel,
+            unlisted_gate: AtomicU32::new(Gate::Open as u32),
+            mover: Mutex::new(()),
             moving: RwLock::new(()),
             owner: Mutex::new(Owner { arena, torrents: [0; 2], retired: Vec::new() }),
             queue: Mutex::default(),
@@ -216,10 +230,25 @@ impl<M: Memory> Table<M> {
         clock: &Clock,
         list: &mut PeerBuf,
     ) -> Result<Counts, Miss> {
+        self.try_announce_seen(info_hash, announce, clock, None, list)
+    }
+
+    /// The same for a peer that announced at another time.
+    fn try_announce_seen<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        clock: &Clock,
+        seen: Option<&Clock>,
+        list: &mut PeerBuf,
+    ) -> Result<Counts, Miss> {
         let (memory, shape) = (&self.memory, &self.shape);
         let (_, line) = find::<F, M>(memory, shape, info_hash).ok_or(Miss::Unknown)?;
         let mut visit = Visit::default();
         visit.begin(Side::Daemon, shape, *clock, announce);
+        if let Some(seen) = seen {
+            visit.backdate(seen);
+        }
         if !line.is_outgrown() {
             return Ok(swarm::announce_inline(line, &visit, list)?.0);
         }
@@ -274,20 +303,6 @@ impl<M: Memory> Table<M> {
             .map_or_else(Counts::default, |(_, line)| swarm::figures(line, &clock))
     }
 
-    /// Puts a torrent on a list: it is admitted without peers, and kept. `false` when there is no
-    /// room for it.
-    pub fn list<F: Family>(&self, info_hash: &InfoHash, gate: Gate) -> bool {
-        let listed = self.admit::<F>(info_hash, gate, true)
-            || !self.shared_with_kernel
-                && !self.is_at_cap::<F>()
-                && self.displace_now::<F>(info_hash)
-                && self.admit::<F>(info_hash, gate, true);
-        if !listed {
-            self.refuse_admission();
-        }
-        listed
-    }
-
     /// How full the table is.
     pub fn stats(&self) -> Stats {
         let owner = self.owner();
@@ -303,6 +318,10 @@ impl<M: Memory> Table<M> {
 
     fn owner(&self) -> MutexGuard<'_, Owner> {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mover_lock(&self) -> MutexGuard<'_, ()> {
+        self.mover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_lock(&self) -> RwLockReadGuard<'_, ()> {
@@ -340,6 +359,7 @@ impl<M: Memory> Table<M> {
             return false;
         };
         line.set_info_hash(info_hash);
+        let gate = if listed { gate } else { self.unlisted_gate() };
         let meta = Meta::VACANT.with_form(Form::Inline).with_gate(gate, listed);
         line.head().meta.store(meta.0);
         owner.torrents[family] += 1;
@@ -366,12 +386,7 @@ impl<M: Memory> Table<M> {
     }
 
     fn wait_for_room<F: Family>(&self, info_hash: &InfoHash, announce: &Announce<F>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= QUEUE_MAX {
-            self.queue_dropped.fetch_add(1, Relaxed);
-            return;
-        }
-        queue.push(Waiting {
+        self.wait_again(Waiting {
             info_hash: *info_hash,
             is_v6: F::IS_V6,
             addr: F::words(&announce.addr),
@@ -379,6 +394,15 @@ impl<M: Memory> Table<M> {
             seeder: announce.seeder,
             event: announce.event,
         });
+    }
+
+    fn wait_again(&self, one: Waiting) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.len() >= QUEUE_MAX {
+            self.queue_dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        queue.push(one);
         self.queue_len.store(queue.len(), Relaxed);
     }
 

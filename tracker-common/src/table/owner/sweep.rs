@@ -10,6 +10,7 @@ use crate::{
     table::{
         half::Half,
         layout::{BUCKET_LINES, Form, Line, Memory},
+        leaf::GROUP_SLOTS,
         run::Run,
         swarm::figures,
         word::PeerWord,
@@ -38,6 +39,7 @@ impl<M: Memory> Table<M> {
     /// at most once for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
         let clock = self.clock(now_ns);
+        let _mover = self.mover_lock();
         let mut totals = Totals::default();
         self.sweep_family::<V4>(&clock, &mut totals, &mut grace);
         self.sweep_family::<V6>(&clock, &mut totals, &mut grace);
@@ -105,9 +107,18 @@ impl<M: Memory> Table<M> {
             return;
         }
         for half in [line.halves().leechers(), line.halves().seeders()] {
+            let before = half.count.load();
+            let (mut cleared, mut left) = (0, 0);
             for leaf in self.leaves_of(half.root()) {
-                let mut cleared = 0;
-                self.each_group::<F>(leaf, |run| cleared += clear_stale(run, clock));
+                self.each_group::<F>(leaf, |run| {
+                    cleared += clear_stale(run, clock);
+                    left +=
+                        (0..GROUP_SLOTS as usize).filter(|&slot| run.peer(slot).is_peer()).count();
+                });
+            }
+            // Where nobody has come or gone meanwhile, this puts right what a process that was killed
+            // between a change and its tally has left wrong.
+            if !half.count.replace(before, left as u32) {
                 half.count.add(0_u32.wrapping_sub(cleared));
             }
         }
@@ -130,10 +141,12 @@ impl<M: Memory> Table<M> {
             if left.len() > F::INLINE_PEERS as usize {
                 return false;
             }
+            self.note_line(line);
             halves.iter().for_each(|half| self.release_half::<F>(&mut owner.arena, half));
             line.clear_body();
             fill_line(line, &left);
             line.update_meta(|meta| meta.with_form(Form::Inline));
+            self.forget_note();
         }
         if !useless || !Collected::of_line(line, clock).live.is_empty() {
             return false;

@@ -8,14 +8,14 @@ use super::*;
 use crate::{hash::TableKey, table::layout::BUCKET_LINES, time::lifetime_from_secs};
 
 /// Zeroed memory that outlives the table in it.
-struct Heap {
+pub(super) struct Heap {
     v4: Box<[UnsafeCell<[u64; 32]>]>,
     v6: Box<[UnsafeCell<[u64; 64]>]>,
     chunks: Box<[UnsafeCell<[u64; 128]>]>,
 }
 
 impl Heap {
-    fn new(shape: &TableShape) -> Self {
+    pub(super) fn new(shape: &TableShape) -> Self {
         Self {
             v4: (0..shape.buckets_v4).map(|_| UnsafeCell::new([0; 32])).collect(),
             v6: (0..shape.buckets_v6).map(|_| UnsafeCell::new([0; 64])).collect(),
@@ -38,8 +38,8 @@ impl Memory for Heap {
     }
 }
 
-fn table(shared_with_kernel: bool) -> Table<Heap> {
-    let shape = TableShape {
+pub(super) fn shape() -> TableShape {
+    TableShape {
         key: TableKey([
             0x0123_4567_89ab_cdef,
             0x1111_2222_3333_4445,
@@ -50,18 +50,22 @@ fn table(shared_with_kernel: bool) -> Table<Heap> {
         buckets_v6: 64,
         chunks: 8192,
         ..Default::default()
-    };
+    }
+}
+
+fn table(shared_with_kernel: bool) -> Table<Heap> {
+    let shape = shape();
     Table::new(Heap::new(&shape), shape, lifetime_from_secs(1800), [200, 200], shared_with_kernel)
 }
 
-const HASH: InfoHash = InfoHash([7; 20]);
-const NOW: u64 = 3_600_000_000_000;
+pub(super) const HASH: InfoHash = InfoHash([7; 20]);
+pub(super) const NOW: u64 = 3_600_000_000_000;
 
-fn v4(n: u32, seeder: bool, event: Event) -> Announce<crate::family::V4> {
+pub(super) fn v4(n: u32, seeder: bool, event: Event) -> Announce<crate::family::V4> {
     Announce { addr: n.to_be_bytes(), port: [0x1a, 0xe1], seeder, event, numwant: 50, seed: n }
 }
 
-fn v6(n: u32, seeder: bool, event: Event) -> Announce<crate::family::V6> {
+pub(super) fn v6(n: u32, seeder: bool, event: Event) -> Announce<crate::family::V6> {
     let addr = (u128::from(n) | 0x2001_0db8 << 96).to_be_bytes();
     Announce { addr, port: [0x1a, 0xe1], seeder, event, numwant: 50, seed: n }
 }
@@ -158,6 +162,28 @@ fn an_index_line_is_reached_by_its_number() {
     let last = table.shape().buckets_v4 * BUCKET_LINES;
     assert!(Line::<crate::family::V4>::at(table.memory(), last - 1).is_some());
     assert!(Line::<crate::family::V4>::at(table.memory(), last).is_none());
+}
+
+#[test]
+fn torrents_make_way_for_newcomers_until_the_table_is_full() {
+    for shared_with_kernel in [false, true] {
+        let mut table = table(shared_with_kernel);
+        table.torrents_max = [204, 0];
+        let mut list = PeerBuf::new();
+        for n in 0..204_u32 {
+            let mut hash = [0; 20];
+            hash[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b1).to_be_bytes());
+            table.announce(&InfoHash(hash), &v4(1, false, Event::None), NOW, &mut list);
+            // Several wait at a time, and may have one line in mind.
+            if n % 32 == 31 {
+                table.grow(NOW, || {});
+            }
+        }
+        while table.has_work() {
+            table.grow(NOW, || {});
+        }
+        assert_eq!(table.stats().torrents[0], 204, "of {} lines", 64 * BUCKET_LINES);
+    }
 }
 
 /// One announce of a small world, so that swarms grow and torrents meet.

@@ -43,6 +43,7 @@ impl Keeper {
     pub(super) fn start(
         table: Arc<Table<MappedMemory>>,
         config: &MemoryConfig,
+        sweep_first: bool,
         grace: Option<Grace>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
@@ -56,8 +57,9 @@ impl Keeper {
             config: Arc::clone(&config),
             reported: Reported::default(),
         };
-        let handle =
-            thread::Builder::new().name("table-keeper".to_owned()).spawn(move || work.run())?;
+        let handle = thread::Builder::new()
+            .name("table-keeper".to_owned())
+            .spawn(move || work.run(sweep_first))?;
         let thread = handle.thread().clone();
         Ok(Self { thread, handle: Mutex::new(Some(handle)), stopping, config })
     }
@@ -100,8 +102,11 @@ struct Reported {
 }
 
 impl Work {
-    fn run(&mut self) {
-        let mut sweep_at = Instant::now() + *self.config.load().gc_interval;
+    fn run(&mut self, sweep_first: bool) {
+        let mut sweep_at = Instant::now();
+        if !sweep_first {
+            sweep_at += *self.config.load().gc_interval;
+        }
         let mut report_at = Instant::now();
         while !self.stopping.load(Ordering::Acquire) {
             if self.table.has_work() {

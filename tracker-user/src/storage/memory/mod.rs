@@ -2,11 +2,13 @@
 //!
 //! * [`MappedMemory`]: the bytes;
 //! * [`MemoryStorage`]: serves the frontends from them;
+//! * [`snapshot`]: on disk;
 //! * `keeper`: the thread that makes room and sweeps.
 
 mod keeper;
 mod mapped;
 mod size;
+pub mod snapshot;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -15,7 +17,12 @@ use tracker_common::{
     hash::TableKey,
     id::InfoHash,
     peers::PeerBuf,
-    table::{index::TableShape, layout::Gate, owner::Table, swarm::Counts},
+    table::{
+        index::TableShape,
+        layout::Gate,
+        owner::{Adopted, Table},
+        swarm::Counts,
+    },
     time,
 };
 
@@ -31,45 +38,80 @@ use crate::{
     pipeline::{AnnounceRequest, Refusal, SwarmStats},
 };
 use keeper::Keeper;
+use snapshot::Saver;
+
+/// Where the memory comes from that a table is in, and the secret of its hashes.
+#[derive(Clone, Copy)]
+pub enum Origin {
+    /// It is zeroed.
+    New(TableKey),
+    /// A process before has kept a table in it, which the kernel has gone on using.
+    Adopted(TableKey),
+}
 
 /// Serves announces and scrapes from the table.
 pub struct MemoryStorage {
     table: Arc<Table<MappedMemory>>,
     keeper: Keeper,
+    saver: Saver,
 }
 
 impl MemoryStorage {
-    /// Makes a table in zeroed memory of this size and starts its keeper. With `grace`, which
-    /// returns when no kernel program that ran when it was called still runs, the kernel uses the
-    /// table too.
+    /// Makes a table of this size, or adopts the one that is there, and starts its keeper. With
+    /// `grace`, which returns when no kernel program that ran when it was called still runs, the kernel
+    /// uses the table too.
     ///
     /// # Errors
     /// When the keeper's thread cannot be started.
     pub fn start(
         memory: MappedMemory,
         size: &TableSize,
-        key: TableKey,
+        origin: Origin,
         config: &MemoryConfig,
-        grace: Option<Grace>,
+        mut grace: Option<Grace>,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Arc<Self>> {
         let lifetime = time::lifetime_from_secs(config.peer_lifetime.as_secs());
-        let shape = size.shape(key);
-        let table = Table::new(memory, shape, lifetime, size.torrents_max, grace.is_some());
+        let is_shared = grace.is_some();
+        let table = match (origin, &mut grace) {
+            (Origin::Adopted(key), Some(grace)) => {
+                let shape = size.shape(key);
+                let (table, found) =
+                    Table::adopt(memory, shape, lifetime, size.torrents_max, grace);
+                say(&found);
+                table
+            }
+            (Origin::New(key) | Origin::Adopted(key), _) => {
+                let mut table =
+                    Table::new(memory, size.shape(key), lifetime, size.torrents_max, false);
+                if let Some(path) = &config.snapshot.path {
+                    snapshot::restore(&table, path);
+                }
+                if is_shared {
+                    table.share_with_kernel();
+                }
+                table
+            }
+        };
         let table = Arc::new(table);
-        let keeper = Keeper::start(Arc::clone(&table), config, grace, Arc::clone(metrics))?;
-        Ok(Arc::new(Self { table, keeper }))
+        let is_adopted = matches!(origin, Origin::Adopted(_));
+        let keeper =
+            Keeper::start(Arc::clone(&table), config, is_adopted, grace, Arc::clone(metrics))?;
+        let saver = Saver::start(Arc::clone(&table), &config.snapshot, Arc::clone(metrics))?;
+        Ok(Arc::new(Self { table, keeper, saver }))
     }
 
     /// Exchanges the options while running. A peer's new life counts at once.
     pub fn reload(&self, config: &MemoryConfig) {
         self.table.set_lifetime(time::lifetime_from_secs(config.peer_lifetime.as_secs()));
         self.keeper.reload(config.clone());
+        self.saver.reload(config.snapshot.clone());
     }
 
-    /// Stops the keeper and waits for it.
+    /// Stops the keeper, saves the table, and waits for both.
     pub fn stop(&self) {
         self.keeper.stop();
+        self.saver.stop();
     }
 
     /// The shape of the table, for the kernel to find its way in it.
@@ -78,11 +120,29 @@ impl MemoryStorage {
         self.table.shape()
     }
 
-    /// Makes a torrent known to the kernel in both address families, and what to do with it;
-    /// `false` when there is no room.
+    /// Makes torrents known to the kernel in both address families, and what to do with them. `grace`
+    /// is that of [`Table::grow`]. Returns for how many there is no room.
     #[must_use]
-    pub fn list(&self, info_hash: &InfoHash, gate: Gate) -> bool {
-        self.table.list::<V4>(info_hash, gate) & self.table.list::<V6>(info_hash, gate)
+    pub fn list<'a>(
+        &self,
+        info_hashes: impl IntoIterator<Item = &'a InfoHash> + Clone,
+        gate: Gate,
+        mut grace: impl FnMut(),
+    ) -> usize {
+        let v4 = self.table.list::<V4>(info_hashes.clone(), gate, &mut grace);
+        v4.max(self.table.list::<V6>(info_hashes, gate, grace))
+    }
+
+    /// What the kernel does with torrents that are on no list, when they are new and when they are
+    /// taken off one.
+    pub fn set_unlisted_gate(&self, gate: Gate) {
+        self.table.set_unlisted_gate(gate);
+    }
+
+    /// Takes the torrents off the lists of which `is_unlisted` says so.
+    pub fn unlist(&self, is_unlisted: impl Fn(&InfoHash) -> bool) {
+        self.table.unlist::<V4>(&is_unlisted);
+        self.table.unlist::<V6>(is_unlisted);
     }
 
     fn announce_in<F: Family>(
@@ -118,6 +178,14 @@ impl Storage for MemoryStorage {
             SocketAddr::V6(_) => self.table.scrape::<V6>(info_hash, monotonic_ns()),
         };
         Ok(counts.into())
+    }
+}
+
+fn say(found: &Adopted) {
+    let [ipv4, ipv6] = found.torrents;
+    tracing::info!("took over {ipv4} torrents over IPv4 and {ipv6} over IPv6");
+    if found.damaged > 0 {
+        tracing::warn!("{} torrents were damaged and have been dropped", found.damaged);
     }
 }
 

@@ -12,12 +12,12 @@ fn storage() -> Arc<MemoryStorage> {
         memory,
         &size,
         // A key of zeros would put all peers of a swarm into one block.
-        TableKey([
+        Origin::New(TableKey([
             0x9e37_79b9_7f4a_7c15,
             0xbf58_476d_1ce4_e5b9,
             0x94d0_49bb_1331_11eb,
             0x2545_f491_4f6c_dd1d,
-        ]),
+        ])),
         &MemoryConfig::default(),
         None,
         &metrics,

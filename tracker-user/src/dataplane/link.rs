@@ -1,4 +1,5 @@
-//! Which XDP program an interface has already: asked of rtnetlink, since no file tells.
+//! What no file tells of an interface, asked of rtnetlink: its driver and the XDP program that it has
+//! already.
 
 use std::io;
 
@@ -6,7 +7,10 @@ use aya::programs::loaded_programs;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Attributes of a link (`linux/if_link.h`).
+const IFLA_LINKINFO: u16 = 18;
 const IFLA_XDP: u16 = 43;
+/// Within `IFLA_LINKINFO`: the kind of a virtual interface, a string that ends with 0.
+const IFLA_INFO_KIND: u16 = 1;
 /// Within `IFLA_XDP`: the program's id.
 const IFLA_XDP_PROG_ID: u16 = 4;
 
@@ -19,14 +23,30 @@ const HEADERS_BYTES: usize = 16 + 16;
 /// The name and id of the XDP program attached to the interface of this index, as far as the
 /// system tells.
 pub(super) fn occupant(interface_index: u32) -> Option<String> {
-    let answer = ask(interface_index).ok()?;
-    let attributes = answer.get(HEADERS_BYTES..)?;
-    let id = attribute(attribute(attributes, IFLA_XDP)?, IFLA_XDP_PROG_ID)?;
-    let id = u32::from_ne_bytes(id.try_into().ok()?);
+    let id = attached_program(interface_index)?;
     let programs = loaded_programs().filter_map(Result::ok);
     let program = programs.into_iter().find(|program| program.id() == id);
     let name = program.as_ref().and_then(|program| program.name_as_str()).unwrap_or("unnamed");
     Some(format!("`{name}`, id {id}"))
+}
+
+/// The id of the XDP program attached to the interface of this index.
+pub(super) fn attached_program(interface_index: u32) -> Option<u32> {
+    let answer = ask(interface_index).ok()?;
+    let id = attribute(attribute(answer.get(HEADERS_BYTES..)?, IFLA_XDP)?, IFLA_XDP_PROG_ID)?;
+    Some(u32::from_ne_bytes(id.try_into().ok()?))
+}
+
+/// Whether the interface is one end of a veth pair, as far as the system tells.
+///
+/// In the driver of one, what a program sends back (`XDP_TX`) is put into the other end's queue, and
+/// the other end is woken only if it has an XDP program as well.
+pub(super) fn is_veth(interface_index: u32) -> bool {
+    let kind = |answer: Vec<u8>| {
+        let info = attribute(answer.get(HEADERS_BYTES..)?, IFLA_LINKINFO)?;
+        Some(attribute(info, IFLA_INFO_KIND)? == b"veth\0")
+    };
+    ask(interface_index).ok().and_then(kind) == Some(true)
 }
 
 /// The answer to `RTM_GETLINK`.
