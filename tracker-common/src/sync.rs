@@ -61,6 +61,7 @@ mod bpf {
     macro_rules! word {
         ($name:ident, $int:ident) => {
             #[doc = concat!("A shared `", stringify!($int), "`.")]
+            #[derive(Default)]
             #[repr(transparent)]
             pub struct $name(UnsafeCell<$int>);
 

@@ -10,6 +10,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Verb {
     Bench(bench::Args),
     /// Show a file going between three clients, and how much of it the kernel answered
     Demo,
+    /// Boot other kernels under emulation, and test the program in each
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,5 +55,6 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(args),
         Verb::Demo => demo::run(),
+        Verb::Vm(args) => vm::run(&args),
     }
 }
