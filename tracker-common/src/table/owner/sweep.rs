@@ -36,7 +36,7 @@ pub struct Totals {
 impl<M: Memory> Table<M> {
     /// Takes out peers that have expired and torrents that have none left, and puts the peers of
     /// torrents that have shrunk back into their lines. `grace` is that of [`Table::grow`], and called
-    /// at most once for each family.
+    /// at most twice for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
         let clock = self.clock(now_ns);
         let _mover = self.mover_lock();
@@ -75,10 +75,18 @@ impl<M: Memory> Table<M> {
             return;
         }
         grace();
+        let mut retired = Vec::new();
         for line in too_big {
             let _moving = self.write_lock();
-            totals.torrents[family] -= u32::from(self.shrink(line, clock));
+            if self.shrink(line, clock) {
+                retired.push(line);
+            }
             line.freeze(false);
+        }
+        if !retired.is_empty() {
+            totals.torrents[family] -= retired.len() as u32;
+            grace();
+            retired.iter().for_each(Line::release);
         }
     }
 
@@ -151,7 +159,7 @@ impl<M: Memory> Table<M> {
         if !useless || !Collected::of_line(line, clock).live.is_empty() {
             return false;
         }
-        line.clear();
+        line.retire();
         owner.torrents[usize::from(F::IS_V6)] -= 1;
         true
     }
