@@ -170,7 +170,7 @@ impl Peer {
         } else {
             self.under_way -= 1;
         }
-        self.is_blurred |= was_received && !was_waiting;
+        self.is_blurred |= was_received;
     }
 
     /// What is wrong with how often it is there in each role, if anything is.
@@ -180,7 +180,12 @@ impl Peer {
         if self.is_blurred {
             let strange = leecher > 0 && !self.may_be(Role::Leecher)
                 || seeder > 0 && !self.may_be(Role::Seeder);
-            return strange.then(|| "has a role that it never announced".to_owned());
+            let lost = leecher + seeder == 0 && !self.may_be(Role::Absent) && !is_old(first);
+            return match (strange, lost) {
+                (true, _) => Some("has a role that it never announced".to_owned()),
+                (_, true) => Some("is lost".to_owned()),
+                _ => None,
+            };
         }
         if leecher + seeder > 1 {
             return Some("is there twice".to_owned());
