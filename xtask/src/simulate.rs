@@ -27,5 +27,6 @@ pub fn run(args: &Args) -> Result<()> {
     let seed_and_steps = [format!("--seed={seed}"), format!("--steps={steps}")];
     let mut cargo = process::cargo();
     cargo.args(["run", "--quiet", "--profile", "checked", "--package", "simulate", "--"]);
-    process::run(cargo.args(seed_and_steps))
+    // Shuttle's frames only.
+    process::run(cargo.args(seed_and_steps).env("RUST_BACKTRACE", "0"))
 }

@@ -76,7 +76,12 @@ impl<M: Memory> Table<M> {
         let longest = plans.iter().map(Vec::len).max().unwrap_or(0);
         for turn in 0..longest {
             let steps = plans.iter().filter_map(|moves| moves.get(turn));
-            let made: Vec<_> = steps.filter(|step| self.occupy(step)).collect();
+            let made: Vec<_> = steps
+                .filter(|step| {
+                    let _moving = self.write_lock();
+                    self.occupy(step)
+                })
+                .collect();
             grace();
             made.into_iter().for_each(|step| self.vacate_after(step));
         }
@@ -89,7 +94,8 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// Puts the torrent into its new line too; `false` when that was taken in the meantime.
+    /// Puts the torrent into its new line too; `false` when that was taken in the meantime. The caller
+    /// holds the lock exclusively: nobody is at work on the torrent, having found it in the other line.
     fn occupy<F: Family>(&self, step: &Move<F>) -> bool {
         // Admissions hold this lock too.
         let _owner = self.owner();
