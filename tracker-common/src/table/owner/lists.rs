@@ -6,7 +6,7 @@ use super::{Table, displace::Move};
 use crate::{
     family::Family,
     id::InfoHash,
-    table::layout::{BUCKET_LINES, Form, Gate, Line, Memory},
+    table::layout::{BUCKET_LINES, Form, Gate, Line, Memory, Meta},
 };
 
 /// How often torrents that found no line are tried again, after others have made room.
@@ -58,18 +58,40 @@ impl<M: Memory> Table<M> {
         rest.len()
     }
 
+    /// Has the kernel pass to the daemon what is announced of torrents whose gate is not what it is
+    /// going to be, until they are listed or unlisted.
+    pub fn hold_back<F: Family>(&self, coming: impl Fn(&InfoHash) -> Gate) {
+        self.regate::<F>(|info_hash, meta| {
+            let is_kept = [Gate::Pass, coming(info_hash)].contains(&meta.gate());
+            (!is_kept).then(|| (Gate::Pass, meta.is_listed()))
+        });
+    }
+
     /// Takes torrents off the lists, if `is_unlisted` says so: they go by the gate of unlisted ones, and
     /// are not kept without peers any more.
     pub fn unlist<F: Family>(&self, is_unlisted: impl Fn(&InfoHash) -> bool) {
         let gate = self.unlisted_gate();
+        self.regate::<F>(|info_hash, meta| {
+            let differs = meta.is_listed() || meta.gate() != gate;
+            (differs && is_unlisted(info_hash)).then_some((gate, false))
+        });
+    }
+
+    /// Goes through all torrents. Those for which `change` has another gate, and says whether they are
+    /// listed, are given it.
+    fn regate<F: Family>(&self, change: impl Fn(&InfoHash, Meta) -> Option<(Gate, bool)>) {
+        // None may slip through by moving to where we have been.
+        let _mover = self.mover_lock();
         for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
             let Some(line) = Line::<F>::at(&self.memory, number) else { break };
-            // No torrent comes, goes or moves meanwhile.
+            // No torrent comes or goes meanwhile.
             let _owner = self.owner();
             let meta = line.meta();
-            let differs = meta.is_listed() || meta.gate() != gate;
-            if meta.form() != Form::Vacant && differs && is_unlisted(&line.info_hash()) {
-                line.update_meta(|meta| meta.with_gate(gate, false));
+            if meta.form() == Form::Vacant {
+                continue;
+            }
+            if let Some((gate, is_listed)) = change(&line.info_hash(), meta) {
+                line.update_meta(|meta| meta.with_gate(gate, is_listed));
             }
         }
     }
