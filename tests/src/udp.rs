@@ -55,6 +55,19 @@ impl Announce {
         Self { info_hash, peer_id, left: 1, event: 0, port }
     }
 
+    /// The path and query by which it is announced over HTTP.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let escaped =
+            |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let (info_hash, peer_id) = (escaped(&self.info_hash.0), escaped(&self.peer_id));
+        let Self { left, port, .. } = self;
+        format!(
+            "/announce?info_hash={info_hash}&peer_id={peer_id}&left={left}&port={port}\
+             &downloaded=0&uploaded=0&compact=1"
+        )
+    }
+
     /// What follows the head of the request.
     fn body(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(82);

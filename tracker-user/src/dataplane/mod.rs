@@ -192,15 +192,8 @@ impl DataPlane {
         let events = Events::new(&mut kernel, config, &published, Arc::clone(pipeline))?;
         let lists = Lists::new(&mut kernel)?;
         let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
-        let mut worker = Worker {
-            attacher,
-            endpoints,
-            publisher,
-            events,
-            policies,
-            lists,
-            policy: None,
-        };
+        let mut worker =
+            Worker { attacher, endpoints, publisher, events, policies, lists, policy: None };
         worker.exchange(|| {})?;
         let followed = worker.follow();
         match config.xdp.mode {

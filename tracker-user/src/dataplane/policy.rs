@@ -80,7 +80,11 @@ impl Policies {
     pub(super) fn coming(&self) -> Coming {
         let hooks = self.pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload()));
         let Composed { flags, variation, torrents, clients, networks } = Composed::of(hooks);
-        let config = abi::Config { flags: flags | configured_flags(&self.config), variation, ..self.abi_config() };
+        let config = abi::Config {
+            flags: flags | configured_flags(&self.config),
+            variation,
+            ..self.abi_config()
+        };
         Coming { policy: Policy { config, clients: clients.ids, networks }, torrents }
     }
 

@@ -221,8 +221,7 @@ mod tests {
         while !follower.prepare() {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        let judge =
-            || hook.announce(&announce_of(LISTED), &mut AnnounceResponse::default());
+        let judge = || hook.announce(&announce_of(LISTED), &mut AnnounceResponse::default());
         assert!(list.info_hashes.coming().contains(&LISTED));
         assert_eq!(judge(), unapproved());
         follower.commit();
