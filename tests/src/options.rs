@@ -1,8 +1,9 @@
 //! What a tracker under test is told.
 
 use std::{
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::INTERFACE;
@@ -85,8 +86,17 @@ impl Options<'_> {
         }
     }
 
-    /// The configuration file of a tracker whose files are in `folder`.
-    pub(crate) fn yaml(&self, folder: &Path) -> String {
+    /// Writes the configuration file of a tracker whose files are in `folder`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, folder: &Path) -> io::Result<PathBuf> {
+        let path = folder.join("tracker.yaml");
+        fs::write(&path, self.yaml(folder))?;
+        Ok(path)
+    }
+
+    fn yaml(&self, folder: &Path) -> String {
         let Self { interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } = self;
         let Self { interval, prehooks, .. } = self;
         let mode = self.mode.name();

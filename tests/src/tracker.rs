@@ -1,7 +1,7 @@
 //! The tracker under test.
 
 use std::{
-    env, fs,
+    env,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -118,7 +118,7 @@ impl<'a> Tracker<'a> {
     /// # Errors
     /// It fails: the configuration stays as it was.
     pub fn reload(&self, options: &Options<'_>, folder: &Path) -> Result<String> {
-        let config = write_config(options, folder)?;
+        let config = options.write(folder)?;
         let binary = binary()?;
         let [binary, config] =
             [&binary, &config].map(|path| path.to_str().context("path is not UTF-8"));
@@ -180,7 +180,7 @@ impl<'a> Tracker<'a> {
 }
 
 fn command(host: &Host, options: &Options<'_>, folder: &Path) -> Result<Command> {
-    let config = write_config(options, folder)?;
+    let config = options.write(folder)?;
     let binary = binary()?;
     let mut command = if options.is_unprivileged {
         let mut command = host.namespace.command("setpriv");
@@ -191,12 +191,6 @@ fn command(host: &Host, options: &Options<'_>, folder: &Path) -> Result<Command>
     };
     command.arg("--config").arg(&config);
     Ok(command)
-}
-
-fn write_config(options: &Options<'_>, folder: &Path) -> Result<PathBuf> {
-    let config = folder.join("tracker.yaml");
-    fs::write(&config, options.yaml(folder))?;
-    Ok(config)
 }
 
 /// The release build, or what `XDP_TRACKER_BINARY` says.
