@@ -12,6 +12,9 @@ const OTHER: InfoHash = InfoHash([0x6b; 20]);
 /// What a client is told: nothing, or why it is refused.
 type Verdict = Option<&'static str>;
 
+/// An announce, and its verdict.
+type Case = (fn() -> Announce, Verdict);
+
 /// A host with a client, and the tracker that it announces to.
 struct Stage<'a> {
     tracker: &'a Tracker<'a>,
@@ -60,8 +63,8 @@ fn of_other_client() -> Announce {
     Announce { peer_id: *b"-YT0000-000000000000", ..peer() }
 }
 
-/// Runs `test` with the tracker in this mode and with these hooks, over each address family.
-fn with_hooks(hooks: &[(&str, &[(fn() -> Announce, Verdict)])]) -> Result<()> {
+/// Has one tracker go by these hooks in turn, and checks the verdicts over each address family.
+fn with_hooks(hooks: &[(&str, &[Case])]) -> Result<()> {
     let folder = Scratch::new()?;
     let ([server, client], _far_end) = Host::pair()?;
     let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
