@@ -5,6 +5,7 @@
 //! many requests are tried.
 
 mod frame;
+mod racks;
 mod world;
 
 use std::{
