@@ -188,8 +188,8 @@ impl DataPlane {
         let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
         let publisher = Publisher::new(&mut kernel, *config.xdp.orphan_limit)?;
-        let published = policies.coming().policy.config;
-        let events = Events::new(&mut kernel, config, &published, Arc::clone(pipeline))?;
+        let events =
+            Events::new(&mut kernel, config, &policies.abi_config(), Arc::clone(pipeline))?;
         let lists = Lists::new(&mut kernel)?;
         let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
         let mut worker =
@@ -313,7 +313,7 @@ impl Worker {
         self.publisher.set_orphan_limit(*config.orphan_limit);
         // Until the daemon has others, its hooks go by the lists that they have.
         let before = mem::replace(&mut self.policies, policies);
-        self.events.reload(&self.policies.coming().policy.config);
+        self.events.reload(&self.policies.abi_config());
         let exchanged = self.exchange(|| {
             // Whoever has gone does not wait.
             let _ = ready.send(());

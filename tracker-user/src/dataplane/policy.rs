@@ -88,8 +88,8 @@ impl Policies {
         Coming { policy: Policy { config, clients: clients.ids, networks }, torrents }
     }
 
-    /// Has the kernel pass what is announced of torrents that are going to be decided on otherwise, in so far as it knows
-    /// them.
+    /// Has the kernel pass what is announced of torrents that it knows and that are going to be
+    /// decided on otherwise.
     pub(super) fn hold_back(&self, coming: &Coming) {
         // That of torrents that come meanwhile.
         self.storage.set_unlisted_gate(Gate::Pass);
@@ -109,8 +109,8 @@ impl Policies {
         policy
     }
 
-    /// What of it does not depend on lists and flags.
-    fn abi_config(&self) -> abi::Config {
+    /// What the kernel is to go by, but for flags and what hooks say.
+    pub(super) fn abi_config(&self) -> abi::Config {
         let Self { config, connection_ids, storage, pipeline, .. } = self;
         let post_hooks = pipeline.post_hooks().map(PostHook::interest);
         let interest = post_hooks.max().map(|interest| interest.max(config.xdp.events.into()));

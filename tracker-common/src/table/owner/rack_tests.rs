@@ -70,7 +70,7 @@ fn share_of_own_rack<F: Racks>(shape: TableShape) -> f64 {
 fn compare<F: Racks>(bits: [u32; 2]) -> [f64; 2] {
     let with = share_of_own_rack::<F>(shape().preferring(bits[0], bits[1]));
     let without = share_of_own_rack::<F>(shape());
-    std::println!(
+    println!(
         "{}: {:.1} % of the peers named are of the own rack, {:.1} % without the preference",
         if F::IS_V6 { "IPv6" } else { "IPv4" },
         100.0 * with,
