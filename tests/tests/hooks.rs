@@ -1,7 +1,13 @@
 //! Each hook as it is configured: what it refuses and what it admits, in the kernel and in the daemon,
 //! over UDP and HTTP.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use tracker_tests::{
     Announce, Family, Host, InfoHash, Mode, Options, Scratch, Tracker, UdpClient, eventually,
 };
@@ -174,5 +180,50 @@ fn interval_variation() -> Result<()> {
             [format!("8:intervali{interval_s}e"), format!("12:min intervali{}e", interval_s - 900)];
         ensure!(expected.iter().all(|text| over_http.contains(text)), "{over_http}, {expected:?}");
     }
+    Ok(())
+}
+
+/// The program goes on by the list of the daemon before, and the next one reads it anew.
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn restarts_admit_nobody_who_is_refused_and_refuse_nobody_else() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, client], _far_end) = Host::pair()?;
+    let prehooks = "[ { name: torrent approval, options: { whitelist: [ \
+                       '5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a' ] } } ]";
+    let options = Options { prehooks, ..Options::new(Mode::Generic) };
+    let mut tracker = Tracker::start_with(&server, &options, folder.path())?;
+    let mut udp = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
+    tracker.wait_for_kernel(&mut udp, &peer())?;
+
+    let is_over = AtomicBool::new(false);
+    let announces = thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut announces = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                udp.announce(&peer())?;
+                let refused =
+                    udp.announce(&of_other_torrent()).err().map(|error| error.to_string());
+                ensure!(
+                    refused.as_deref() == Some("tracker error: unapproved torrent\0"),
+                    "{refused:?}"
+                );
+                announces += 2;
+            }
+            anyhow::Ok(announces)
+        });
+        let restart = || {
+            for _ in 0..3 {
+                tracker.end(Signal::SIGTERM)?;
+                tracker = Tracker::start_with(&server, &options, folder.path())?;
+            }
+            anyhow::Ok(())
+        };
+        let restarted = restart();
+        is_over.store(true, Ordering::Relaxed);
+        let announces = load.join().expect("the client does not panic");
+        restarted.and(announces)
+    })?;
+    eprintln!("{announces} announces");
     Ok(())
 }
