@@ -129,6 +129,7 @@ impl Policies {
             numwant_max: udp.max_numwant,
             scrape_max: udp.max_scrape_infohashes,
             events: interest.map_or(0, events),
+            limits: config.xdp.limits.compile(),
             ..abi::Config::default()
         }
     }
@@ -138,6 +139,9 @@ fn configured_flags(config: &Config) -> u32 {
     let mut flags = 0;
     if config.xdp.bad_connection_id == BadConnectionId::Drop {
         flags |= flag::BAD_ID_SILENT;
+    }
+    if config.xdp.limits.compile().concern_all() {
+        flags |= flag::LIMITS;
     }
     if config.udp.allow_ip_spoofing {
         flags |= flag::IP_SPOOFING;
