@@ -1,6 +1,10 @@
 //! What a tracker under test is told.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
 use crate::INTERFACE;
 
@@ -54,6 +58,10 @@ pub struct Options<'a> {
     pub torrents: u32,
     /// The key `udp.private_key`, as YAML.
     pub private_key: &'a str,
+    /// The key `announce_interval`.
+    pub interval: &'a str,
+    /// The key `prehooks`, as YAML in one line.
+    pub prehooks: &'a str,
     /// The key `xdp.orphan_limit`.
     pub orphan_limit: &'a str,
     /// Whether the tracker runs without any capability.
@@ -71,21 +79,35 @@ impl Options<'_> {
             reply: "swap",
             torrents: 10_000,
             private_key: "a key that only the tests use",
+            interval: "30m",
+            prehooks: "[]",
             orphan_limit: "10m",
             is_unprivileged: false,
         }
     }
 
-    /// The configuration file.
-    pub(crate) fn yaml(&self) -> String {
-        let Self { mode, interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } =
-            self;
-        let mode = mode.name();
+    /// Writes the configuration file of a tracker whose files are in `folder`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, folder: &Path) -> io::Result<PathBuf> {
+        let path = folder.join("tracker.yaml");
+        fs::write(&path, self.yaml(folder))?;
+        Ok(path)
+    }
+
+    fn yaml(&self, folder: &Path) -> String {
+        let Self { interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } = self;
+        let Self { interval, prehooks, .. } = self;
+        let mode = self.mode.name();
+        let socket = folder.join("control.sock");
+        let socket = socket.display();
         format!(
             r#"chihaya:
-  announce_interval: 30m
+  announce_interval: {interval}
   min_announce_interval: 15m
   metrics_addr: "{METRICS}"
+  control_socket: "{socket}"
   http:
     addr: "[::]:{PORT}"
     announce_routes: ["/announce"]
@@ -95,6 +117,7 @@ impl Options<'_> {
     private_key: {private_key}
   storage:
     name: memory
+  prehooks: {prehooks}
   xdp:
     interfaces: [{interfaces}]
     mode: {mode}

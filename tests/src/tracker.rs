@@ -1,7 +1,7 @@
 //! The tracker under test.
 
 use std::{
-    env, fs,
+    env,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -105,6 +105,26 @@ impl<'a> Tracker<'a> {
         host.namespace.run(binary?, &["detach", "--config", config?]).map(drop)
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.program.signal(signal)
+    }
+
+    /// Runs `xdp-tracker reload` with another configuration, and returns what that says.
+    ///
+    /// # Errors
+    /// It fails: the configuration stays as it was.
+    pub fn reload(&self, options: &Options<'_>, folder: &Path) -> Result<String> {
+        let config = options.write(folder)?;
+        let binary = binary()?;
+        let [binary, config] =
+            [&binary, &config].map(|path| path.to_str().context("path is not UTF-8"));
+        self.host.namespace.run(binary?, &["reload", "--config", config?])
+    }
+
     /// Where it serves, over UDP and HTTP alike.
     #[must_use]
     pub fn address(&self, family: Family) -> SocketAddr {
@@ -121,12 +141,21 @@ impl<'a> Tracker<'a> {
         }
     }
 
+    /// The body that it answers to `GET path` over HTTP.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn get(&self, client: &Host, family: Family, path: &str) -> Result<Vec<u8>> {
+        http::get(client, self.address(family), path)
+    }
+
     /// What its metrics endpoint says now.
     ///
     /// # Errors
     /// It does not answer.
     pub fn metrics(&self) -> Result<Metrics> {
-        Ok(Metrics::parse(&http::get(self.host, METRICS, "/metrics")?))
+        let text = http::get(self.host, METRICS, "/metrics")?;
+        Ok(Metrics::parse(&String::from_utf8(text)?))
     }
 
     /// Announces until the kernel answers.
@@ -151,8 +180,7 @@ impl<'a> Tracker<'a> {
 }
 
 fn command(host: &Host, options: &Options<'_>, folder: &Path) -> Result<Command> {
-    let config = folder.join("tracker.yaml");
-    fs::write(&config, options.yaml())?;
+    let config = options.write(folder)?;
     let binary = binary()?;
     let mut command = if options.is_unprivileged {
         let mut command = host.namespace.command("setpriv");

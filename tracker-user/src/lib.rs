@@ -17,3 +17,4 @@ pub mod middleware;
 pub mod pipeline;
 pub mod storage;
 pub mod udp;
+mod watch;
