@@ -449,7 +449,9 @@ impl World {
                 let _ = table.sweep(self.now_ns(), || self.grace());
                 continue;
             }
-            table.grow(self.now_ns(), || self.grace());
+            // What waits is stamped with the time at which making room began.
+            let begun = self.tick();
+            table.grow(ticks_ns(begun), || self.grace());
             if table.has_work() {
                 continue;
             }
@@ -458,7 +460,8 @@ impl World {
             let mut peers = locked(&self.peers);
             for packet in &answered {
                 let for_certain = packet.unremembered == unremembered;
-                peers[packet.peer].applied(packet.role, [packet.sent, self.tick()], for_certain);
+                let seen = [packet.sent.min(begun), self.tick()];
+                peers[packet.peer].applied(packet.role, seen, for_certain);
             }
             locked(&self.answered).drain(..answered.len());
         }
