@@ -441,6 +441,7 @@ impl World {
 
     /// The thread that makes room and sweeps.
     fn keep(&self, _: Generation, table: &Table<Heap>) {
+        let mut begun = self.tick();
         while !self.is_done() {
             turns::wait();
             // What is answered by now is in the table or in the queue.
@@ -449,8 +450,9 @@ impl World {
                 let _ = table.sweep(self.now_ns(), || self.grace());
                 continue;
             }
-            // What waits is stamped with the time at which making room began.
-            let begun = self.tick();
+            // What waits is stamped with the time at which making room began: this time, or the last,
+            // if it came in meanwhile.
+            let last = std::mem::replace(&mut begun, self.tick());
             table.grow(ticks_ns(begun), || self.grace());
             if table.has_work() {
                 continue;
@@ -460,7 +462,7 @@ impl World {
             let mut peers = locked(&self.peers);
             for packet in &answered {
                 let for_certain = packet.unremembered == unremembered;
-                let seen = [packet.sent.min(begun), self.tick()];
+                let seen = [packet.sent.min(last), self.tick()];
                 peers[packet.peer].applied(packet.role, seen, for_certain);
             }
             locked(&self.answered).drain(..answered.len());
