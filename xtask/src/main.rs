@@ -5,8 +5,10 @@ mod bench;
 mod build;
 mod cargo_test;
 mod demo;
+mod fuzz;
 mod process;
 mod run;
+mod sanitize;
 mod setup;
 mod simulate;
 mod test;
@@ -31,6 +33,10 @@ enum Verb {
     Test(test::Args),
     /// Measure, beside other trackers: what was run, the median, the spread and ratios
     Bench(bench::Args),
+    /// Feed parsers, table and kernel with what nobody would send
+    Fuzz(fuzz::Args),
+    /// Run the tests of unsafe code under the address sanitizer
+    Sanitize(sanitize::Args),
     /// Search for races: kernel and daemon on one table, interleaved at random, and the daemon killed
     Simulate(simulate::Args),
     /// Show a file going between three clients, and how much of it the kernel answered
@@ -54,6 +60,8 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Sanitize(args) => sanitize::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Demo => demo::run(),
     }
