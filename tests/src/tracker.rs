@@ -105,6 +105,12 @@ impl<'a> Tracker<'a> {
         host.namespace.run(binary?, &["detach", "--config", config?]).map(drop)
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.program.id()
+    }
+
     /// Where it serves, over UDP and HTTP alike.
     #[must_use]
     pub fn address(&self, family: Family) -> SocketAddr {

@@ -11,6 +11,7 @@ mod run;
 mod sanitize;
 mod setup;
 mod simulate;
+mod soak;
 mod test;
 mod toolchain;
 
@@ -39,6 +40,8 @@ enum Verb {
     Sanitize(sanitize::Args),
     /// Search for races: kernel and daemon on one table, interleaved at random, and the daemon killed
     Simulate(simulate::Args),
+    /// Play the public profile through the kernel for long, and count what is there in the end
+    Soak(soak::Args),
     /// Show a file going between three clients, and how much of it the kernel answered
     Demo,
 }
@@ -63,6 +66,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Sanitize(args) => sanitize::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
+        Verb::Soak(args) => soak::run(&args),
         Verb::Demo => demo::run(),
     }
 }
