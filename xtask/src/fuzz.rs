@@ -29,13 +29,14 @@ pub struct Args {
 }
 
 /// What instruments the code: see libFuzzer's documentation. The address sanitizer is last.
-const FLAGS: [&str; 7] = [
+const FLAGS: [&str; 8] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
     ADDRESS,
 ];
 
