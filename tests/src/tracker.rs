@@ -125,6 +125,12 @@ impl<'a> Tracker<'a> {
         self.host.namespace.run(binary?, &["reload", "--config", config?])
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.program.id()
+    }
+
     /// Where it serves, over UDP and HTTP alike.
     #[must_use]
     pub fn address(&self, family: Family) -> SocketAddr {

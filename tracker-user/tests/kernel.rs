@@ -2,7 +2,7 @@
 //! daemon's own path: the same requests, equal tables, equal replies.
 //!
 //! Needs root and the program's object: `cargo xtask test kernel`. `XDP_TRACKER_CASES` sets how
-//! many requests are tried.
+//! many requests are tried, `XDP_TRACKER_SEED` which mutated packets.
 
 mod floods;
 mod frame;
@@ -12,6 +12,7 @@ mod world;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd as _,
+    str::FromStr,
     sync::Arc,
 };
 
@@ -290,7 +291,12 @@ impl Both {
 }
 
 fn cases(default: usize) -> usize {
-    std::env::var("XDP_TRACKER_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+    number("XDP_TRACKER_CASES", default)
+}
+
+/// The value of a variable of the environment.
+fn number<T: FromStr>(variable: &str, default: T) -> T {
+    std::env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
 /// A client of a small world, in which swarms meet, grow and shrink.
@@ -479,7 +485,7 @@ fn the_kernel_answers_announces_with_a_grant_until_it_ends() {
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn any_packet_is_answered_well_formed_or_passed_unchanged() {
     let both = Both::new(World { torrents: true, networks: true, ..World::default() });
-    let mut rng = Rng::with_seed(7);
+    let mut rng = Rng::with_seed(number("XDP_TRACKER_SEED", 7));
     for _ in 0..cases(200_000) {
         let source = client(&mut rng);
         let payload = request(&mut rng, &both, source);

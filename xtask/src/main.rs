@@ -5,10 +5,13 @@ mod bench;
 mod build;
 mod cargo_test;
 mod demo;
+mod fuzz;
 mod process;
 mod run;
+mod sanitize;
 mod setup;
 mod simulate;
+mod soak;
 mod test;
 mod toolchain;
 mod vm;
@@ -32,8 +35,14 @@ enum Verb {
     Test(test::Args),
     /// Measure, beside other trackers: what was run, the median, the spread and ratios
     Bench(bench::Args),
+    /// Feed parsers, table and kernel with what nobody would send
+    Fuzz(fuzz::Args),
+    /// Run the tests of unsafe code under the address sanitizer
+    Sanitize(sanitize::Args),
     /// Search for races: kernel and daemon on one table, interleaved at random, and the daemon killed
     Simulate(simulate::Args),
+    /// Play the public profile through the kernel for long, and count what is there in the end
+    Soak(soak::Args),
     /// Show a file going between three clients, and how much of it the kernel answered
     Demo,
     /// Boot other kernels under emulation, and test the program in each
@@ -57,7 +66,10 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Sanitize(args) => sanitize::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
+        Verb::Soak(args) => soak::run(&args),
         Verb::Demo => demo::run(),
         Verb::Vm(args) => vm::run(&args),
     }

@@ -105,6 +105,8 @@ pub struct World {
     pub heap: Heap,
     pub shape: TableShape,
     tick: AtomicU64,
+    /// When the last growth began.
+    growing: AtomicU64,
     peers: Mutex<Vec<Peer>>,
     /// Odd while the program runs.
     runs: [AtomicU32; PROCESSORS],
@@ -179,6 +181,7 @@ impl World {
             heap: Heap::new(&shape),
             shape,
             tick: AtomicU64::new(START),
+            growing: AtomicU64::new(START),
             peers: Mutex::new(peers),
             runs: Default::default(),
             inbox: Mutex::default(),
@@ -428,6 +431,8 @@ impl World {
                 .retain(|other| other.peer != packet.peer || other.seed != packet.seed);
             locked(&self.figures).by_daemon += 1;
             locked(&self.peers)[packet.peer].end_waiting(self.tick());
+            // What waits is stamped with the time at which making room began.
+            packet.sent = packet.sent.min(self.growing.load(Relaxed));
             locked(&self.answered).push(packet);
         }
     }
@@ -449,6 +454,7 @@ impl World {
                 let _ = table.sweep(self.now_ns(), || self.grace());
                 continue;
             }
+            self.growing.store(self.tick(), Relaxed);
             table.grow(self.now_ns(), || self.grace());
             if table.has_work() {
                 continue;
@@ -458,7 +464,8 @@ impl World {
             let mut peers = locked(&self.peers);
             for packet in &answered {
                 let for_certain = packet.unremembered == unremembered;
-                peers[packet.peer].applied(packet.role, [packet.sent, self.tick()], for_certain);
+                let seen = [packet.sent, self.tick()];
+                peers[packet.peer].applied(packet.role, seen, for_certain);
             }
             locked(&self.answered).drain(..answered.len());
         }

@@ -105,6 +105,21 @@ impl HttpFrontend {
         self.settings.load_full()
     }
 
+    /// The reply to a GET from `remote`, for who has no connection; `None` where `target`, path and query,
+    /// is none of a URL.
+    #[must_use]
+    pub fn get(&self, target: &str, remote: SocketAddr) -> Option<Response<Full<Bytes>>> {
+        let head = Head {
+            method: &Method::GET,
+            uri: &target.parse().ok()?,
+            headers: &HeaderMap::new(),
+            remote,
+            received: Instant::now(),
+            may_wait: false,
+        };
+        Some(self.answer(&head, &mut Scratch::default()).ok()?.0)
+    }
+
     /// Answers one request. Post-hooks are for the caller to run, if there is something for them.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ mod mapped;
 mod memory;
 mod metrics;
 mod processor;
-mod profile;
+pub mod profile;
 mod program;
 mod report;
 mod requests;

@@ -187,6 +187,11 @@ impl<M: Memory> Table<M> {
         &self.memory
     }
 
+    /// Leaves all as it is, for another to adopt.
+    pub fn into_memory(self) -> M {
+        self.memory
+    }
+
     /// Serves an announce: updates or admits the torrent, then chooses peers.
     ///
     /// Where something must be moved first that the kernel uses too, the announcer is answered from

@@ -1,0 +1,36 @@
+//! HTTP requests, from the URL to the bencoded reply.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use arc_swap::ArcSwap;
+use http_body_util::BodyExt as _;
+use tracker_user::http::{HttpFrontend, HttpOptions, Settings};
+
+use crate::pipeline::pipeline;
+
+/// The first byte chooses action and client, the rest is the query, if it is text.
+pub fn run(data: &[u8]) {
+    let Some((&choice, query)) = data.split_first() else { return };
+    let Ok(query) = std::str::from_utf8(query) else { return };
+    let options = HttpOptions { allow_ip_spoofing: choice & 4 != 0, ..HttpOptions::default() };
+    let settings = Settings::new(options).expect("the default is a good one");
+    let pipeline = Arc::new(ArcSwap::from_pointee(pipeline()));
+    let frontend = HttpFrontend::new(settings, pipeline, Arc::new(()));
+    let path = if choice & 1 == 0 { "/announce" } else { "/scrape" };
+    let client = if choice & 2 == 0 { "192.0.2.1:5000" } else { "[2001:db8::1]:5000" };
+    let Some(reply) = frontend.get(&format!("{path}?{query}"), client.parse().unwrap()) else {
+        return;
+    };
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(reply)) = pin!(reply.into_body().collect()).poll(&mut context) else {
+        panic!("a body that is not whole");
+    };
+    let reply = reply.to_bytes();
+    let read: bt_bencode::Value = bt_bencode::from_slice(&reply).expect("a reply is bencoded");
+    let written = bt_bencode::to_vec(&read).expect("what was read can be written");
+    assert_eq!(written, *reply, "a reply whose keys are not sorted");
+}
