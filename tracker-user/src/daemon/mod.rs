@@ -5,6 +5,7 @@ mod control;
 mod frontends;
 mod hooks;
 mod listen;
+mod notify;
 mod observe;
 mod options;
 mod prepared;
@@ -46,12 +47,15 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let mut tracker = Tracker::start(Prepared::new(loaded.config, &metrics)?, &metrics, &runtime)?;
     let mut control = Control::listen(&tracker.config().control_socket);
     tracing::info!("ready");
+    notify::ready();
+    let mut watchdog = notify::watchdog();
 
     let is_kernel_kept = loop {
         let event = runtime.block_on(async {
             tokio::select! {
                 signal = signals.next() => Event::Signal(signal),
                 client = control.next() => Event::Client(client),
+                () = tick(&mut watchdog) => Event::Watchdog,
             }
         });
         match event {
@@ -63,6 +67,7 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
             Event::Signal(Signal::Reload(name)) => {
                 reload(&mut tracker, file, name, &metrics);
             }
+            Event::Watchdog => notify::alive(),
             Event::Client(client) => {
                 let report = reload(&mut tracker, file, "control socket", &metrics);
                 runtime.block_on(client.answer(&report));
@@ -70,6 +75,7 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
         }
         control = control.follow(&tracker.config().control_socket);
     };
+    notify::stopping();
     drop(control);
     tracker.stop(&runtime, is_kernel_kept);
     Ok(())
@@ -87,6 +93,15 @@ pub fn check(config: Config) -> anyhow::Result<()> {
 enum Event {
     Signal(Signal),
     Client(control::Client),
+    Watchdog,
+}
+
+/// Waits for the next time to tell the watchdog that we live; for ever without one.
+async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(watchdog) => _ = watchdog.tick().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What came of a reload, for whoever asked for it.
@@ -99,6 +114,7 @@ struct Report {
 /// everything as it was.
 fn reload(tracker: &mut Tracker, file: &ConfigFile, asked_by: &str, metrics: &Metrics) -> Report {
     tracing::info!("{asked_by}: reloading {}", file.path);
+    notify::reloading();
     let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
         let waiting = tracker.reload(Prepared::new(loaded.config, metrics)?);
@@ -109,6 +125,7 @@ fn reload(tracker: &mut Tracker, file: &ConfigFile, asked_by: &str, metrics: &Me
         Ok(lines)
     });
     metrics.reloads().count(reloaded.is_ok());
+    notify::ready();
     match reloaded {
         Ok(lines) => {
             for line in &lines {
