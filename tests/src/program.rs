@@ -64,6 +64,12 @@ impl Program {
         Ok(Self { child, log: log.to_owned() })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed so far.
     #[must_use]
     pub fn output(&self) -> String {

@@ -109,7 +109,8 @@ fn a_program_that_was_there_first_is_named_and_stays() -> Result<()> {
 
     for mode in [Mode::Native, Mode::Generic] {
         let error = error_of(&server, &Options::new(mode), folder.path())?;
-        ensure!(error.starts_with(&taken), "{error}");
+        let insists = format!("xdp.mode insists on the kernel; `auto` would do without: {taken}");
+        ensure!(error.starts_with(&insists), "{error}");
     }
     let log = log_from_userspace(&server, &client, &Options::new(Mode::Auto))?;
     ensure!(log.contains(&taken), "{log}");

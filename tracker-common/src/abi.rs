@@ -4,6 +4,7 @@ use crate::{
     connection::ConnectionIds,
     family::{Family as _, V6},
     hash::TableKey,
+    id::ClientId,
     policy::IntervalVariation,
     table::index::TableShape,
 };
@@ -29,6 +30,15 @@ pub mod name {
     pub const BLOCKS: &str = "BLOCKS";
     /// Ring buffer of [`AnnounceEvent`](super::AnnounceEvent)s.
     pub const EVENTS: &str = "EVENTS";
+    /// Hash table of the listed clients: their ids in [`client_key`](super::client_key)s.
+    pub const CLIENTS: &str = "CLIENTS";
+    /// Longest-prefix-match trie of IPv4 networks, with [`network`](super::network)s.
+    pub const NETWORKS_V4: &str = "NETWORKS_V4";
+    /// The same of IPv6 networks.
+    pub const NETWORKS_V6: &str = "NETWORKS_V6";
+    /// Hash table of [`GrantKey`](super::GrantKey)s, which forgets those that are used least; with
+    /// the end of each grant, in nanoseconds since the Unix epoch.
+    pub const GRANTS: &str = "GRANTS";
 }
 
 /// What changes most often, apart from the rest.
@@ -143,6 +153,46 @@ pub mod flag {
     pub const REFUSE_UNKNOWN: u32 = 1 << 5;
     /// A hook that the kernel cannot stand in for must see every scrape.
     pub const PASS_SCRAPES: u32 = 1 << 6;
+    /// Only listed clients are approved.
+    pub const CLIENTS_ALLOWED: u32 = 1 << 7;
+    /// Listed clients are refused.
+    pub const CLIENTS_DENIED: u32 = 1 << 8;
+    /// Networks are listed: the smallest that holds a source decides.
+    pub const NETWORKS: u32 = 1 << 9;
+    /// Sources in no network are refused.
+    pub const NETWORKS_REFUSE_OTHERS: u32 = 1 << 10;
+    /// Announces without a grant pass to the daemon.
+    pub const GRANTS: u32 = 1 << 11;
+    /// Some listed torrents are not in the table: what is not there may be refused or not.
+    pub const LISTS_INCOMPLETE: u32 = 1 << 12;
+}
+
+/// What a network in a trie means.
+pub mod network {
+    /// Its addresses are refused.
+    pub const DENIED: u32 = 0;
+    /// Its addresses are admitted.
+    pub const ALLOWED: u32 = 1;
+}
+
+/// A client's id as a key: its six bytes, then zeros.
+#[inline(always)]
+#[must_use]
+pub const fn client_key(id: ClientId) -> u64 {
+    let [a, b, c, d, e, f] = id.0;
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// Who has been granted to announce what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct GrantKey {
+    /// The source of the announce; IPv4 addresses are mapped (`::ffff:a.b.c.d`).
+    pub addr: [u8; 16],
+    /// The torrent.
+    pub info_hash: [u8; 20],
+    /// Zero.
+    pub _pad: [u8; 4],
 }
 
 /// What became of a packet. Every packet has one verdict, counted and turned into an XDP action in
@@ -182,6 +232,10 @@ pub enum Verdict {
     Contended = 14,
     /// Passed: no room for the reply, or no way back to the client.
     NoReply = 15,
+    /// An error sent for a client that is not approved.
+    ClientRefused = 16,
+    /// An error sent for a source that is not approved.
+    SourceRefused = 17,
 }
 
 /// Counters of each address family: one for each verdict, rounded up to a power of two.
@@ -232,4 +286,5 @@ const _: () = {
     assert!(size_of::<Config>() == 144 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
     assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
     assert!(size_of::<AnnounceEvent>() == 92);
+    assert!(size_of::<GrantKey>() == 40);
 };

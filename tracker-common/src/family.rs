@@ -21,6 +21,9 @@ pub trait Family: Copy + Default + 'static {
 
     /// The address that [`Family::words`] made these words of.
     fn from_words(words: [u64; 2]) -> Self::Addr;
+
+    /// The address as one of IPv6: those of IPv4 are mapped (`::ffff:a.b.c.d`).
+    fn mapped(addr: &Self::Addr) -> [u8; 16];
 }
 
 /// IPv4: a peer is one word, address and all.
@@ -47,6 +50,12 @@ impl Family for V4 {
     fn from_words(words: [u64; 2]) -> [u8; 4] {
         (words[0] as u32).to_ne_bytes()
     }
+
+    #[inline(always)]
+    fn mapped(addr: &[u8; 4]) -> [u8; 16] {
+        let [a, b, c, d] = *addr;
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+    }
 }
 
 impl Family for V6 {
@@ -65,5 +74,10 @@ impl Family for V6 {
     #[inline(always)]
     fn from_words(words: [u64; 2]) -> [u8; 16] {
         ((words[1] as u128) << 64 | words[0] as u128).to_le_bytes()
+    }
+
+    #[inline(always)]
+    fn mapped(addr: &[u8; 16]) -> [u8; 16] {
+        *addr
     }
 }

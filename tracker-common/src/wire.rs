@@ -197,6 +197,10 @@ pub enum Failure {
     InvalidPort,
     /// The torrent approval hook refuses.
     UnapprovedTorrent,
+    /// The client approval hook refuses.
+    UnapprovedClient,
+    /// The IP approval hook refuses.
+    UnapprovedIp,
 }
 
 impl Failure {
@@ -212,6 +216,8 @@ impl Failure {
             Self::UnknownOption => "unknown option type",
             Self::InvalidPort => "invalid port",
             Self::UnapprovedTorrent => "unapproved torrent",
+            Self::UnapprovedClient => "unapproved client",
+            Self::UnapprovedIp => "unapproved ip",
         }
     }
 }

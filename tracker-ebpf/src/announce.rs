@@ -21,7 +21,7 @@ use tracker_common::{
 };
 
 use crate::{
-    Answer,
+    Answer, approval,
     functions::Called,
     maps::{EVENTS, Env, Maps, Scratch, count_lost_event},
     packet::{Datagram, Ip},
@@ -49,9 +49,10 @@ pub enum Done {
     Refused(Failure),
 }
 
-/// Serves the request to its end, unless its torrent is outgrown.
+/// Serves the request to its end, unless its torrent is outgrown. `objections` are those of the lists
+/// of clients and networks.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Outcome {
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Outcome {
     let datagram = &Request::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
     let env = &Env::get().ok_or(Verdict::NotOurs)?;
     let config = env.config;
@@ -75,17 +76,25 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Outcome {
         return Err(Verdict::Unusual);
     }
 
-    let Some((number, line)) = search.end(&Maps, &config.shape) else {
-        if config.flags & flag::REFUSE_UNKNOWN != 0 {
-            return Ok(Done::Refused(Failure::UnapprovedTorrent));
-        }
-        return Err(Verdict::UnknownTorrent);
+    let found = search.end(&Maps, &config.shape);
+    let gate = match &found {
+        Some((_, line)) => line.gate(),
+        None => gate_of_unknown(config, objections),
     };
-    match line.gate() {
-        Gate::Open => {}
+    let objections = match gate {
+        Gate::Open => objections,
         Gate::Pass => return Err(Verdict::Gated),
-        Gate::Refuse => return Ok(Done::Refused(Failure::UnapprovedTorrent)),
+        Gate::Refuse => objections | approval::TORRENT,
+    };
+    match objections {
+        0 => {}
+        approval::TORRENT => return Ok(Done::Refused(Failure::UnapprovedTorrent)),
+        approval::CLIENT => return Ok(Done::Refused(Failure::UnapprovedClient)),
+        approval::SOURCE => return Ok(Done::Refused(Failure::UnapprovedIp)),
+        // Which hook comes first is the daemon's to know.
+        _ => return Err(Verdict::Gated),
     }
+    let Some((number, line)) = found else { return Err(Verdict::UnknownTorrent) };
 
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
     begin(scratch, datagram, config, event, now_ns);
@@ -99,6 +108,18 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Outcome {
     scratch.counts = counts;
     scratch.change = change as u32;
     finish(datagram, env, scratch).map(Done::Served)
+}
+
+/// What to do with a torrent that is not in the table. If nobody objects to it, it is the daemon's.
+#[inline(always)]
+fn gate_of_unknown(config: &Config, objections: u32) -> Gate {
+    if config.flags & flag::REFUSE_UNKNOWN != 0 {
+        Gate::Refuse
+    } else if config.flags & flag::LISTS_INCOMPLETE != 0 && objections != 0 {
+        Gate::Pass
+    } else {
+        Gate::Open
+    }
 }
 
 #[inline(always)]
@@ -215,18 +236,10 @@ fn emit<F: Ip>(datagram: &Request<F>, scratch: &Scratch) {
     let Some(mut entry) = EVENTS.reserve::<AnnounceEvent>(0) else {
         return count_lost_event();
     };
-    let [first, second] = F::words(&F::source(datagram.ip));
-    let addr = if F::IS_V6 {
-        [first, second]
-    } else {
-        [0, 0xffff_0000_u64.to_be() >> 32 << 16 | first << 32]
-    };
-    // SAFETY: two words have the size and, in memory order, the bytes of an address.
-    let addr = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(addr) };
     let request = datagram.payload;
     let fixed = &request.fixed;
     *entry = MaybeUninit::new(AnnounceEvent {
-        addr,
+        addr: F::mapped(&F::source(datagram.ip)),
         downloaded: fixed.downloaded,
         left: fixed.left,
         uploaded: fixed.uploaded,

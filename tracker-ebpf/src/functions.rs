@@ -18,7 +18,7 @@ use tracker_common::{
 
 use crate::{
     announce::{self, Done},
-    conclude,
+    approval, conclude,
     maps::{Maps, Scratch},
     packet::Datagram,
     scrape,
@@ -31,7 +31,13 @@ pub const OUTGROWN: u32 = 100;
 pub const BAD_ID: u32 = 101;
 
 /// No XDP action: the torrent is not approved.
-pub const UNAPPROVED: u32 = 102;
+pub const UNAPPROVED_TORRENT: u32 = 102;
+
+/// No XDP action: the client is not approved.
+pub const UNAPPROVED_CLIENT: u32 = 103;
+
+/// No XDP action: the source is not approved.
+pub const UNAPPROVED_IP: u32 = 104;
 
 /// No verdict: what to reply is in the scratch space.
 pub const APPLIED: u32 = 100;
@@ -39,7 +45,17 @@ pub const APPLIED: u32 = 100;
 /// The global functions, by address family.
 pub trait Functions: Sized + Family {
     /// Serves an announce to its end: returns an XDP action, or what else is to be done.
-    fn announce(datagram: &Datagram<Self>, now_ns: u64) -> u32
+    fn announce(datagram: &Datagram<Self>, now_ns: u64, objections: u32) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// What lists have against an announce: see `approval`.
+    fn objections(datagram: &Datagram<Self>, wall_ns: u64) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// What lists have against a scrape: see `approval`.
+    fn objections_to_scrape(datagram: &Datagram<Self>) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -79,19 +95,33 @@ pub trait Functions: Sized + Family {
 }
 
 macro_rules! functions {
-    ($family:ident, $announce:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident) => {
+    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
+        extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64, objections: u32) -> u32 {
             let ctx = &XdpContext::new(ctx);
-            let answer = match announce::run::<$family>(ctx, l3, now_ns) {
+            let answer = match announce::run::<$family>(ctx, l3, now_ns, objections) {
                 Ok(Done::Found) => return OUTGROWN,
                 Ok(Done::Refused(Failure::BadConnectionId)) => return BAD_ID,
-                Ok(Done::Refused(_)) => return UNAPPROVED,
+                Ok(Done::Refused(Failure::UnapprovedClient)) => return UNAPPROVED_CLIENT,
+                Ok(Done::Refused(Failure::UnapprovedIp)) => return UNAPPROVED_IP,
+                Ok(Done::Refused(_)) => return UNAPPROVED_TORRENT,
                 Ok(Done::Served(verdict)) => Ok(verdict),
                 Err(verdict) => Err(verdict),
             };
             conclude::<$family>(ctx, answer)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $objections(ctx: *mut xdp_md, l3: u32, wall_ns: u64) -> u32 {
+            approval::announce::<$family>(&XdpContext::new(ctx), l3, wall_ns)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $objections_to_scrape(ctx: *mut xdp_md, l3: u32) -> u32 {
+            approval::scrape::<$family>(&XdpContext::new(ctx), l3)
         }
 
         #[unsafe(no_mangle)]
@@ -109,9 +139,9 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $refuse(ctx: *mut xdp_md, l3: u32, is_bad_id: u32) -> u32 {
+        extern "C" fn $refuse(ctx: *mut xdp_md, l3: u32, failure: u32) -> u32 {
             let ctx = &XdpContext::new(ctx);
-            conclude::<$family>(ctx, crate::refuse::<$family>(ctx, l3, is_bad_id != 0))
+            conclude::<$family>(ctx, crate::refuse::<$family>(ctx, l3, failure))
         }
 
         #[unsafe(no_mangle)]
@@ -151,8 +181,18 @@ macro_rules! functions {
 
         impl Functions for $family {
             #[inline(always)]
-            fn announce(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
-                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
+            fn announce(datagram: &Datagram<Self>, now_ns: u64, objections: u32) -> u32 {
+                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns, objections)
+            }
+
+            #[inline(always)]
+            fn objections(datagram: &Datagram<Self>, wall_ns: u64) -> u32 {
+                $objections(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, wall_ns)
+            }
+
+            #[inline(always)]
+            fn objections_to_scrape(datagram: &Datagram<Self>) -> u32 {
+                $objections_to_scrape(datagram.ctx.as_ptr().cast(), datagram.l3 as u32)
             }
 
             #[inline(always)]
@@ -167,8 +207,7 @@ macro_rules! functions {
 
             #[inline(always)]
             fn refuse(datagram: &Datagram<Self>, failure: Failure) -> u32 {
-                let is_bad_id = matches!(failure, Failure::BadConnectionId) as u32;
-                $refuse(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, is_bad_id)
+                $refuse(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, failure as u32)
             }
 
             #[inline(always)]
@@ -202,6 +241,8 @@ macro_rules! functions {
 functions!(
     V4,
     announce_v4,
+    objections_v4,
+    objections_to_scrape_v4,
     outgrown_v4,
     reply_v4,
     refuse_v4,
@@ -214,6 +255,8 @@ functions!(
 functions!(
     V6,
     announce_v6,
+    objections_v6,
+    objections_to_scrape_v6,
     outgrown_v6,
     reply_v6,
     refuse_v6,

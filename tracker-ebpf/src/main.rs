@@ -2,6 +2,7 @@
 //!
 //! * `packet`: finds a UDP datagram for the tracker in a frame;
 //! * `connect`, `announce`, `scrape`: answer one kind of request from the swarm table;
+//! * `approval`: what the lists of the approval hooks say;
 //! * `functions`: the parts that the verifier looks at one by one;
 //! * `reply`, `checksum`: turn the frame around;
 //! * `maps`: the maps, and the table in them.
@@ -12,6 +13,7 @@
 #![no_main]
 
 mod announce;
+mod approval;
 mod checksum;
 mod connect;
 mod functions;
@@ -33,7 +35,7 @@ use tracker_common::{
 };
 
 use crate::{
-    functions::{APPLIED, BAD_ID, OUTGROWN, UNAPPROVED},
+    functions::{APPLIED, BAD_ID, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP, UNAPPROVED_TORRENT},
     maps::{Env, count},
     packet::{Datagram, Frame, Ip},
 };
@@ -71,7 +73,7 @@ fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
     let request = datagram.payload;
     let action = request.action;
     if action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES {
-        return announce(datagram, now_ns);
+        return announce(datagram, &env, now_ns);
     }
     if action == action::CONNECT {
         let answer = if request.connection_id == PROTOCOL_ID {
@@ -85,6 +87,9 @@ fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
         return F::refuse(datagram, Failure::BadConnectionId);
     }
     if action == action::SCRAPE {
+        if env.config.flags & flag::NETWORKS != 0 && F::objections_to_scrape(datagram) != 0 {
+            return F::refuse(datagram, Failure::UnapprovedIp);
+        }
         return F::scrape(datagram, now_ns);
     }
     conclude::<F>(datagram.ctx, Err(Verdict::Unusual))
@@ -92,11 +97,18 @@ fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
 
 /// An announce, in as many steps as it takes.
 #[inline(always)]
-fn announce<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> u32 {
-    match F::announce(datagram, now_ns) {
+fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
+    let objections = if env.config.flags & approval::LISTS == 0 {
+        0
+    } else {
+        F::objections(datagram, now_ns.wrapping_add(env.wall_offset_ns))
+    };
+    match F::announce(datagram, now_ns, objections) {
         OUTGROWN => {}
         BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
-        UNAPPROVED => return F::refuse(datagram, Failure::UnapprovedTorrent),
+        UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
+        UNAPPROVED_CLIENT => return F::refuse(datagram, Failure::UnapprovedClient),
+        UNAPPROVED_IP => return F::refuse(datagram, Failure::UnapprovedIp),
         action => return action,
     }
     let outcome = F::outgrown();
@@ -107,20 +119,32 @@ fn announce<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> u32 {
     XDP_PASS
 }
 
-/// Refuses a request. An unverified source is never sent more bytes than it sent.
+/// Refuses a request, for a failure as a number. An unverified source is never sent more bytes than
+/// it sent.
 #[inline(always)]
-fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, is_bad_id: bool) -> Answer {
+fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, failure: u32) -> Answer {
+    const BAD_ID: u32 = Failure::BadConnectionId as u32;
+    const CLIENT: u32 = Failure::UnapprovedClient as u32;
+    const IP: u32 = Failure::UnapprovedIp as u32;
     const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
     let env = &Env::get().ok_or(Verdict::NotOurs)?;
-    if !is_bad_id {
-        return reply::error::<F, 19>(datagram, env, Failure::UnapprovedTorrent)
-            .map(|()| Verdict::TorrentRefused);
+    match failure {
+        BAD_ID => {
+            let is_short = datagram.payload_len() < REPLY_BYTES;
+            if is_short || env.config.flags & flag::BAD_ID_SILENT != 0 {
+                return Ok(Verdict::BadIdDropped);
+            }
+            reply::error::<F, 18>(datagram, env, Failure::BadConnectionId)
+                .map(|()| Verdict::BadIdRefused)
+        }
+        CLIENT => reply::error::<F, 18>(datagram, env, Failure::UnapprovedClient)
+            .map(|()| Verdict::ClientRefused),
+        IP => reply::error::<F, 14>(datagram, env, Failure::UnapprovedIp)
+            .map(|()| Verdict::SourceRefused),
+        _ => reply::error::<F, 19>(datagram, env, Failure::UnapprovedTorrent)
+            .map(|()| Verdict::TorrentRefused),
     }
-    if env.config.flags & flag::BAD_ID_SILENT != 0 || datagram.payload_len() < REPLY_BYTES {
-        return Ok(Verdict::BadIdDropped);
-    }
-    reply::error::<F, 18>(datagram, env, Failure::BadConnectionId).map(|()| Verdict::BadIdRefused)
 }
 
 /// The one place where a verdict is counted and becomes an XDP action.

@@ -1,12 +1,12 @@
 //! The maps, and the swarm table in them.
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_fib_lookup},
     macros::map,
-    maps::{Array, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracker_common::{
-    abi::{Config, Control, Counters, VERDICTS, Verdict},
+    abi::{Config, Control, Counters, GrantKey, VERDICTS, Verdict},
     family::Family,
     peers::PeerBuf,
     table::{
@@ -39,6 +39,19 @@ static TORRENTS_V6: Array<BucketV6> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 
 #[map]
 static BLOCKS: Array<Chunk> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+// Nor is memory taken for what is not in these three.
+#[map]
+pub static CLIENTS: HashMap<u64, u8> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static NETWORKS_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static NETWORKS_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static GRANTS: LruHashMap<GrantKey, u64> = LruHashMap::with_max_entries(1, 0);
 
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
@@ -76,6 +89,8 @@ pub struct Scratch {
     pub counts: Counts,
     /// The variable part of a reply.
     pub list: PeerBuf,
+    /// A grant to look for.
+    pub grant: GrantKey,
     /// The XDP action that sends the reply, where it is not always the same.
     pub action: u32,
     /// The question to the routing table, and its answer.

@@ -12,7 +12,7 @@ use tracker_common::{
     wire::RequestHead,
 };
 
-use crate::{checksum, functions::Functions};
+use crate::{approval::Listed, checksum, functions::Functions};
 
 pub const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
@@ -70,7 +70,7 @@ pub struct Udp {
 pub const UDP_BYTES: usize = size_of::<Udp>();
 
 /// What differs between IPv4 and IPv6 in a frame.
-pub trait Ip: Family + Functions {
+pub trait Ip: Family + Functions + Listed {
     /// The header that all accepted packets have: no options.
     type Header;
     const HEADER_BYTES: usize = size_of::<Self::Header>();

@@ -22,6 +22,13 @@ use crate::{
 
 const INFO_HASH_BYTES: u32 = 20;
 
+/// Whether a payload of this length is a head and one or more info-hashes.
+#[inline(always)]
+pub fn is_well_formed(payload_len: u32) -> bool {
+    let hashes_len = payload_len.wrapping_sub(size_of::<RequestHead>() as u32);
+    hashes_len != 0 && hashes_len % INFO_HASH_BYTES == 0
+}
+
 /// Serves the request to its end.
 #[inline(always)]
 pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Answer {
@@ -34,10 +41,10 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
     let env = &Env::get().ok_or(Verdict::NotOurs)?;
     let config = env.config;
     let head_len = size_of::<RequestHead>() as u32;
-    let hashes_len = datagram.payload_len() - head_len;
-    if hashes_len == 0 || hashes_len % INFO_HASH_BYTES != 0 {
+    if !is_well_formed(datagram.payload_len()) {
         return Err(Verdict::Unusual);
     }
+    let hashes_len = datagram.payload_len() - head_len;
     if config.flags & flag::PASS_SCRAPES != 0 {
         return Err(Verdict::Gated);
     }

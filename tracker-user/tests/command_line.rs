@@ -60,7 +60,8 @@ fn every_unknown_key_is_named_with_its_line() {
         error("chihaya:\n  udp: { addr: ':6969' }\n  anounce_interval: 30m\n  moon: full\n"),
         "the configuration cannot be used:\n  \
          tracker.yaml:3: chihaya.anounce_interval: unknown key; did you mean `announce_interval`?\n  \
-         tracker.yaml:4: chihaya.moon: unknown key\n"
+         tracker.yaml:4: chihaya.moon: unknown key\nChihaya ignores unknown keys without a word. \
+         Correct them, or start with --lenient.\n"
     );
 }
 

@@ -1,6 +1,10 @@
 //! `cargo xtask test`: every test there is, and what they need.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
@@ -52,15 +56,22 @@ pub fn run(args: &Args) -> Result<()> {
     let groups = if args.groups.is_empty() { Group::value_variants() } else { &args.groups };
     let object = build::xdp_program()?;
     let mut totals = Totals::default();
+    let mut skipped = Vec::new();
     for &group in groups {
+        let started = Instant::now();
         println!("xtask: group {}", group.name());
         totals += match group.missing(object.as_deref()) {
             None => group.run(object.as_deref(), &args.filters)?,
             Some(what) => {
-                println!("xtask: SKIPPED group {}: {what}", group.name());
+                skipped.push(format!("xtask: SKIPPED group {}: {what}", group.name()));
                 group.skip(object.as_deref(), &args.filters)?
             }
         };
+        println!("xtask: group {} took {} s", group.name(), started.elapsed().as_secs());
+    }
+    // At the end, where it is read.
+    for what in skipped {
+        println!("{what}");
     }
     println!("{totals}");
     ensure!(totals.failed == 0, "tests failed");
@@ -110,7 +121,7 @@ impl Group {
     }
 
     /// The tests of one package that are marked `#[ignore]`, for they need more than cargo.
-    fn ignored_tests(self, object: Option<&Path>) -> std::process::Command {
+    fn ignored_tests(self, object: Option<&Path>) -> Command {
         let package = if self == Self::Kernel { "tracker-user" } else { "tracker-tests" };
         let mut cargo = build::cargo(object);
         cargo.args(["test", "--no-fail-fast", "--package", package]);
@@ -140,9 +151,25 @@ pub fn install_clients() -> Result<()> {
             apt::install(&["nodejs", "npm"])?;
         }
     }
-    let programs = ["aria2c", "ethtool", "ip", "npm", "transmission-create", "transmission-daemon"];
-    let missing: Vec<_> =
+    let programs = [
+        "aria2c",
+        "ethtool",
+        "ip",
+        "node",
+        "npm",
+        "nsenter",
+        "setpriv",
+        "transmission-create",
+        "transmission-daemon",
+        "transmission-remote",
+    ];
+    let mut missing: Vec<_> =
         programs.into_iter().filter(|program| !process::on_path(program)).collect();
+    // Debian's interpreter, to which Debian's bindings belong.
+    let mut import = Command::new("/usr/bin/python3");
+    if process::output(import.args(["-c", "import libtorrent"])).is_none() {
+        missing.push("libtorrent for /usr/bin/python3");
+    }
     ensure!(missing.is_empty(), "needs {}", missing.join(", "));
     install_webtorrent()
 }
@@ -153,7 +180,7 @@ fn install_webtorrent() -> Result<()> {
         return Ok(());
     }
     println!("xtask: installing {WEBTORRENT} below {}", folder.display());
-    let mut npm = std::process::Command::new("npm");
+    let mut npm = Command::new("npm");
     npm.args(["install", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"]);
     process::run(npm.arg("--prefix").arg(folder).arg(WEBTORRENT))
 }

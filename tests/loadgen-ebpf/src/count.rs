@@ -1,7 +1,11 @@
 //! Replies: counted, learnt from, and a few of them kept.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_load_bytes, programs::XdpContext};
-use loadgen::{SAMPLE_BYTES, Sample, Tally, Target, Ticket, client_of_v4, client_of_v6};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{bpf_ktime_get_ns, bpf_xdp_load_bytes},
+    programs::XdpContext,
+};
+use loadgen::{Histogram, SAMPLE_BYTES, Sample, Tally, Target, Ticket, client_of_v4, client_of_v6};
 use tracker_common::{
     family::{V4, V6},
     verifier::bounded,
@@ -10,7 +14,7 @@ use tracker_common::{
 
 use crate::{
     frame::{Frame, Ip},
-    maps::{CONNECTION_IDS, SAMPLES, TARGET, tally},
+    maps::{CONNECTION_IDS, SAMPLES, TARGET, histogram, tally},
 };
 
 /// Wake nobody: `BPF_RB_NO_WAKEUP`.
@@ -40,10 +44,23 @@ fn take_from<F: Receiver>(ctx: &XdpContext, target: &Target, tally: &mut Tally) 
     if action == action::CONNECT {
         learn::<F>(ctx);
     }
+    if target.timed != 0 {
+        note_time(ticket);
+    }
     if number & target.sample_mask == 0 {
         keep(ctx);
     }
     Some(())
+}
+
+#[inline(always)]
+fn note_time(ticket: Ticket) {
+    let Some(histogram) = histogram() else { return };
+    // SAFETY: the helper has no preconditions.
+    let ns = ticket.age_ns(unsafe { bpf_ktime_get_ns() });
+    let bucket = bounded::<{ Histogram::BUCKETS as u32 - 1 }>(Histogram::bucket(ns));
+    // SAFETY: there are so many buckets.
+    unsafe { *histogram.counts.get_unchecked_mut(bucket) += 1 };
 }
 
 /// Notes the connection id for the client that the reply is sent to.

@@ -39,6 +39,9 @@ struct Scrape {
     info_hash: InfoHash,
 }
 
+/// A request that is later than this is not made up for: the next ones are later too.
+const OVERDUE_NS: u64 = 1_000_000;
+
 /// While the window is full, replies are looked for this often: looking slows down counting.
 const PAUSE_NS: u64 = 20_000;
 
@@ -54,7 +57,11 @@ pub fn next(ctx: &XdpContext) -> Option<bool> {
     let index = player.next;
     let request = REQUESTS.get(index)?;
     let fault = advance(player);
-    let ticket = Ticket::new(index, player.lap, fault.is_some());
+    let ticket = if target.timed != 0 {
+        Ticket::timed(now_ns())
+    } else {
+        Ticket::new(index, player.lap, fault.is_some())
+    };
     let draft = Draft { target, request, fault, ticket, salt: player.sent };
     if request.flags & flag::V6 != 0 {
         draft.write::<V6>(ctx)?
@@ -71,7 +78,15 @@ pub fn next(ctx: &XdpContext) -> Option<bool> {
 
 #[inline(always)]
 fn is_due(player: &mut Player) -> bool {
-    player.due_ns == 0 || now_ns() >= player.due_ns
+    if player.due_ns == 0 {
+        return true;
+    }
+    let now_ns = now_ns();
+    // Between two test runs some time passes.
+    if now_ns > player.due_ns + OVERDUE_NS {
+        player.due_ns = now_ns;
+    }
+    now_ns >= player.due_ns
 }
 
 /// Whether one more request may wait for its reply.

@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, RingBuf},
 };
-use loadgen::{PROCESSORS_MAX, Player, Request, Tally, Target};
+use loadgen::{Histogram, PROCESSORS_MAX, Player, Request, Tally, Target};
 
 #[map]
 pub static TARGET: Array<Target> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -25,6 +25,10 @@ static PLAYERS: Array<Player> = Array::with_max_entries(PROCESSORS_MAX as u32, B
 static TALLIES: Array<Tally> = Array::with_max_entries(PROCESSORS_MAX as u32, BPF_F_MMAPABLE);
 
 #[map]
+static HISTOGRAMS: Array<Histogram> =
+    Array::with_max_entries(PROCESSORS_MAX as u32, BPF_F_MMAPABLE);
+
+#[map]
 pub static SAMPLES: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
 /// This processor's player, for this run alone.
@@ -39,6 +43,13 @@ pub fn player<'a>() -> Option<&'a mut Player> {
 pub fn tally<'a>() -> Option<&'a mut Tally> {
     // SAFETY: XDP programs of one processor do not interrupt one another.
     TALLIES.get_ptr_mut(processor()).map(|tally| unsafe { &mut *tally })
+}
+
+/// This processor's histogram, for this run alone.
+#[inline(always)]
+pub fn histogram<'a>() -> Option<&'a mut Histogram> {
+    // SAFETY: as above.
+    HISTOGRAMS.get_ptr_mut(processor()).map(|histogram| unsafe { &mut *histogram })
 }
 
 /// The replies that all processors have counted.

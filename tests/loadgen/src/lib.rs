@@ -25,6 +25,8 @@ pub mod name {
     pub const PLAYERS: &str = "PLAYERS";
     /// Array of [`Tally`](super::Tally)s, by processor.
     pub const TALLIES: &str = "TALLIES";
+    /// Array of [`Histogram`](super::Histogram)s, by processor.
+    pub const HISTOGRAMS: &str = "HISTOGRAMS";
     /// Ring buffer of [`Sample`](super::Sample)s.
     pub const SAMPLES: &str = "SAMPLES";
 }
@@ -53,6 +55,9 @@ pub struct Target {
     pub processors: u16,
     /// A reply whose number has none of these bits goes to the samples; `u32::MAX` for next to none.
     pub sample_mask: u32,
+    /// Whether transaction ids are the time that requests leave, not [`Ticket`]s; 0 or 1. Then times to
+    /// the reply go to the histograms.
+    pub timed: u32,
 }
 
 /// A request of the list.
@@ -130,7 +135,7 @@ pub struct Player {
     pub sent: u64,
     /// Nothing is sent before this time of the monotonic clock, in ns; 0 for no such time.
     pub due_ns: u64,
-    /// Time between two requests in ns; 0 for no pause.
+    /// Time between two requests in ns; 0 for no pause. What is much overdue is left out.
     pub interval_ns: u64,
     /// How many requests may wait for their replies; 0 for any number. For one player only.
     pub window: u64,
@@ -191,6 +196,43 @@ pub struct Sample {
     pub frame: [u8; SAMPLE_BYTES],
 }
 
+/// Times to the reply, in buckets.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Histogram {
+    /// How many fell into each.
+    pub counts: [u64; Self::BUCKETS],
+}
+
+impl Histogram {
+    /// Buckets that times of less than 2^31 ns fall into, rounded up to a power of two.
+    pub const BUCKETS: usize = 1024;
+
+    /// Each octave has 2^5 buckets.
+    const FINENESS: u32 = 5;
+
+    /// The bucket of a time of less than 2^31 ns.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bucket(ns: u32) -> u32 {
+        if ns < 1 << Self::FINENESS {
+            return ns;
+        }
+        let octave = 31 - ns.leading_zeros() - Self::FINENESS;
+        (octave << Self::FINENESS) + (ns >> octave)
+    }
+
+    /// The least time that falls into a bucket, in ns.
+    #[must_use]
+    pub const fn ns(bucket: u32) -> u32 {
+        if bucket < 2 << Self::FINENESS {
+            return bucket;
+        }
+        let octave = (bucket >> Self::FINENESS) - 1;
+        (bucket - (octave << Self::FINENESS)) << octave
+    }
+}
+
 /// The transaction id of a request: which one of the list it was, and in which lap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ticket(pub u32);
@@ -212,6 +254,20 @@ impl Ticket {
     #[must_use]
     pub const fn index(self) -> u32 {
         self.0 & (REQUESTS_MAX - 1)
+    }
+
+    /// A time in place of a ticket: that of a request without fault.
+    #[inline(always)]
+    #[must_use]
+    pub const fn timed(now_ns: u64) -> Self {
+        Self(now_ns as u32 & !Self::FAULTY)
+    }
+
+    /// The time since such a ticket was made, in ns; less than 2^31.
+    #[inline(always)]
+    #[must_use]
+    pub const fn age_ns(self, now_ns: u64) -> u32 {
+        (now_ns as u32).wrapping_sub(self.0) & !Self::FAULTY
     }
 
     /// Whether something was wrong with the request on purpose.
@@ -309,7 +365,7 @@ const fn scramble(number: u64) -> u64 {
 }
 
 const _: () = {
-    assert!(size_of::<Target>() == 40);
+    assert!(size_of::<Target>() == 44);
     assert!(size_of::<Request>() == 24);
     assert!(size_of::<Player>() == 128);
     assert!(size_of::<Tally>() == 128);
@@ -326,6 +382,16 @@ mod tests {
             assert_eq!(client_of_v4(client_v4(client)), client);
             assert_eq!(client_of_v6(&client_v6(client)), client);
         }
+    }
+
+    #[test]
+    fn times_fall_into_buckets_that_begin_no_later_and_end_soon_after() {
+        for ns in [0, 1, 31, 32, 33, 63, 64, 100, 12_345, 1 << 30, (1 << 31) - 1] {
+            let bucket = Histogram::bucket(ns);
+            assert!((bucket as usize) < Histogram::BUCKETS);
+            assert!(Histogram::ns(bucket) <= ns && ns < Histogram::ns(bucket + 1), "{ns}");
+        }
+        assert_eq!(Histogram::ns(Histogram::bucket(1000)), 992);
     }
 
     #[test]

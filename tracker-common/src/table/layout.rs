@@ -236,13 +236,25 @@ pub(crate) enum Form {
 
 /// What the kernel does with a torrent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
 pub enum Gate {
     /// Answers.
-    Open,
+    Open = 0,
     /// Passes every announce to the daemon: a hook must see it.
-    Pass,
+    Pass = 1,
     /// Refuses: the torrent is not approved.
-    Refuse,
+    Refuse = 2,
+}
+
+impl Gate {
+    #[inline(always)]
+    pub(crate) const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Open,
+            1 => Self::Pass,
+            _ => Self::Refuse,
+        }
+    }
 }
 
 /// The state of a torrent in 32 bits: `completed:26 | listed:1 | gate:2 | frozen:1 | form:2`.
@@ -279,11 +291,7 @@ impl Meta {
 
     #[inline(always)]
     pub(crate) fn gate(self) -> Gate {
-        match self.0 >> Self::GATE_SHIFT & 3 {
-            0 => Gate::Open,
-            1 => Gate::Pass,
-            _ => Gate::Refuse,
-        }
+        Gate::from_number(self.0 >> Self::GATE_SHIFT & 3)
     }
 
     /// On a list: kept even without peers.
@@ -322,13 +330,8 @@ impl Meta {
 
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn with_gate(self, gate: Gate, listed: bool) -> Self {
-        let gate = match gate {
-            Gate::Open => 0,
-            Gate::Pass => 1,
-            Gate::Refuse => 2,
-        };
         let rest = self.0 & !(3 << Self::GATE_SHIFT | Self::LISTED);
-        Self(rest | gate << Self::GATE_SHIFT | if listed { Self::LISTED } else { 0 })
+        Self(rest | (gate as u32) << Self::GATE_SHIFT | if listed { Self::LISTED } else { 0 })
     }
 }
 

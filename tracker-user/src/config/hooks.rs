@@ -6,6 +6,7 @@ use std::{fmt::Display, path::PathBuf, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use smart_default::SmartDefault;
 use tracker_common::id::{ClientId, InfoHash};
 
 use super::{GoDuration, Network};
@@ -17,6 +18,9 @@ pub enum HookConfig {
     /// Admits who brings a JSON web token for the torrent.
     #[serde(rename = "jwt")]
     Jwt(JwtConfig),
+    /// Admits who brings a good passkey.
+    #[serde(rename = "passkey")]
+    Passkey(PasskeyConfig),
     /// Admits or refuses by info-hash.
     #[serde(rename = "torrent approval")]
     TorrentApproval(TorrentApprovalConfig),
@@ -40,6 +44,7 @@ impl HookConfig {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Jwt(_) => "jwt",
+            Self::Passkey(_) => "passkey",
             Self::TorrentApproval(_) => "torrent approval",
             Self::ClientApproval(_) => "client approval",
             Self::IpApproval(_) => "ip approval",
@@ -66,6 +71,31 @@ pub struct JwtConfig {
 
 const fn five_minutes() -> GoDuration {
     GoDuration::from_mins(5)
+}
+
+/// Options of `passkey`: `files` or a service at `url`. The key is the parameter `passkey` of the
+/// route, as in `/:passkey/announce`, or of the announce's URL.
+#[derive(Debug, Clone, PartialEq, Eq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PasskeyConfig {
+    /// Files with a key at the beginning of each line. They are read again when they change.
+    pub files: Vec<PathBuf>,
+    /// A service over HTTP or HTTPS. It is sent {"passkeys": ["...", "..."]} by POST, and answers
+    /// with the same, reduced to the good ones.
+    pub url: Option<String>,
+    /// How long the service may take to answer.
+    #[default(GoDuration::from_secs(1))]
+    pub timeout: GoDuration,
+    /// How long it counts that a key is good. For as long again it counts while it is asked for
+    /// anew. Longer than `announce_interval`, or every announce has to wait for the service.
+    #[default(GoDuration::from_mins(60))]
+    pub admitted_lifetime: GoDuration,
+    /// How long it counts that a key is not.
+    #[default(GoDuration::from_mins(1))]
+    pub refused_lifetime: GoDuration,
+    /// How many answers are remembered.
+    #[default(100_000)]
+    pub answers_max: u32,
 }
 
 /// Options of `torrent approval`: a whitelist or a blacklist, not both. Files are read again when
@@ -121,6 +151,10 @@ pub struct IpApprovalConfig {
 
 /// Lists whose elements are written as text; an error names the element.
 mod text_list {
+    use std::{fmt, marker::PhantomData};
+
+    use serde::de::Visitor;
+
     use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
 
     pub fn serialize<T: Display, S: Serializer>(list: &[T], to: S) -> Result<S::Ok, S::Error> {
@@ -139,10 +173,22 @@ mod text_list {
 
     impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            let text = String::deserialize(from)?;
-            text.parse()
-                .map(Self)
-                .map_err(|error| D::Error::custom(format_args!("`{text}`: {error}")))
+            from.deserialize_any(TextVisitor(PhantomData)).map(Self)
+        }
+    }
+
+    struct TextVisitor<T>(PhantomData<T>);
+
+    impl<T: FromStr<Err: Display>> Visitor<'_> for TextVisitor<T> {
+        type Value = T;
+
+        // What only has digits is a number to YAML, and no longer what was written.
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("text; put digits into quotes")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(|error| E::custom(format_args!("`{text}`: {error}")))
         }
     }
 }
@@ -177,6 +223,10 @@ pub(super) fn examples() -> Vec<HookConfig> {
             audience: "https://tracker.example".to_owned(),
             jwk_set_url: "https://issuer.example/keys".to_owned(),
             jwk_set_update_interval: five_minutes(),
+        }),
+        HookConfig::Passkey(PasskeyConfig {
+            url: Some("https://site.example/passkeys".to_owned()),
+            ..PasskeyConfig::default()
         }),
         HookConfig::TorrentApproval(TorrentApprovalConfig {
             whitelist: vec![InfoHash(*b"an example infohash!")],

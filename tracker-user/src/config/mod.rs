@@ -32,7 +32,7 @@ pub use example::{example, shipped, to_yaml};
 pub use file_schema::file_schema;
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
-    PreferredSubnetConfig, TorrentApprovalConfig,
+    PasskeyConfig, PreferredSubnetConfig, TorrentApprovalConfig,
 };
 pub use http::HttpConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};

@@ -1,6 +1,6 @@
 //! What types cannot say: values that are each fine and do not go together, and ranges.
 
-use std::time::Duration;
+use std::{mem::replace, time::Duration};
 
 use hyper::header::HeaderName;
 use tracker_common::{
@@ -8,7 +8,9 @@ use tracker_common::{
     wire::SCRAPE_MAX,
 };
 
-use super::{Config, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings, path::Path};
+use super::{
+    Config, HookConfig, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings, path::Path,
+};
 use crate::http::Router;
 
 /// Info-hashes that fit a URL of 65,534 bytes when all of their bytes are escaped.
@@ -142,8 +144,13 @@ fn storage(config: &Config, path: &Path, findings: &mut Findings) {
 }
 
 fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
+    let mut prefers_subnet = false;
     for (i, hook) in config.prehooks.iter().enumerate() {
-        hook.validate(&root.key("prehooks").index(i).key("options"), findings);
+        let path = root.key("prehooks").index(i);
+        hook.validate(&path.key("options"), findings);
+        if matches!(hook, HookConfig::PreferredSubnet(_)) && replace(&mut prefers_subnet, true) {
+            findings.error(&path, "`preferred subnet` is given twice");
+        }
     }
     for (i, hook) in config.posthooks.iter().enumerate() {
         let path = root.key("posthooks").index(i).key("name");

@@ -1,35 +1,47 @@
 //! From the names of hooks to hooks.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use anyhow::Context as _;
 
 use crate::{
-    config::{Config, HookConfig, Network},
+    config::{Config, HookConfig, Network, PreferredSubnetConfig},
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
-        IpApproval, IpApprovalOptions, Jwt, JwtOptions, PreferredSubnet, TorrentApproval,
-        TorrentApprovalOptions,
+        IpApproval, IpApprovalOptions, Jwt, JwtOptions, Passkey, PasskeyOptions, PasskeyService,
+        PreferredSubnet, TorrentApproval, TorrentApprovalOptions,
     },
     pipeline::{self, GrantSink, PostHook, PreHook},
 };
 
-/// The pre-hooks, in the order of the configuration. Takes as long as it takes to read their lists and
-/// to fetch their keys.
+/// Hooks of whoever embeds the tracker. They come after those of the configuration, and stay when it
+/// is reloaded.
+#[derive(Clone, Default)]
+pub struct OwnHooks {
+    /// Run before a reply is made.
+    pub pre_hooks: Vec<Arc<dyn PreHook>>,
+    /// Run after it.
+    pub post_hooks: Vec<Arc<dyn PostHook>>,
+}
+
+/// The pre-hooks: those of the configuration in its order, then `own`. Takes as long as it takes to
+/// read their lists and to fetch their keys.
 ///
 /// # Errors
 /// What is wrong with the options of one of them.
 pub(super) fn pre_hooks(
     config: &Config,
+    own: &OwnHooks,
     metrics: &Metrics,
     grants: &Arc<dyn GrantSink>,
 ) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
-    let hooks = config.prehooks.iter().enumerate().map(|(index, hook)| {
+    let configured = config.prehooks.iter().enumerate().map(|(index, hook)| {
         pre_hook(hook, metrics, grants)
             .with_context(|| format!("prehooks[{index}] ({})", hook.name()))
     });
-    hooks.collect()
+    let own = own.pre_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
+    configured.chain(own).collect()
 }
 
 fn pre_hook(
@@ -47,6 +59,21 @@ fn pre_hook(
                 jwk_set_update_interval: *options.jwk_set_update_interval,
             };
             Box::new(Jwt::new(options, metrics, Arc::clone(grants))?)
+        }
+        HookConfig::Passkey(options) => {
+            let options = options.clone();
+            let options = match options.url {
+                None => PasskeyOptions::Files(options.files),
+                Some(url) => PasskeyOptions::Service(PasskeyService {
+                    url,
+                    timeout: *options.timeout,
+                    admitted_lifetime: *options.admitted_lifetime,
+                    refused_lifetime: *options.refused_lifetime,
+                    answers_max: NonZeroUsize::new(options.answers_max as usize)
+                        .context("`answers_max` is 0")?,
+                }),
+            };
+            Box::new(Passkey::new(options, metrics, Arc::clone(grants))?)
         }
         HookConfig::TorrentApproval(options) => {
             let options = options.clone();
@@ -82,16 +109,27 @@ fn pre_hook(
                 modify_min_interval: options.modify_min_interval,
             })?)
         }
-        HookConfig::PreferredSubnet(options) => {
-            Box::new(PreferredSubnet::new(pipeline::PreferredSubnet {
-                ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
-                ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
-            })?)
-        }
+        HookConfig::PreferredSubnet(options) => Box::new(PreferredSubnet::new(bits(options))?),
     })
 }
 
-/// The post-hooks: there are none yet, and the configuration is refused if it names one.
-pub(super) fn post_hooks(_config: &Config) -> Vec<Box<dyn PostHook>> {
-    Vec::new()
+/// The subnet by which peers are chosen. It shapes the table.
+pub(super) fn preferred_subnet(config: &Config) -> pipeline::PreferredSubnet {
+    let given = config.prehooks.iter().find_map(|hook| match hook {
+        HookConfig::PreferredSubnet(options) => Some(bits(options)),
+        _ => None,
+    });
+    given.unwrap_or_default()
+}
+
+const fn bits(options: &PreferredSubnetConfig) -> pipeline::PreferredSubnet {
+    pipeline::PreferredSubnet {
+        ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
+        ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
+    }
+}
+
+/// The post-hooks: `own`. There are none to configure, and a configuration that names one is refused.
+pub(super) fn post_hooks(own: &OwnHooks) -> Vec<Box<dyn PostHook>> {
+    own.post_hooks.iter().map(|hook| Box::new(Arc::clone(hook)) as _).collect()
 }

@@ -22,9 +22,11 @@ use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
 pub use control::request_reload;
+pub use hooks::OwnHooks;
 
 use crate::{
     config::{Config, ConfigFile, OnExit},
+    dataplane::Grants,
     metrics::Metrics,
 };
 use control::Control;
@@ -37,6 +39,14 @@ use tracker::Tracker;
 /// # Errors
 /// When something cannot be started; the message says what, and what to do about it.
 pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
+    run_with(file, &OwnHooks::default())
+}
+
+/// As [`run`], with hooks of one's own after those of the configuration.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
     let runtime = Runtime::new().context("cannot start the threads of the async runtime")?;
     // Before anything slow, so that a signal during the start is not the end.
     let _runtime = runtime.enter();
@@ -44,7 +54,9 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
     let loaded = file.load()?;
     loaded.log_warnings();
     let metrics = Arc::new(Metrics::new()?);
-    let mut tracker = Tracker::start(Prepared::new(loaded.config, &metrics)?, &metrics, &runtime)?;
+    let grants = Arc::new(Grants::default());
+    let prepared = prepare(loaded.config, own, &grants, &metrics)?;
+    let mut tracker = Tracker::start(prepared, &grants, &metrics, &runtime)?;
     let mut control = Control::listen(&tracker.config().control_socket);
     tracing::info!("ready");
     notify::ready();
@@ -65,11 +77,11 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
                 break name == signals::TERMINATE && tracker.config().xdp.on_exit == OnExit::Keep;
             }
             Event::Signal(Signal::Reload(name)) => {
-                reload(&mut tracker, file, name, &metrics);
+                reload(&mut tracker, file, own, name, &metrics);
             }
             Event::Watchdog => notify::alive(),
             Event::Client(client) => {
-                let report = reload(&mut tracker, file, "control socket", &metrics);
+                let report = reload(&mut tracker, file, own, "control socket", &metrics);
                 runtime.block_on(client.answer(&report));
             }
         }
@@ -87,7 +99,16 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
 /// # Errors
 /// What is wrong.
 pub fn check(config: Config) -> anyhow::Result<()> {
-    Prepared::new(config, &Metrics::new()?).map(drop)
+    prepare(config, &OwnHooks::default(), &Arc::default(), &Metrics::new()?).map(drop)
+}
+
+fn prepare(
+    config: Config,
+    own: &OwnHooks,
+    grants: &Arc<Grants>,
+    metrics: &Metrics,
+) -> anyhow::Result<Prepared> {
+    Prepared::new(config, own, &(Arc::clone(grants) as _), metrics)
 }
 
 enum Event {
@@ -112,12 +133,19 @@ struct Report {
 
 /// Reads the configuration again and applies what can be applied. Whatever is wrong leaves
 /// everything as it was.
-fn reload(tracker: &mut Tracker, file: &ConfigFile, asked_by: &str, metrics: &Metrics) -> Report {
+fn reload(
+    tracker: &mut Tracker,
+    file: &ConfigFile,
+    own: &OwnHooks,
+    asked_by: &str,
+    metrics: &Metrics,
+) -> Report {
     tracing::info!("{asked_by}: reloading {}", file.path);
     notify::reloading();
     let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-        let waiting = tracker.reload(Prepared::new(loaded.config, metrics)?);
+        let prepared = prepare(loaded.config, own, tracker.grants(), metrics)?;
+        let waiting = tracker.reload(prepared);
         if !waiting.is_empty() {
             lines
                 .push(format!("these changes take effect after a restart: {}", waiting.join(", ")));

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     frontends::FrontendSettings,
-    hooks,
+    hooks::{self, OwnHooks},
     options::{certificate_files, http_options, seconds},
     secrets::ConnectionKey,
 };
@@ -15,7 +15,7 @@ use crate::{
     dataplane,
     http::{self, Certificate, CertificateFiles},
     metrics::Metrics,
-    pipeline::{NoGrants, Pipeline, PostHook, PreHook},
+    pipeline::{GrantSink, Pipeline, PostHook, PreHook},
     storage::Storage,
 };
 
@@ -34,7 +34,12 @@ impl Prepared {
     ///
     /// # Errors
     /// What is wrong with the configuration or with a file that it names.
-    pub(super) fn new(config: Config, metrics: &Metrics) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        config: Config,
+        own: &OwnHooks,
+        grants: &Arc<dyn GrantSink>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
         let StorageConfig::Memory(memory) = &config.storage else {
             anyhow::bail!("storage.name: only `memory` is supported");
         };
@@ -46,8 +51,8 @@ impl Prepared {
             .context("http")?;
         Ok(Self {
             memory: memory.clone(),
-            pre_hooks: hooks::pre_hooks(&config, metrics, &(Arc::new(NoGrants) as _))?,
-            post_hooks: hooks::post_hooks(&config),
+            pre_hooks: hooks::pre_hooks(&config, own, metrics, grants)?,
+            post_hooks: hooks::post_hooks(own),
             http,
             certificate,
             config,

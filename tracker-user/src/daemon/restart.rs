@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::hooks;
 use crate::config::Config;
 
 /// Where the tracker listens and with how many threads, and the size of the table.
@@ -30,7 +31,10 @@ pub(super) fn needed(
         [started_with, config].map(|config| serde_json::to_value(config).unwrap_or_default());
     let kernel_keys = KERNEL_KEYS.into_iter().filter(|_| !has_data_plane);
     let keys = KEYS.into_iter().chain(kernel_keys);
-    keys.filter(|key| at(&before, key) != at(&after, key)).collect()
+    let changed = keys.filter(|key| at(&before, key) != at(&after, key));
+    let subnets = [started_with, config].map(hooks::preferred_subnet);
+    let subnet = (subnets[0] != subnets[1]).then_some("prehooks: preferred subnet");
+    changed.chain(subnet).collect()
 }
 
 fn at<'v>(config: &'v Value, key: &str) -> Option<&'v Value> {
@@ -67,5 +71,9 @@ mod tests {
         let changed = config("{ udp: { addr: [':2'] }, xdp: { table: { blocks: 1MiB } } }");
         assert_eq!(needed(&started_with, &changed, true), ["udp.addr", "xdp.table"]);
         assert!(needed(&started_with, &started_with, false).is_empty());
+        let subnet = config(
+            "{ prehooks: [ { name: preferred subnet, options: { preferred_ipv4_subnet_mask_bits_set: 8 } } ] }",
+        );
+        assert_eq!(needed(&config("{}"), &subnet, true), ["prehooks: preferred subnet"]);
     }
 }

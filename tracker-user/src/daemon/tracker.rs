@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 
-use super::{frontends::Frontends, prepared::Prepared, restart, secrets};
+use super::{frontends::Frontends, hooks, prepared::Prepared, restart, secrets};
 use crate::{
     config::Config,
-    dataplane::{self, DataPlane},
+    dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
-    pipeline::Pipeline,
+    pipeline::{GrantSink as _, Pipeline},
     storage::memory::{MappedMemory, MemoryStorage, Origin, TableSize},
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Tracker {
     storage: Arc<MemoryStorage>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     pub(super) frontends: Frontends,
+    grants: Arc<Grants>,
     data_plane: Option<DataPlane>,
 }
 
@@ -35,11 +36,13 @@ impl Tracker {
     /// What cannot be started, and what to do about it.
     pub(super) fn start(
         prepared: Prepared,
+        grants: &Arc<Grants>,
         metrics: &Arc<Metrics>,
         runtime: &Runtime,
     ) -> anyhow::Result<Self> {
         let config = &prepared.config;
-        let size = TableSize::of(&config.xdp.table);
+        let mut size = TableSize::of(&config.xdp.table);
+        size.subnet = hooks::preferred_subnet(config);
         let kernel = dataplane::load(config, &size)?;
         let memory = match &kernel {
             Some(kernel) => kernel.map_table(&size),
@@ -76,16 +79,37 @@ impl Tracker {
         }
         let data_plane = kernel
             .map(|kernel| {
-                DataPlane::start(kernel, &config, connection_ids, &storage, &pipeline, metrics)
+                DataPlane::start(
+                    kernel,
+                    &config,
+                    connection_ids,
+                    &storage,
+                    &pipeline,
+                    grants,
+                    metrics,
+                )
             })
             .transpose()?;
-        let started_with = config.clone();
-        Ok(Self { started_with, config, connection_key, storage, pipeline, frontends, data_plane })
+        Ok(Self {
+            started_with: config.clone(),
+            config,
+            connection_key,
+            storage,
+            pipeline,
+            frontends,
+            grants: Arc::clone(grants),
+            data_plane,
+        })
     }
 
     /// What it goes by.
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where its hooks leave grants.
+    pub(super) fn grants(&self) -> &Arc<Grants> {
+        &self.grants
     }
 
     /// Goes by another configuration, and returns the keys that wait for a restart. No request is
@@ -96,9 +120,11 @@ impl Tracker {
             prepared.split(self.storage.clone(), &self.connection_key);
         let connection_ids = settings.connection_ids;
         self.pipeline.store(Arc::new(pipeline));
+        // Those that the hooks before have left.
+        self.grants.revoke_all();
         self.frontends.reload(&config, settings);
         if let Some(data_plane) = &self.data_plane {
-            data_plane.reload(&config, connection_ids, &self.pipeline.load());
+            data_plane.reload(&config, connection_ids, self.pipeline.load_full());
         }
         self.config = config;
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())

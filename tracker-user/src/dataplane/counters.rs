@@ -1,6 +1,9 @@
 //! The kernel's counters, read when Prometheus asks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aya::{
     Pod,
@@ -34,7 +37,7 @@ const BAD_ID: &str = Failure::BadConnectionId.text();
 const UNAPPROVED: &str = Failure::UnapprovedTorrent.text();
 
 /// All verdicts but `NotOurs`, which is not counted.
-const LABELS: [(Verdict, Label); 15] = [
+const LABELS: [(Verdict, Label); 17] = [
     (Verdict::Connected, Label::Served(Action::Connect, Outcome::Answered, "")),
     (Verdict::Announced, Label::Served(Action::Announce, Outcome::Answered, "")),
     (Verdict::Scraped, Label::Served(Action::Scrape, Outcome::Answered, "")),
@@ -50,6 +53,11 @@ const LABELS: [(Verdict, Label); 15] = [
     (Verdict::Full, Label::Passed("full torrent")),
     (Verdict::Contended, Label::Passed("contended")),
     (Verdict::NoReply, Label::Passed("no reply possible")),
+    (
+        Verdict::ClientRefused,
+        Label::Served(Action::Announce, Outcome::Refused, "unapproved client"),
+    ),
+    (Verdict::SourceRefused, Label::Served(Action::Announce, Outcome::Refused, "unapproved ip")),
 ];
 
 /// In the order of the program's counters.
@@ -131,18 +139,21 @@ impl Collector for KernelCounters {
         let Some(counters) = self.map.read() else { return Vec::new() };
         raise(&events_lost, counters.events_lost);
         for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
+            // Several verdicts may have one label.
+            let mut sums = BTreeMap::<_, u64>::new();
             for (verdict, label) in &LABELS {
-                let counter = match label {
-                    Label::Served(action, outcome, _) => self.served.with_label_values(&[
-                        action.label(),
-                        family.label(),
-                        outcome.label(),
-                    ]),
-                    Label::Passed(reason) => {
-                        self.passed.with_label_values(&[family.label(), reason])
-                    }
+                let labels = match label {
+                    Label::Served(action, outcome, _) => (Some(action.label()), outcome.label()),
+                    Label::Passed(reason) => (None, *reason),
                 };
-                raise(&counter, verdicts[*verdict as usize]);
+                *sums.entry(labels).or_default() += verdicts[*verdict as usize];
+            }
+            for ((action, what), sum) in sums {
+                let counter = match action {
+                    Some(action) => self.served.with_label_values(&[action, family.label(), what]),
+                    None => self.passed.with_label_values(&[family.label(), what]),
+                };
+                raise(&counter, sum);
             }
         }
         [&self.served, &self.passed].into_iter().flat_map(Collector::collect).collect()
@@ -169,6 +180,6 @@ mod tests {
         let mut seen = LABELS.map(|(verdict, _)| verdict as usize).to_vec();
         seen.push(Verdict::NotOurs as usize);
         seen.sort_unstable();
-        assert!(seen.into_iter().eq(0..=Verdict::NoReply as usize));
+        assert!(seen.into_iter().eq(0..=Verdict::SourceRefused as usize));
     }
 }

@@ -18,12 +18,14 @@ use tracker_common::{
 };
 
 use super::{
+    grants::GRANTS_MAX,
     link,
+    lists::{CLIENTS_MAX, NETWORKS_MAX},
     pins::{Inherited, Pins},
     probe,
 };
 use crate::{
-    config::{Config, LogLevel},
+    config::{Config, HookConfig, LogLevel},
     storage::memory::{Grace, MappedMemory, TableSize},
 };
 
@@ -86,6 +88,7 @@ impl Kernel {
         }
         let log_level = log_level(config.xdp.log_level);
         let events = !config.posthooks.is_empty();
+        let grants = config.prehooks.iter().any(|hook| matches!(hook, HookConfig::Jwt(_)));
         let events_bytes = if events { EVENTS_BYTES } else { EVENTS_BYTES_MIN };
         let inherited = pins.as_ref().and_then(|pins| inherit(pins, size, events_bytes));
         let mut loader = EbpfLoader::new();
@@ -97,6 +100,10 @@ impl Kernel {
             .map_max_entries(name::TORRENTS_V4, size.buckets_v4)
             .map_max_entries(name::TORRENTS_V6, size.buckets_v6)
             .map_max_entries(name::BLOCKS, size.chunks)
+            .map_max_entries(name::CLIENTS, CLIENTS_MAX)
+            .map_max_entries(name::NETWORKS_V4, NETWORKS_MAX)
+            .map_max_entries(name::NETWORKS_V6, NETWORKS_MAX)
+            .map_max_entries(name::GRANTS, if grants { GRANTS_MAX } else { 1 })
             .map_max_entries(name::EVENTS, events_bytes)
             .load(OBJECT)
             .context("the kernel refuses the XDP program's maps; is xdp.table too large?")?;

@@ -6,6 +6,7 @@
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
 //! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
 //!   interface than files tell;
+//! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
 //! * `counters`, `events`: what the kernel has done.
 
@@ -13,7 +14,9 @@ mod attach;
 mod counters;
 mod endpoints;
 mod events;
+mod grants;
 mod link;
+mod lists;
 mod load;
 mod pins;
 mod policy;
@@ -31,7 +34,7 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tracker_common::{abi, connection::ConnectionIds};
+use tracker_common::{abi::flag, connection::ConnectionIds};
 
 pub use load::Kernel;
 
@@ -44,8 +47,12 @@ use crate::{
 use attach::Attacher;
 use endpoints::Endpoints;
 use events::Events;
+pub use grants::Grants;
+use lists::Lists;
 use pins::Pins;
-use publish::Publisher;
+use policy::{Policies, Policy};
+use probe::wait_for_kernel;
+use publish::{LISTS, Publisher};
 
 /// How often interfaces and addresses are looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -141,7 +148,7 @@ enum Order {
 
 /// What a reload brings.
 struct Update {
-    policy: abi::Config,
+    policies: Policies,
     interfaces: Vec<String>,
     config: XdpConfig,
 }
@@ -151,7 +158,6 @@ pub struct DataPlane {
     /// Dropped to stop the thread.
     orders: Option<mpsc::Sender<Order>>,
     storage: Arc<MemoryStorage>,
-    listed: policy::Listed,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -168,20 +174,21 @@ impl DataPlane {
         connection_ids: ConnectionIds,
         storage: &Arc<MemoryStorage>,
         pipeline: &Arc<ArcSwap<Pipeline>>,
+        grants: &Grants,
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
-        let (policy, listed) = policy::compile(config, connection_ids, storage, &pipeline.load());
+        grants.connect(&mut kernel)?;
+        let mut policies = Policies::new(config, connection_ids, storage, pipeline.load_full());
+        let policy = policies.compile();
         let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
-        let publisher = Publisher::new(&mut kernel, policy, *config.xdp.orphan_limit)?;
-        let events = Events::new(&mut kernel, config, &policy, Arc::clone(pipeline))?;
-        let mut worker = Worker {
-            attacher: Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics)),
-            endpoints,
-            publisher,
-            events,
-        };
+        let publisher = Publisher::new(&mut kernel, policy.config, *config.xdp.orphan_limit)?;
+        let events = Events::new(&mut kernel, config, &policy.config, Arc::clone(pipeline))?;
+        let lists = Lists::new(&mut kernel)?;
+        let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
+        let mut worker = Worker { attacher, endpoints, publisher, events, policies, lists };
+        worker.go_by(&policy)?;
         let followed = worker.follow();
         match config.xdp.mode {
             AttachMode::Auto => followed?,
@@ -194,19 +201,18 @@ impl DataPlane {
             .spawn(move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
         let storage = Arc::clone(storage);
-        Ok(Self { orders: Some(orders), storage, listed, thread: Some(thread) })
+        Ok(Self { orders: Some(orders), storage, thread: Some(thread) })
     }
 
     /// Has the kernel go by another configuration and other hooks, on other interfaces. What it
     /// logs stays as it was.
-    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: &Pipeline) {
+    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: Arc<Pipeline>) {
         let interfaces = match interfaces(config) {
             Ok(interfaces) => interfaces,
             Err(error) => return tracing::error!("the kernel goes on as before: {error:#}"),
         };
-        let policy =
-            policy::recompile(&self.listed, config, connection_ids, &self.storage, pipeline);
-        let update = Update { policy, interfaces, config: config.xdp.clone() };
+        let policies = Policies::new(config, connection_ids, &self.storage, pipeline);
+        let update = Update { policies, interfaces, config: config.xdp.clone() };
         self.order(Order::Reload(Box::new(update)));
     }
 
@@ -238,6 +244,8 @@ struct Worker {
     endpoints: Endpoints,
     publisher: Publisher,
     events: Events,
+    policies: Policies,
+    lists: Lists,
 }
 
 impl Worker {
@@ -277,19 +285,40 @@ impl Worker {
 
     /// The rest is for [`Worker::follow`].
     fn apply(&mut self, update: Update) {
-        let Update { policy, interfaces, config } = update;
+        let Update { policies, interfaces, config } = update;
         self.publisher.set_orphan_limit(*config.orphan_limit);
-        self.events.reload(&policy);
-        if let Err(error) = self.publisher.set_policy(&policy) {
+        self.policies = policies;
+        let policy = self.policies.compile();
+        self.events.reload(&policy.config);
+        if let Err(error) = self.go_by(&policy) {
             tracing::error!("the kernel goes by the configuration before: {error:#}");
         }
         self.attacher.reload(&interfaces, &config);
         self.endpoints.reload(interfaces);
     }
 
-    /// Brings what the kernel knows up to date: first addresses, so that an interface never answers
+    /// Has the kernel go by another policy. While lists are exchanged the daemon serves.
+    fn go_by(&mut self, policy: &Policy) -> anyhow::Result<()> {
+        let Policy { config, clients, networks } = policy;
+        let mut config = *config;
+        if self.publisher.has_lists() || config.flags & LISTS != 0 {
+            self.publisher.pass_all()?;
+            wait_for_kernel();
+            let clients = self.lists.set_clients(clients.iter().copied());
+            if let Err(error) = clients.and_then(|()| self.lists.set_networks(networks)) {
+                tracing::error!("the daemon serves every announce: {error:#}");
+                config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+            }
+        }
+        self.publisher.set_policy(&config)
+    }
+
+    /// Brings what the kernel knows up to date: lists that have changed, then addresses, so that an interface never answers
     /// for ones it has lost, then interfaces.
     fn follow(&mut self) -> anyhow::Result<()> {
+        if let Some(policy) = self.policies.changed() {
+            self.go_by(&policy)?;
+        }
         if let Some((v4, v6)) = self.endpoints.changed() {
             self.publisher
                 .set_endpoints(&v4, &v6)

@@ -1,94 +1,107 @@
 //! What the kernel may do in the daemon's stead, compiled from the configuration and the hooks.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use tracker_common::{
     abi::{self, flag},
     connection::ConnectionIds,
-    id::InfoHash,
+    id::{ClientId, InfoHash},
     policy::IntervalVariation,
     table::{layout::Gate, swarm::Change},
     time,
 };
 
+use super::probe::wait_for_kernel;
 use crate::{
     config::{BadConnectionId, Config, ReplyRoute, StorageConfig},
-    pipeline::{Interest, ListKind, Offload, Pipeline, PostHook, TorrentList},
+    pipeline::{
+        Follower, Interest, ListKind, NetworkList, Offload, Pipeline, PostHook, TorrentList,
+    },
     storage::memory::MemoryStorage,
 };
 
-/// What torrents are listed in the table, and what that lets the kernel do.
-pub(super) struct Listed {
-    torrents: Torrents,
-    flags: u32,
+/// All that the kernel is to go by.
+pub(super) struct Policy {
+    /// The configuration, without endpoints.
+    pub(super) config: abi::Config,
+    /// What the flags about clients and networks refer to.
+    pub(super) clients: HashSet<ClientId>,
+    pub(super) networks: Arc<NetworkList>,
 }
 
-/// The kernel's first configuration, without endpoints. Torrents that a hook lists are entered into
-/// the table with their gates.
-pub(super) fn compile(
-    config: &Config,
+/// The hooks and the lists in them, followed as they change.
+pub(super) struct Policies {
+    config: Config,
     connection_ids: ConnectionIds,
-    storage: &MemoryStorage,
-    pipeline: &Pipeline,
-) -> (abi::Config, Listed) {
-    let hooks = Composed::of(pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload())));
-    let knows_all = list_torrents(&hooks.torrents, storage);
-    let flags = if knows_all { flag::REFUSE_UNKNOWN } else { 0 };
-    let policy = compose(config, connection_ids, storage, pipeline, &hooks, flags);
-    (policy, Listed { torrents: hooks.torrents, flags })
+    storage: Arc<MemoryStorage>,
+    pipeline: Arc<Pipeline>,
+    torrents: Vec<Follower<HashSet<InfoHash>>>,
+    networks: Vec<Follower<NetworkList>>,
 }
 
-/// The kernel's next configuration. What is listed in the table stays, so where the hooks list
-/// others than at the start, the daemon decides.
-pub(super) fn recompile(
-    listed: &Listed,
-    config: &Config,
-    connection_ids: ConnectionIds,
-    storage: &MemoryStorage,
-    pipeline: &Pipeline,
-) -> abi::Config {
-    let hooks = Composed::of(pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload())));
-    let flags = if hooks.torrents == listed.torrents {
-        listed.flags
-    } else {
-        tracing::warn!(
-            "other torrents are listed than at the start, so the daemon serves every announce \
-             until a restart"
-        );
-        flag::PASS_ANNOUNCES | flag::PASS_SCRAPES
-    };
-    compose(config, connection_ids, storage, pipeline, &hooks, flags)
-}
-
-fn compose(
-    config: &Config,
-    connection_ids: ConnectionIds,
-    storage: &MemoryStorage,
-    pipeline: &Pipeline,
-    hooks: &Composed,
-    flags: u32,
-) -> abi::Config {
-    let flags = flags | hooks.flags | configured_flags(config);
-    let post_hooks = pipeline.post_hooks().map(PostHook::interest);
-    let interest = post_hooks.max().map(|interest| interest.max(config.xdp.events.into()));
-    let udp = &config.udp;
-    abi::Config {
-        shape: *storage.shape(),
-        connection_ids,
-        lifetime: match &config.storage {
-            StorageConfig::Memory(memory) => {
-                time::lifetime_from_secs(memory.peer_lifetime.as_secs())
+impl Policies {
+    /// Follows the hooks of `pipeline`.
+    pub(super) fn new(
+        config: &Config,
+        connection_ids: ConnectionIds,
+        storage: &Arc<MemoryStorage>,
+        pipeline: Arc<Pipeline>,
+    ) -> Self {
+        let (mut torrents, mut networks) = (Vec::new(), Vec::new());
+        for hook in pipeline.pre_hooks() {
+            match hook.offload() {
+                Offload::Torrents(list) => torrents.push(list.info_hashes.follow()),
+                Offload::Networks(list) => networks.push(list.follow()),
+                _ => {}
             }
-            StorageConfig::Redis(_) => 0,
-        },
-        interval_s: u32::try_from(config.announce_interval.as_secs()).unwrap_or(u32::MAX),
-        numwant_default: udp.default_numwant.min(udp.max_numwant),
-        numwant_max: udp.max_numwant,
-        scrape_max: udp.max_scrape_infohashes,
-        flags,
-        variation: hooks.variation,
-        events: interest.map_or(0, events),
-        ..abi::Config::default()
+        }
+        let (config, storage) = (config.clone(), Arc::clone(storage));
+        Self { config, connection_ids, storage, pipeline, torrents, networks }
+    }
+
+    /// What the kernel is to go by, if it is another than last time. Listed torrents have been
+    /// entered into the table then, with their gates.
+    pub(super) fn changed(&mut self) -> Option<Policy> {
+        let torrents = self.torrents.iter_mut().filter_map(Follower::changed).count();
+        let networks = self.networks.iter_mut().filter_map(Follower::changed).count();
+        (torrents + networks > 0).then(|| self.compile())
+    }
+
+    /// The same, changed or not.
+    pub(super) fn compile(&mut self) -> Policy {
+        // What is compiled now is not news afterwards.
+        self.torrents.iter_mut().for_each(|list| drop(list.changed()));
+        self.networks.iter_mut().for_each(|list| drop(list.changed()));
+        let hooks = self.pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload()));
+        let hooks = Composed::of(hooks);
+        let listed = list_torrents(&hooks.torrents, &self.storage);
+        let config = self.config(&hooks, listed);
+        Policy { config, clients: hooks.clients.ids, networks: hooks.networks }
+    }
+
+    fn config(&self, hooks: &Composed, listed: u32) -> abi::Config {
+        let Self { config, connection_ids, storage, pipeline, .. } = self;
+        let post_hooks = pipeline.post_hooks().map(PostHook::interest);
+        let interest = post_hooks.max().map(|interest| interest.max(config.xdp.events.into()));
+        let udp = &config.udp;
+        abi::Config {
+            shape: *storage.shape(),
+            connection_ids: *connection_ids,
+            lifetime: match &config.storage {
+                StorageConfig::Memory(memory) => {
+                    time::lifetime_from_secs(memory.peer_lifetime.as_secs())
+                }
+                StorageConfig::Redis(_) => 0,
+            },
+            interval_s: u32::try_from(config.announce_interval.as_secs()).unwrap_or(u32::MAX),
+            numwant_default: udp.default_numwant.min(udp.max_numwant),
+            numwant_max: udp.max_numwant,
+            scrape_max: udp.max_scrape_infohashes,
+            flags: hooks.flags | listed | configured_flags(config),
+            variation: hooks.variation,
+            events: interest.map_or(0, events),
+            ..abi::Config::default()
+        }
     }
 }
 
@@ -117,13 +130,15 @@ fn events(interest: Interest) -> u32 {
     }
 }
 
-/// What all hooks together let the kernel do. Their order does not matter: a refusal by one is a
-/// refusal, and only one may change the response.
+/// What all hooks together let the kernel do. Their order does not matter: a request that one of them
+/// refuses is refused, one that several refuse is the daemon's, and only one may change the response.
 #[derive(Default)]
 struct Composed {
     flags: u32,
     variation: IntervalVariation,
     torrents: Torrents,
+    clients: Clients,
+    networks: Arc<NetworkList>,
 }
 
 /// What all lists together say.
@@ -134,34 +149,58 @@ struct Torrents {
     denied: HashSet<InfoHash>,
 }
 
+/// One list of clients: there is no need for more.
+#[derive(Default, Debug)]
+struct Clients {
+    ids: HashSet<ClientId>,
+}
+
 impl Composed {
     fn of(hooks: impl Iterator<Item = (&'static str, Offload)>) -> Self {
         let mut composed = Self::default();
         for (name, offload) in hooks {
-            match offload {
-                Offload::Unaffected => {}
-                // A list that may change is not followed.
-                Offload::Torrents(list) if list.info_hashes.is_fixed() => {
-                    composed.torrents.add(&list);
-                }
-                Offload::IntervalVariation(variation) if composed.variation.threshold == 0 => {
-                    composed.variation = variation;
-                }
-                // A second variation adds to the first, which the kernel does not do; nor does it know
-                // of clients, networks, subnets and grants.
-                Offload::Never
-                | Offload::Torrents(_)
-                | Offload::Clients(_)
-                | Offload::Networks(_)
-                | Offload::Grants
-                | Offload::PreferredSubnet(_)
-                | Offload::IntervalVariation(_) => {
-                    tracing::warn!("the hook `{name}` has the daemon serve every announce");
-                    composed.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
-                }
+            if !composed.take(offload) {
+                tracing::warn!("the hook `{name}` has the daemon serve every announce");
+                composed.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
             }
         }
         composed
+    }
+
+    /// `false` when the kernel cannot stand in for the hook beside those before.
+    fn take(&mut self, offload: Offload) -> bool {
+        const CLIENTS: u32 = flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED;
+        match offload {
+            // The table was made with the subnets.
+            Offload::Unaffected | Offload::PreferredSubnet(_) => {}
+            Offload::Torrents(list) => self.torrents.add(&list),
+            Offload::Clients(list) if self.flags & CLIENTS == 0 => {
+                self.flags |= match list.kind {
+                    ListKind::Allow => flag::CLIENTS_ALLOWED,
+                    ListKind::Deny => flag::CLIENTS_DENIED,
+                };
+                self.clients.ids = list.ids;
+            }
+            Offload::Networks(list) if self.flags & flag::NETWORKS == 0 => {
+                self.networks = Arc::clone(&list.load());
+                self.flags |= flag::NETWORKS;
+                if self.networks.refuses_others() {
+                    self.flags |= flag::NETWORKS_REFUSE_OTHERS;
+                }
+            }
+            // A grant does not tell of which hook it is.
+            Offload::Grants if self.flags & flag::GRANTS == 0 => self.flags |= flag::GRANTS,
+            // A second variation adds to the first.
+            Offload::IntervalVariation(variation) if self.variation.threshold == 0 => {
+                self.variation = variation;
+            }
+            Offload::Never
+            | Offload::Clients(_)
+            | Offload::Networks(_)
+            | Offload::Grants
+            | Offload::IntervalVariation(_) => return false,
+        }
+        true
     }
 }
 
@@ -178,39 +217,47 @@ impl Torrents {
     }
 }
 
-/// Enters listed torrents into the table; whether the kernel may refuse those that are not in it.
+/// Enters listed torrents into the table, and has all others go by the lists. Returns the flags that
+/// say what the kernel may conclude from a torrent's absence.
 ///
 /// Torrents for which there is no room stay unknown to the kernel, so the daemon's hook decides on
 /// them: that is slower and no less right.
-fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> bool {
+fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> u32 {
     let Torrents { allowed, denied } = torrents;
-    let refused = denied.iter().filter(|hash| !storage.list(hash, Gate::Refuse)).count();
-    storage.keep_listed(|hash| {
-        denied.contains(hash) || allowed.as_ref().is_some_and(|allowed| allowed.contains(hash))
-    });
+    // A torrent that was admitted by the list before must not stay open by this one.
+    let unlisted = if allowed.is_some() { Gate::Pass } else { Gate::Open };
+    storage.set_unlisted_gate(unlisted);
+    let refused = storage.list(denied, Gate::Refuse, wait_for_kernel);
     let opened = allowed.iter().flatten().filter(|hash| !denied.contains(*hash));
-    let missing = opened.filter(|hash| !storage.list(hash, Gate::Open)).count();
+    let missing = storage.list(opened, Gate::Open, wait_for_kernel);
+    storage.unlist(|hash| {
+        !denied.contains(hash) && !allowed.as_ref().is_some_and(|allowed| allowed.contains(hash))
+    });
     if refused + missing > 0 {
         tracing::warn!(
             "{} listed torrents have no room in the table, so the kernel leaves them to the \
              daemon; raise xdp.table.torrents_ipv4 and torrents_ipv6",
             refused + missing,
         );
+        return flag::LISTS_INCOMPLETE;
     }
-    allowed.is_some() && missing == 0
+    if allowed.is_some() { flag::REFUSE_UNKNOWN } else { 0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{ClientList, Live, NetworkList, PreferredSubnet};
+    use crate::pipeline::{
+        AnnounceRequest, AnnounceResponse, ClientList, Live, NetworkList, PreHook, PreferredSubnet,
+        Refusal,
+    };
 
     fn hashes(bytes: &[u8]) -> HashSet<InfoHash> {
         bytes.iter().map(|&byte| InfoHash([byte; 20])).collect()
     }
 
     fn list(kind: ListKind, bytes: &[u8]) -> Offload {
-        Offload::Torrents(TorrentList { kind, info_hashes: Live::fixed(hashes(bytes)) })
+        Offload::Torrents(TorrentList { kind, info_hashes: Live::new(hashes(bytes)) })
     }
 
     fn compose(offloads: &[Offload]) -> Composed {
@@ -234,20 +281,16 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_cannot_do_is_the_daemons() {
-        let info_hashes = Live::new(hashes(&[1]));
-        let clients = ClientList { kind: ListKind::Deny, ids: HashSet::new() };
-        for offload in [
-            Offload::Torrents(TorrentList { kind: ListKind::Allow, info_hashes }),
-            Offload::Clients(clients),
-            Offload::Networks(Live::fixed(NetworkList::default())),
-            Offload::PreferredSubnet(PreferredSubnet::default()),
-            Offload::Grants,
-        ] {
-            let composed = compose(&[offload]);
-            assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
-            assert_eq!(composed.torrents, Torrents::default());
+    fn what_the_kernel_cannot_do_twice_is_the_daemons() {
+        let clients = || Offload::Clients(ClientList { kind: ListKind::Deny, ids: HashSet::new() });
+        let networks = || Offload::Networks(Live::new(NetworkList::default()));
+        for offload in [clients, networks, || Offload::Grants] {
+            let passes = |composed: &Composed| composed.flags & flag::PASS_ANNOUNCES != 0;
+            assert!(!passes(&compose(&[offload()])));
+            assert!(passes(&compose(&[offload(), offload()])));
         }
+        let subnet = Offload::PreferredSubnet(PreferredSubnet::default());
+        assert_eq!(compose(&[subnet]).flags, 0);
     }
 
     #[test]
@@ -258,10 +301,23 @@ mod tests {
         assert_ne!(two.flags & flag::PASS_ANNOUNCES, 0);
     }
 
+    /// Somebody's hook, which says nothing of the kernel.
+    struct Silent;
+
+    impl PreHook for Silent {
+        fn name(&self) -> &'static str {
+            "silent"
+        }
+
+        fn announce(&self, _: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+
     #[test]
-    fn a_hook_that_must_see_everything_does() {
-        let flags = compose(&[Offload::Never]).flags;
-        assert_eq!(flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
+    fn a_hook_that_says_nothing_of_the_kernel_sees_everything() {
+        let composed = compose(&[variation(5), Silent.offload(), list(ListKind::Deny, &[1])]);
+        assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
     }
 
     #[test]

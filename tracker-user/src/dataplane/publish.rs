@@ -7,10 +7,13 @@ use aya::{
     Pod,
     maps::{Array, MapData},
 };
-use tracker_common::abi::{self, EndpointV4, EndpointV6, name};
+use tracker_common::abi::{self, EndpointV4, EndpointV6, flag, name};
 
 use super::{Kernel, probe::wait_for_kernel};
 use crate::clock;
+
+/// Flags that have the program look into lists of clients and networks.
+pub(super) const LISTS: u32 = flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED | flag::NETWORKS;
 
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
 /// that is half written.
@@ -70,6 +73,21 @@ impl Publisher {
             endpoints_v6_len: self.config.endpoints_v6_len,
             ..*policy
         };
+        self.publish()
+    }
+
+    /// Whether the program looks into lists now.
+    pub(super) const fn has_lists(&self) -> bool {
+        self.config.flags & LISTS != 0
+    }
+
+    /// Has the program pass everything, until the next configuration.
+    ///
+    /// # Errors
+    /// As for [`Publisher::set_endpoints`].
+    pub(super) fn pass_all(&mut self) -> anyhow::Result<()> {
+        self.config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+        self.config.flags &= !LISTS;
         self.publish()
     }
 

@@ -6,7 +6,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,15 +25,24 @@ use super::{HttpOptions, frontend::Answered};
 ///
 /// Post-hooks run on the connection's own task, so a client cannot announce faster than they do.
 #[derive(Default)]
-pub(super) struct Outbox(Mutex<Vec<Answered>>);
+pub(super) struct Outbox {
+    answered: Mutex<Vec<Answered>>,
+    /// A request waits for a hook, which is not the client's fault.
+    waits: AtomicBool,
+}
 
 impl Outbox {
     pub(super) fn push(&self, answered: Answered) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(answered);
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).push(answered);
+    }
+
+    /// No deadline counts from here to the reply.
+    pub(super) fn wait(&self) {
+        self.waits.store(true, Ordering::Relaxed);
     }
 
     fn run_post_hooks(&self) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         for answered in waiting.drain(..) {
             answered.run_post_hooks();
         }
@@ -89,6 +101,9 @@ impl<S> Connection<S> {
 
     /// To be polled where the stream itself is pending.
     fn poll_deadline<T>(&mut self, context: &mut Context) -> Poll<io::Result<T>> {
+        if self.outbox.waits.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
         if self.timer.deadline() != self.deadline {
             self.timer.as_mut().reset(self.deadline);
         }
@@ -102,6 +117,7 @@ impl<S> Connection<S> {
         write: impl FnOnce(&mut S, &mut Context) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.phase != Phase::Writing {
+            self.outbox.waits.store(false, Ordering::Relaxed);
             self.enter(Phase::Writing);
         }
         match write(&mut self.stream, context) {
@@ -160,6 +176,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
                 if self.phase == Phase::Writing && result.is_ok() {
                     self.outbox.run_post_hooks();
                     self.enter(Phase::Idle);
+                    // hyper does not read again if it did while a request waited.
+                    if let Poll::Ready(late) = self.poll_deadline(context) {
+                        return Poll::Ready(late);
+                    }
                 }
                 Poll::Ready(result)
             }

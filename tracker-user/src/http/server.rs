@@ -207,6 +207,7 @@ impl Service<Request<Incoming>> for Exchange {
             Ok(reply) => Box::pin(ready(Ok(reply))),
             Err(pending) => {
                 let connection = self.connection.clone();
+                connection.outbox.wait();
                 Box::pin(
                     async move { Ok(connection.answer_after(pending, request, received).await) },
                 )

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::Value;
+use serde::{Serialize, de::DeserializeOwned};
 use ureq::{
     Agent, Body,
     http::Response,
@@ -41,9 +41,19 @@ impl Client {
         Self(agent(RootCerts::PlatformVerifier, timeout))
     }
 
-    /// The answer of `GET url`.
-    pub(super) fn get(&self, url: &str) -> Result<Value, ClientError> {
+    /// The answer of `GET url`, in JSON.
+    pub(super) fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, ClientError> {
         read(self.0.get(url).call()?)
+    }
+
+    /// The answer of `POST url` with a question, both in JSON.
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        question: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let question = serde_json::to_vec(question)?;
+        read(self.0.post(url).content_type("application/json").send(question)?)
     }
 }
 
@@ -60,7 +70,7 @@ pub(crate) fn agent(roots: RootCerts, timeout: Duration) -> Agent {
         .into()
 }
 
-fn read(mut response: Response<Body>) -> Result<Value, ClientError> {
+fn read<T: DeserializeOwned>(mut response: Response<Body>) -> Result<T, ClientError> {
     let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec()?;
     Ok(serde_json::from_slice(&body)?)
 }
@@ -74,7 +84,7 @@ mod tests {
     };
 
     use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivateKeyDer};
-    use serde_json::json;
+    use serde_json::{Value, json};
     use ureq::tls::Certificate;
 
     use super::*;
@@ -116,9 +126,9 @@ mod tests {
     #[test]
     fn an_answer_is_read_as_json() {
         let service = Service::start(r#"{"a": 1}"#);
-        assert_eq!(client().get(&service.url).unwrap(), json!({ "a": 1 }));
+        assert_eq!(client().get::<Value>(&service.url).unwrap(), json!({ "a": 1 }));
         service.answer("none");
-        assert!(matches!(client().get(&service.url), Err(ClientError::Json(_))));
+        assert!(matches!(client().get::<Value>(&service.url), Err(ClientError::Json(_))));
     }
 
     #[test]
@@ -126,21 +136,22 @@ mod tests {
         let (url, certificate) = secure_service();
         let trusting =
             Client(agent(RootCerts::new_with_certs(&[certificate]), Duration::from_secs(10)));
-        assert_eq!(trusting.get(&url).unwrap(), json!([]));
-        let error = client().get(&url).unwrap_err().to_string();
+        assert_eq!(trusting.get::<Value>(&url).unwrap(), json!([]));
+        let error = client().get::<Value>(&url).unwrap_err().to_string();
         assert!(error.contains("certificate"), "{error}");
     }
 
     #[test]
     fn who_says_no_or_too_much_or_nothing_is_an_error() {
         let service = Service::start("x".repeat(BODY_BYTES_MAX as usize + 1));
-        assert!(matches!(client().get(&service.url), Err(ClientError::Http(_))));
+        assert!(matches!(client().get::<Value>(&service.url), Err(ClientError::Http(_))));
         service.go_down();
-        assert!(matches!(client().get(&service.url), Err(ClientError::Http(_))));
+        assert!(matches!(client().get::<Value>(&service.url), Err(ClientError::Http(_))));
         // Accepts connections, by the system's hand, and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", silent.local_addr().unwrap());
-        let error = Client::new(Duration::from_millis(100)).get(&url).unwrap_err().to_string();
+        let error =
+            Client::new(Duration::from_millis(100)).get::<Value>(&url).unwrap_err().to_string();
         assert!(error.contains("timeout"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tracker_common::id::ClientId;
+use tracker_common::{id::ClientId, wire::Failure};
 
 use crate::pipeline::{
     AnnounceRequest, AnnounceResponse, ClientList, ListKind, Offload, PreHook, Refusal,
@@ -60,7 +60,7 @@ impl PreHook for ClientApproval {
         if self.list.kind.admits(self.list.ids.contains(&request.peer_id.client_id())) {
             return Ok(());
         }
-        Err(Refusal::Client(Cow::Borrowed("unapproved client")))
+        Err(Refusal::Client(Cow::Borrowed(Failure::UnapprovedClient.text())))
     }
 
     fn offload(&self) -> Offload {

@@ -2,10 +2,13 @@
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::pipeline::{AnnounceRequest, Grant, GrantSink, Refusal};
+
+/// How long a grant lasts where nothing says when it ends.
+pub(super) const GRANT_WITHOUT_END: Duration = Duration::from_secs(3600);
 
 /// Keys or the like, which may be exchanged. Grants by those that are gone are gone too: none is
 /// made while they are exchanged, and all are revoked after that.
@@ -19,20 +22,21 @@ impl<T> Credentials<T> {
         Self { current: RwLock::new(first), grants }
     }
 
-    /// Leaves a grant until the time that `verify` returns.
+    /// Leaves a grant until the time that `verify` returns, if it returns one.
     ///
     /// # Errors
     /// That of `verify`.
     pub(super) fn approve(
         &self,
         request: &AnnounceRequest,
-        verify: impl FnOnce(&T) -> Result<SystemTime, Refusal>,
+        verify: impl FnOnce(&T) -> Result<Option<SystemTime>, Refusal>,
     ) -> Result<(), Refusal> {
         // Held until the grant is made; a panic leaves the credentials whole.
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let expires_at = verify(&current)?;
-        let (info_hash, address) = (request.info_hash, request.peer.ip());
-        self.grants.grant(Grant { info_hash, address, expires_at });
+        if let Some(expires_at) = verify(&current)? {
+            let (info_hash, address) = (request.info_hash, request.peer.ip());
+            self.grants.grant(Grant { info_hash, address, expires_at });
+        }
         Ok(())
     }
 
@@ -91,7 +95,9 @@ pub(super) mod tests {
         let request = announce_of(InfoHash([1; 20]));
         let refused = credentials.approve(&request, |_| Err(Refusal::Client("no".into())));
         assert!(refused.is_err() && ledger.grants().is_empty());
-        credentials.approve(&request, |_| Ok(SystemTime::UNIX_EPOCH)).unwrap();
+        credentials.approve(&request, |_| Ok(None)).unwrap();
+        assert_eq!(ledger.grants(), []);
+        credentials.approve(&request, |_| Ok(Some(SystemTime::UNIX_EPOCH))).unwrap();
         assert_eq!(
             ledger.grants(),
             [Grant {
@@ -107,7 +113,7 @@ pub(super) mod tests {
         let ledger = Arc::new(Ledger::default());
         let credentials = Credentials::new(BTreeSet::from([1]), ledger.clone());
         let request = announce_of(InfoHash([1; 20]));
-        credentials.approve(&request, |_| Ok(SystemTime::UNIX_EPOCH)).unwrap();
+        credentials.approve(&request, |_| Ok(Some(SystemTime::UNIX_EPOCH))).unwrap();
         credentials.replace([1, 2].into(), BTreeSet::is_superset);
         assert_eq!(ledger.grants().len(), 1);
         credentials.replace([2].into(), BTreeSet::is_superset);
@@ -119,7 +125,7 @@ pub(super) mod tests {
         let ledger = Arc::new(Ledger::default());
         let credentials = Credentials::new((), ledger.clone());
         let request = announce_of(InfoHash([1; 20]));
-        credentials.approve(&request, |()| Ok(SystemTime::UNIX_EPOCH)).unwrap();
+        credentials.approve(&request, |()| Ok(Some(SystemTime::UNIX_EPOCH))).unwrap();
         drop(credentials);
         assert_eq!(ledger.grants(), []);
     }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, io, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
+use tracker_common::wire::Failure;
 
 use super::{
     background::Background,
@@ -81,7 +82,7 @@ impl IpApproval {
     pub fn new(options: IpApprovalOptions, metrics: &Metrics) -> Result<Self, IpApprovalError> {
         let files = [&options.allow_files[..], &options.deny_files].concat();
         if files.is_empty() {
-            return Ok(Self { list: Live::fixed(options.read()?), _background: None });
+            return Ok(Self { list: Live::new(options.read()?), _background: None });
         }
         let list = Live::new(NetworkList::default());
         let replaced = list.clone();
@@ -98,7 +99,7 @@ impl IpApproval {
         if self.list.load().admits(address) {
             return Ok(());
         }
-        Err(Refusal::Client(Cow::Borrowed("unapproved ip")))
+        Err(Refusal::Client(Cow::Borrowed(Failure::UnapprovedIp.text())))
     }
 }
 

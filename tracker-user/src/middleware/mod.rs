@@ -8,6 +8,7 @@ mod interval_variation;
 mod ip_approval;
 mod jwt;
 mod lists;
+mod passkey;
 mod preferred_subnet;
 mod torrent_approval;
 
@@ -17,6 +18,7 @@ pub use interval_variation::{IntervalVariation, IntervalVariationError, Interval
 pub use ip_approval::{IpApproval, IpApprovalError, IpApprovalOptions};
 pub use jwt::{Jwt, JwtError, JwtOptions, KeySetError, KeysError};
 pub use lists::ListError;
+pub use passkey::{Passkey, PasskeyError, PasskeyOptions, PasskeyService};
 pub use preferred_subnet::{PreferredSubnet, PreferredSubnetError};
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
 

@@ -64,6 +64,11 @@ impl Service {
         self.state.lock().unwrap().answer = answer.to_string();
     }
 
+    /// The bodies of all requests.
+    pub(super) fn questions(&self) -> Vec<String> {
+        self.state.lock().unwrap().bodies.clone()
+    }
+
     /// From now on connections are closed without an answer.
     pub(super) fn go_down(&self) {
         self.state.lock().unwrap().is_down = true;

@@ -74,7 +74,7 @@ impl TorrentApproval {
             (false, _) => (ListKind::Deny, blacklist, blacklist_files),
         };
         let (info_hashes, background) = if files.is_empty() {
-            (Live::fixed(written.into_iter().collect()), None)
+            (Live::new(written.into_iter().collect()), None)
         } else {
             let info_hashes = Live::new(Default::default());
             let replaced = info_hashes.clone();
@@ -207,7 +207,6 @@ mod tests {
             panic!("not offloaded");
         };
         assert_eq!(list.kind, ListKind::Allow);
-        assert!(list.info_hashes.is_fixed());
         assert!(list.info_hashes.load().iter().eq([&LISTED]));
     }
 

@@ -1,6 +1,6 @@
 //! The two kinds of hook, and what each lets the kernel do in its stead.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use tracker_common::{
     id::{ClientId, InfoHash},
@@ -38,6 +38,28 @@ pub trait PreHook: Send + Sync {
     }
 }
 
+impl<H: PreHook + ?Sized> PreHook for Arc<H> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn announce(
+        &self,
+        request: &AnnounceRequest,
+        response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal> {
+        (**self).announce(request, response)
+    }
+
+    fn scrape(&self, request: &ScrapeRequest) -> Result<(), Refusal> {
+        (**self).scrape(request)
+    }
+
+    fn offload(&self) -> Offload {
+        (**self).offload()
+    }
+}
+
 /// Runs after the reply has been made; cannot change it.
 pub trait PostHook: Send + Sync {
     /// The hook's name in the configuration, for messages.
@@ -49,6 +71,20 @@ pub trait PostHook: Send + Sync {
     /// Which announces it wants to see.
     fn interest(&self) -> Interest {
         Interest::Every
+    }
+}
+
+impl<H: PostHook + ?Sized> PostHook for Arc<H> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn announced(&self, request: &AnnounceRequest, response: &AnnounceResponse) {
+        (**self).announced(request, response);
+    }
+
+    fn interest(&self) -> Interest {
+        (**self).interest()
     }
 }
 
@@ -70,11 +106,11 @@ pub enum Offload {
     Never,
     /// Answer without it: the hook leaves alone whatever the kernel would answer.
     Unaffected,
-    /// Refuse or admit by info-hash, as long as the list is followed.
+    /// Refuse or admit by info-hash. The list is to be followed.
     Torrents(TorrentList),
     /// Refuse or admit by client id.
     Clients(ClientList),
-    /// Refuse or admit by source address, scrapes too, as long as the list is followed.
+    /// Refuse or admit by source address, scrapes too. The list is to be followed.
     Networks(Live<NetworkList>),
     /// Compute the same interval.
     IntervalVariation(IntervalVariation),

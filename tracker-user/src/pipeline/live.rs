@@ -7,39 +7,24 @@ use arc_swap::{ArcSwap, Guard};
 /// A list, or the like, that the hook and the data plane share. Each request is judged by one whole
 /// value: the old one or the new one.
 #[derive(Debug)]
-pub struct Live<T> {
-    value: Arc<ArcSwap<T>>,
-    is_fixed: bool,
-}
+pub struct Live<T>(Arc<ArcSwap<T>>);
 
 impl<T> Live<T> {
-    /// A value that nobody is going to replace.
-    #[must_use]
-    pub fn fixed(value: T) -> Self {
-        Self { value: Arc::new(ArcSwap::from_pointee(value)), is_fixed: true }
-    }
-
-    /// A value that may be replaced.
+    /// A first value.
     #[must_use]
     pub fn new(value: T) -> Self {
-        Self { is_fixed: false, ..Self::fixed(value) }
-    }
-
-    /// Whether the value stays what it is.
-    #[must_use]
-    pub const fn is_fixed(&self) -> bool {
-        self.is_fixed
+        Self(Arc::new(ArcSwap::from_pointee(value)))
     }
 
     /// The value of this moment. To be held for one request, not longer.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<T>> {
-        self.value.load()
+        self.0.load()
     }
 
     /// Puts another value in the place of the present one, of this and of all clones.
     pub fn replace(&self, value: T) {
-        self.value.store(Arc::new(value));
+        self.0.store(Arc::new(value));
     }
 
     /// For those who keep a copy elsewhere: tells them when it is out of date.
@@ -51,7 +36,7 @@ impl<T> Live<T> {
 
 impl<T> Clone for Live<T> {
     fn clone(&self) -> Self {
-        Self { value: Arc::clone(&self.value), is_fixed: self.is_fixed }
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -67,7 +52,7 @@ impl<T> Follower<T> {
     /// The value, if it is another than at the last call; there always is one at the first. Values
     /// that came and went in between are skipped.
     pub fn changed(&mut self) -> Option<Arc<T>> {
-        let value = self.live.value.load_full();
+        let value = self.live.0.load_full();
         if Weak::as_ptr(&self.seen) == Arc::as_ptr(&value) {
             return None;
         }

@@ -7,6 +7,8 @@ use loadgen::Target;
 use nix::net::if_::if_nametoindex;
 use tracker_tests::Namespace;
 
+use super::processor;
+
 /// The interface at the far end.
 pub const INTERFACE: &str = "eth0";
 
@@ -38,7 +40,7 @@ impl Cable {
     pub fn new(home: &Namespace, number: u8) -> Result<Self> {
         let far = Namespace::new()?;
         let near = format!("near{number}");
-        let queues = std::thread::available_parallelism()?.to_string();
+        let queues = processor::count().to_string();
         let queues = ["numtxqueues", &queues, "numrxqueues", &queues];
         let [near_mac, far_mac] = [mac(number, 1), mac(number, 2)].map(text);
         home.run(

@@ -43,11 +43,19 @@ impl Findings {
 
     fn look_at(&mut self, frame: &[u8], load: &Load, checksums: bool) -> Result<()> {
         let datagram = Datagram::parse(frame, checksums)?;
-        let ([action, transaction_id], rest) = words(datagram.payload)?;
+        let request = self.look_at_message(datagram.payload, load)?;
+        datagram.check_receiver(request)
+    }
+
+    /// Looks at what a reply says. Returns the request that it is for.
+    ///
+    /// # Errors
+    /// It is wrong.
+    pub fn look_at_message<'a>(&mut self, message: &[u8], load: &'a Load) -> Result<&'a Request> {
+        let ([action, transaction_id], rest) = words(message)?;
         let ticket = Ticket(transaction_id);
         let request = load.list.get(ticket.index() as usize).context("no such transaction id")?;
         ensure!(!ticket.is_faulty(), "a reply to a request with a fault");
-        datagram.check_receiver(request)?;
         ensure!(action != ERROR, "an error: {}", String::from_utf8_lossy(rest));
         ensure!(action == u32::from(request.kind), "another action");
         self.replies += 1;
@@ -60,7 +68,7 @@ impl Findings {
             }
             _ => self.look_at_announce(rest, request, load)?,
         }
-        Ok(())
+        Ok(request)
     }
 
     fn look_at_announce(&mut self, rest: &[u8], request: &Request, load: &Load) -> Result<()> {

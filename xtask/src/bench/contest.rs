@@ -61,7 +61,7 @@ impl<'a> Contest<'a> {
         let mut contestants = Vec::new();
         for (number, &kind) in (0..).zip(kinds) {
             eprintln!("bench: starting {}", kind.name());
-            let subject = Subject::start(kind, &mut loadgen, number, load, folder)
+            let subject = Subject::start(kind, &mut loadgen, number, &load.figures, folder)
                 .with_context(|| format!("starting {}", kind.name()))?;
             contestants.push(Contestant { subject, ids: None });
         }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{
     contest::Contest,
-    hostile,
+    hostile, or_all,
     profile::{Load, Profile},
     program::AttachedProgram,
     report::{self, Cell, Table},
@@ -79,10 +79,6 @@ pub fn run(args: &Args) -> Result<()> {
         tables.push(sweep::measure(&bench.object, &args.turns)?);
     }
     report::publish("dataplane", &tables)
-}
-
-fn or_all<T: clap::ValueEnum>(chosen: &[T]) -> Vec<T> {
-    if chosen.is_empty() { T::value_variants().to_vec() } else { chosen.to_vec() }
 }
 
 struct Dataplane<'a> {

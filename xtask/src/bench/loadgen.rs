@@ -7,27 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, RingBuf},
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, xdp::XdpMode},
 };
-use loadgen::{Player, Request, Tally, Target, flag, kind, name};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    time::{ClockId, clock_gettime},
-    unistd::Pid,
-};
+use loadgen::{Histogram, Player, Request, Tally, Target, flag, kind, name};
+use nix::time::{ClockId, clock_gettime};
 use tracker_tests::Namespace;
 
 use super::{
     cable::{Cable, INTERFACE},
     mapped::Mapped,
+    processor,
 };
-
-/// Of generators and trackers, over whatever else the machine does.
-pub const PRIORITY: i32 = -20;
 
 /// Longer than the longest request, so that the program changes the length of every frame.
 const FRAME_BYTES: usize = 192;
@@ -35,9 +29,10 @@ const FRAME_BYTES: usize = 192;
 /// Frames that are sent before the receiver's turn; a veth's ring holds four times as many.
 const BATCH: u32 = 64;
 
-/// Runs of the program in one test run, which takes tens of milliseconds to end: not so many that
-/// the end of a turn is long in coming, nor so few that trackers fall idle.
+/// Runs of the program in one test run, which takes tens of milliseconds to end: when each sends a
+/// frame, and when most wait for time to pass or replies to come.
 const RUNS: u32 = 1 << 18;
+const RUNS_PACED: u32 = 1 << 21;
 
 /// Replies follow each other faster than this while there are any to come.
 const STRAGGLE: Duration = Duration::from_millis(20);
@@ -54,6 +49,7 @@ pub struct Loadgen {
     connection_ids: Mapped<[u8; 8]>,
     players: Mapped<Player>,
     tallies: Mapped<Tally>,
+    histograms: Mapped<Histogram>,
     samples: RingBuf<MapData>,
 }
 
@@ -89,12 +85,19 @@ pub struct Pace {
     pub faults: u32,
     /// As [`Target::sample_mask`].
     pub sample_mask: u32,
+    /// Whether times to the reply are measured; each request is sent by itself then.
+    pub timed: bool,
 }
 
 impl Pace {
     /// As fast as it goes.
-    pub const FLAT_OUT: Self =
-        Self { window: 0, interval: Duration::ZERO, faults: 0, sample_mask: u32::MAX };
+    pub const FLAT_OUT: Self = Self {
+        window: 0,
+        interval: Duration::ZERO,
+        faults: 0,
+        sample_mask: u32::MAX,
+        timed: false,
+    };
 }
 
 /// What came of it.
@@ -143,6 +146,7 @@ impl Loadgen {
             connection_ids: Mapped::new(&ebpf, name::CONNECTION_IDS)?,
             players: Mapped::new(&ebpf, name::PLAYERS)?,
             tallies: Mapped::new(&ebpf, name::TALLIES)?,
+            histograms: Mapped::new(&ebpf, name::HISTOGRAMS)?,
             samples: samples.try_into()?,
             ebpf,
         })
@@ -219,7 +223,7 @@ impl Loadgen {
         let (before, start) = (self.tally(), Instant::now());
         self.on_processor(0, || {
             while self.players.get(0).remaining > 0 {
-                self.run(cable)?;
+                self.run(cable, RUNS_PACED, BATCH)?;
             }
             Ok(())
         })?;
@@ -251,7 +255,7 @@ impl Loadgen {
             self.on_processor(processor, || {
                 let mut played = Duration::ZERO;
                 while played < time {
-                    played += self.run(cable)?;
+                    played += self.run(cable, RUNS, BATCH)?;
                 }
                 Ok(played)
             })
@@ -281,11 +285,12 @@ impl Loadgen {
     ) -> Result<Outcome> {
         self.set_up(cable, len, 1, pace, u64::MAX);
         let stop = AtomicBool::new(false);
+        let batch = if pace.timed { 1 } else { BATCH };
         thread::scope(|scope| {
             let generator = scope.spawn(|| {
                 self.on_processor(0, || {
                     while !stop.load(Ordering::Relaxed) {
-                        self.run(cable)?;
+                        self.run(cable, RUNS_PACED, batch)?;
                     }
                     Ok(())
                 })
@@ -296,6 +301,7 @@ impl Loadgen {
             let outcome = since(&before, &self.tally());
             let outcome = Outcome { elapsed: start.elapsed(), sent: self.sent() - sent, ..outcome };
             stop.store(true, Ordering::Relaxed);
+            self.players.set(0, Player { remaining: 0, ..self.players.get(0) });
             generator.join().expect("no panic")?;
             self.wait_for_stragglers();
             Ok(outcome)
@@ -321,10 +327,22 @@ impl Loadgen {
         samples
     }
 
+    /// Takes the times to the reply that were measured: how many fell into each bucket.
+    pub fn times(&self) -> Vec<u64> {
+        let mut sum = vec![0; Histogram::BUCKETS];
+        for processor in 0..processor::count() {
+            let Histogram { counts } = self.histograms.get(processor);
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            self.histograms.set(processor, Histogram { counts: [0; Histogram::BUCKETS] });
+        }
+        sum
+    }
+
     fn set_up(&self, cable: &Cable, len: usize, generators: usize, pace: &Pace, remaining: u64) {
         let target = Target {
             sample_mask: pace.sample_mask,
-            processors: processors() as u16,
+            timed: pace.timed.into(),
+            processors: processor::count() as u16,
             ..cable.target()
         };
         self.target.set(0, target);
@@ -358,18 +376,13 @@ impl Loadgen {
         f: impl FnOnce() -> Result<T> + Send,
     ) -> Result<T> {
         self.home.enter(|| {
-            let mut set = CpuSet::new();
-            set.set(processor)?;
-            sched_setaffinity(Pid::from_raw(0), &set)?;
-            // SAFETY: the call takes no pointers. It concerns this thread only.
-            let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, PRIORITY) };
-            ensure!(result == 0, "cannot put the generator before other programs");
+            processor::claim(processor)?;
             f()
         })
     }
 
     /// One test run. Returns how long the program, and who was woken by it, ran.
-    fn run(&self, cable: &Cable) -> Result<Duration> {
+    fn run(&self, cable: &Cable, runs: u32, batch: u32) -> Result<Duration> {
         let generate: &Xdp =
             self.ebpf.program(name::GENERATE).context("no generator")?.try_into()?;
         let frame = [0; FRAME_BYTES];
@@ -380,11 +393,11 @@ impl Loadgen {
         let result = generate.test_run(TestRunOptions {
             data_in: Some(&frame),
             ctx_in: Some(&context),
-            repeat: RUNS,
-            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            repeat: runs,
+            attrs: TestRunAttrs::new().xdp_live_frames(batch),
             ..TestRunOptions::default()
         })?;
-        Ok(result.duration * RUNS)
+        Ok(result.duration * runs)
     }
 
     fn sent(&self) -> u64 {
@@ -393,7 +406,7 @@ impl Loadgen {
 
     fn tally(&self) -> Tally {
         let mut sum = Tally::default();
-        for processor in 0..processors() {
+        for processor in 0..processor::count() {
             let tally = self.tallies.get(processor);
             for kind in 0..4 {
                 sum.replies[kind] += tally.replies[kind];
@@ -403,10 +416,6 @@ impl Loadgen {
         }
         sum
     }
-}
-
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn monotonic_ns() -> u64 {

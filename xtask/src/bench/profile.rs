@@ -79,6 +79,18 @@ impl Figures {
         Self { torrents, peers: Some(peers), clients, connects: 0, scrapes: 0, seeders_percent: 50 }
     }
 
+    /// The same with another number of torrents.
+    pub fn with_torrents(self, torrents: u32) -> Self {
+        Self { torrents, ..self }
+    }
+
+    /// A plain announce of every peer, torrent by torrent, over IPv4.
+    pub fn peers_in_order(&self) -> impl Iterator<Item = Request> {
+        let torrents = (0..self.torrents)
+            .flat_map(|torrent| (0..self.peers_of(torrent)).map(move |_| torrent));
+        (0..).zip(torrents).map(|(peer, torrent)| plain(peer % self.clients, torrent, 0))
+    }
+
     /// Memory for peers in blocks: ample, for what is free in blocks and for growing.
     pub fn block_bytes(&self) -> u64 {
         let peers: u64 = (0..self.torrents).map(|torrent| u64::from(self.peers_of(torrent))).sum();

@@ -140,7 +140,7 @@ pub fn publish(name: &str, tables: &[Table]) -> Result<()> {
         "commit": process::output(Command::new("git").args(["describe", "--always", "--dirty"])),
         "kernel": process::output(Command::new("uname").arg("--kernel-release")),
         "processor": processor(),
-        "processors": std::thread::available_parallelism()?.get(),
+        "processors": super::processor::count(),
         "tables": tables,
     });
     fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")?;

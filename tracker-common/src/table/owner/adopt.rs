@@ -6,11 +6,10 @@
 use super::{Table, leaves::directory};
 use crate::{
     family::{Family, V4, V6},
-    id::InfoHash,
     table::{
         half::{DEPTH_MAX, Half, Root},
         index::{TableShape, find},
-        layout::{BUCKET_LINES, Form, Gate, Line, Memory, Meta},
+        layout::{BUCKET_LINES, Form, Line, Memory, Meta},
         leaf::{LeafRef, groups_max},
     },
 };
@@ -126,21 +125,6 @@ impl<M: Memory> Table<M> {
                 half.set_root(Root::leaf(leaf));
             } else if let Ok(slot) = root.slot(&self.memory, entry) {
                 slot.store(leaf.0);
-            }
-        }
-    }
-
-    /// Takes torrents off their lists unless `is_listed`: lists of a process before are not ours.
-    pub fn keep_listed(&self, is_listed: impl Fn(&InfoHash) -> bool) {
-        self.keep_listed_in::<V4>(&is_listed);
-        self.keep_listed_in::<V6>(&is_listed);
-    }
-
-    fn keep_listed_in<F: Family>(&self, is_listed: &impl Fn(&InfoHash) -> bool) {
-        for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
-            let Some(line) = Line::<F>::at(&self.memory, number) else { break };
-            if line.meta().is_listed() && !is_listed(&line.info_hash()) {
-                line.update_meta(|meta| meta.with_gate(Gate::Open, false));
             }
         }
     }

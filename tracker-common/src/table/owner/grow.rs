@@ -54,6 +54,7 @@ impl<M: Memory> Table<M> {
     /// of the XDP program that was under way when it was called can still be; it is called at most
     /// once. Returns how many announces there were.
     pub fn grow(&self, now_ns: u64, grace: impl FnOnce()) -> usize {
+        let _mover = self.mover_lock();
         let waiting = self.take_waiting();
         let clock = self.clock(now_ns);
         let (v6, v4): (Vec<_>, Vec<_>) = waiting.iter().partition(|one| one.is_v6);
@@ -87,20 +88,24 @@ impl<M: Memory> Table<M> {
                 self.try_announce::<F>(&one.info_hash, &one.announce(), clock, &mut peers)
             };
             match missed {
-                Ok(_) => continue,
+                Ok(_) => {}
                 Err(Miss::Unknown) => homeless.push(one),
-                Err(_) => self.freeze_for(&one, &mut batch),
+                Err(_) => {
+                    self.freeze_for(&one, &mut batch);
+                    batch.waiting.push(one);
+                }
             }
-            batch.waiting.push(one);
         }
         for one in homeless {
-            if self.admit::<F>(&one.info_hash, Gate::Open, false) {
-                continue;
-            }
-            if let Some(moves) = self.plan_displacement::<F>(&one.info_hash) {
+            if !self.admit::<F>(&one.info_hash, Gate::Open, false) {
+                let Some(moves) = self.plan_displacement::<F>(&one.info_hash) else {
+                    self.refuse_admission();
+                    continue;
+                };
                 moves.iter().for_each(|step| step.from.freeze(true));
                 batch.moves.push((one.info_hash, moves));
             }
+            batch.waiting.push(one);
         }
         batch
     }
@@ -141,8 +146,11 @@ impl<M: Memory> Table<M> {
         }
         for one in &batch.waiting {
             let _moving = self.write_lock();
-            if !self.apply_growing::<F>(one, clock, &mut peers) {
-                self.refuse_admission();
+            match self.apply_growing::<F>(one, clock, &mut peers) {
+                Ok(()) => {}
+                // Somebody else has taken the line that was to become vacant.
+                Err(Miss::Unknown) if !self.is_at_cap::<F>() => self.wait_again(*one),
+                Err(_) => self.refuse_admission(),
             }
         }
         let _moving = self.write_lock();
@@ -150,18 +158,23 @@ impl<M: Memory> Table<M> {
         batch.spans.iter().for_each(|span| self.unfreeze(span));
     }
 
-    fn apply_growing<F: Family>(&self, one: &Waiting, clock: &Clock, peers: &mut PeerBuf) -> bool {
+    fn apply_growing<F: Family>(
+        &self,
+        one: &Waiting,
+        clock: &Clock,
+        peers: &mut PeerBuf,
+    ) -> Result<(), Miss> {
         let announce = one.announce::<F>();
         for _ in 0..GROWTHS_MAX {
             match self.try_announce(&one.info_hash, &announce, clock, peers) {
-                Ok(_) => return true,
+                Ok(_) => return Ok(()),
                 Err(Miss::Contended) => {}
                 Err(Miss::Full) if self.make_room(&one.info_hash, &announce, clock) => {}
-                Err(Miss::Unknown) => return one.event == Event::Stopped,
-                Err(_) => return false,
+                Err(Miss::Unknown) if one.event == Event::Stopped => return Ok(()),
+                Err(miss) => return Err(miss),
             }
         }
-        false
+        Err(Miss::Contended)
     }
 
     fn unfreeze<F: Family>(&self, span: &Span<F>) {

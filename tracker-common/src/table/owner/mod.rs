@@ -13,6 +13,7 @@ mod displace;
 mod grow;
 mod journal;
 mod leaves;
+mod lists;
 mod saved;
 mod sweep;
 #[cfg(test)]
@@ -50,6 +51,10 @@ pub struct Table<M> {
     torrents_max: [u32; 2],
     /// Whether the kernel uses the table too.
     shared_with_kernel: bool,
+    /// A [`Gate`].
+    unlisted_gate: AtomicU32,
+    /// Held by whoever freezes, until all is unfrozen.
+    mover: Mutex<()>,
     /// Held shared by requests, exclusively while something is moved.
     moving: RwLock<()>,
     owner: Mutex<Owner>,
@@ -146,6 +151,8 @@ impl<M: Memory> Table<M> {
             lifetime: AtomicU32::new(lifetime),
             torrents_max,
             shared_with_kernel,
+            unlisted_gate: AtomicU32::new(Gate::Open as u32),
+            mover: Mutex::new(()),
             moving: RwLock::new(()),
             owner: Mutex::new(Owner { arena, torrents: [0; 2], retired: Vec::new() }),
             queue: Mutex::default(),
@@ -296,20 +303,6 @@ impl<M: Memory> Table<M> {
             .map_or_else(Counts::default, |(_, line)| swarm::figures(line, &clock))
     }
 
-    /// Puts a torrent on a list: it is admitted without peers, and kept. `false` when there is no
-    /// room for it.
-    pub fn list<F: Family>(&self, info_hash: &InfoHash, gate: Gate) -> bool {
-        let listed = self.admit::<F>(info_hash, gate, true)
-            || !self.shared_with_kernel
-                && !self.is_at_cap::<F>()
-                && self.displace_now::<F>(info_hash)
-                && self.admit::<F>(info_hash, gate, true);
-        if !listed {
-            self.refuse_admission();
-        }
-        listed
-    }
-
     /// How full the table is.
     pub fn stats(&self) -> Stats {
         let owner = self.owner();
@@ -325,6 +318,10 @@ impl<M: Memory> Table<M> {
 
     fn owner(&self) -> MutexGuard<'_, Owner> {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mover_lock(&self) -> MutexGuard<'_, ()> {
+        self.mover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_lock(&self) -> RwLockReadGuard<'_, ()> {
@@ -362,6 +359,7 @@ impl<M: Memory> Table<M> {
             return false;
         };
         line.set_info_hash(info_hash);
+        let gate = if listed { gate } else { self.unlisted_gate() };
         let meta = Meta::VACANT.with_form(Form::Inline).with_gate(gate, listed);
         line.head().meta.store(meta.0);
         owner.torrents[family] += 1;
@@ -388,12 +386,7 @@ impl<M: Memory> Table<M> {
     }
 
     fn wait_for_room<F: Family>(&self, info_hash: &InfoHash, announce: &Announce<F>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= QUEUE_MAX {
-            self.queue_dropped.fetch_add(1, Relaxed);
-            return;
-        }
-        queue.push(Waiting {
+        self.wait_again(Waiting {
             info_hash: *info_hash,
             is_v6: F::IS_V6,
             addr: F::words(&announce.addr),
@@ -401,6 +394,15 @@ impl<M: Memory> Table<M> {
             seeder: announce.seeder,
             event: announce.event,
         });
+    }
+
+    fn wait_again(&self, one: Waiting) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.len() >= QUEUE_MAX {
+            self.queue_dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        queue.push(one);
         self.queue_len.store(queue.len(), Relaxed);
     }
 

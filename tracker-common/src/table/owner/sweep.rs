@@ -39,6 +39,7 @@ impl<M: Memory> Table<M> {
     /// at most once for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
         let clock = self.clock(now_ns);
+        let _mover = self.mover_lock();
         let mut totals = Totals::default();
         self.sweep_family::<V4>(&clock, &mut totals, &mut grace);
         self.sweep_family::<V6>(&clock, &mut totals, &mut grace);

@@ -164,6 +164,28 @@ fn an_index_line_is_reached_by_its_number() {
     assert!(Line::<crate::family::V4>::at(table.memory(), last).is_none());
 }
 
+#[test]
+fn torrents_make_way_for_newcomers_until_the_table_is_full() {
+    for shared_with_kernel in [false, true] {
+        let mut table = table(shared_with_kernel);
+        table.torrents_max = [204, 0];
+        let mut list = PeerBuf::new();
+        for n in 0..204_u32 {
+            let mut hash = [0; 20];
+            hash[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b1).to_be_bytes());
+            table.announce(&InfoHash(hash), &v4(1, false, Event::None), NOW, &mut list);
+            // Several wait at a time, and may have one line in mind.
+            if n % 32 == 31 {
+                table.grow(NOW, || {});
+            }
+        }
+        while table.has_work() {
+            table.grow(NOW, || {});
+        }
+        assert_eq!(table.stats().torrents[0], 204, "of {} lines", 64 * BUCKET_LINES);
+    }
+}
+
 /// One announce of a small world, so that swarms grow and torrents meet.
 fn step() -> impl Strategy<Value = (u8, u32, bool, Event, bool)> {
     let event = prop_oneof![

@@ -5,8 +5,8 @@ use std::time::Duration;
 use hyper::Uri;
 
 use super::{
-    ClientApprovalConfig, HookConfig, IntervalVariationConfig, JwtConfig, PreferredSubnetConfig,
-    TorrentApprovalConfig,
+    ClientApprovalConfig, HookConfig, IntervalVariationConfig, JwtConfig, PasskeyConfig,
+    PreferredSubnetConfig, TorrentApprovalConfig,
 };
 use crate::config::{load::Findings, path::Path};
 
@@ -15,6 +15,7 @@ impl HookConfig {
     pub(in crate::config) fn validate(&self, path: &Path, findings: &mut Findings) {
         match self {
             Self::Jwt(options) => jwt(options, path, findings),
+            Self::Passkey(options) => passkey(options, path, findings),
             Self::TorrentApproval(options) => {
                 let TorrentApprovalConfig { whitelist, whitelist_files, .. } = options;
                 let TorrentApprovalConfig { blacklist, blacklist_files, .. } = options;
@@ -38,6 +39,15 @@ fn jwt(options: &JwtConfig, path: &Path, findings: &mut Findings) {
     if *options.jwk_set_update_interval < Duration::from_secs(1) {
         let message = format!("{} is not 1s or more", options.jwk_set_update_interval);
         findings.error(&path.key("jwk_set_update_interval"), message);
+    }
+}
+
+fn passkey(options: &PasskeyConfig, path: &Path, findings: &mut Findings) {
+    match (&options.url, options.files.is_empty()) {
+        (Some(_), false) => findings.error(path, "has both files and a url; give one"),
+        (None, true) => findings.error(path, "needs files or a url"),
+        (None, false) => {}
+        (Some(text), true) => url(text, &path.key("url"), findings),
     }
 }
 

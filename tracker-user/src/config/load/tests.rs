@@ -217,10 +217,10 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         errors(&text),
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
-             known are `jwt`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             known are `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
              `preferred subnet`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
-             one of `jwt`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             one of `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
              `preferred subnet`",
         ]
     );
@@ -250,6 +250,12 @@ fn hook_options_are_checked() {
     assert_eq!(
         errors(&listening(both)),
         ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
+    );
+    let digits = "prehooks:\n- name: client approval\n  options: { blacklist: [123456] }";
+    assert_eq!(
+        errors(&listening(digits)),
+        ["t.yaml:5: chihaya.prehooks[0].options.blacklist[0]: \
+          invalid type: integer `123456`, expected text; put digits into quotes"]
     );
     let long = "prehooks:\n- name: client approval\n  options:\n    blacklist: -TR4050-";
     assert_eq!(
@@ -289,6 +295,19 @@ fn hook_options_are_checked() {
     assert_eq!(
         jwt("{ issuer: '', audience: a, jwk_set_url: 'http://h/' }"),
         ["t.yaml:5: chihaya.prehooks[0].options: missing field `issuer`"]
+    );
+    let passkey = |options: &str| {
+        errors(&listening(&format!("prehooks:\n- name: passkey\n  options: {options}"))).join("\n")
+    };
+    let options = "t.yaml:5: chihaya.prehooks[0].options";
+    assert_eq!(
+        passkey("{ files: a, url: 'http://h/' }"),
+        format!("{options}: has both files and a url; give one")
+    );
+    assert_eq!(passkey("{ timeout: 2s }"), format!("{options}: needs files or a url"));
+    assert_eq!(
+        passkey("{ url: 'h/x' }"),
+        format!("{options}.url: `h/x` is no URL that begins with http:// or https://")
     );
     let variation = |options: &str| {
         errors(&listening(&format!("prehooks:\n- name: interval variation\n  options: {options}")))
@@ -337,6 +356,15 @@ fn subnet_preference_is_read_where_older_files_have_it() {
     let tracker = "preferred_subnet: true\npreferred_ipv4_subnet: 8\npreferred_ipv6_subnet: 16";
     let warning = "t.yaml:1: chihaya: `preferred_subnet` is now the hook `preferred subnet`";
     assert_eq!(preference(tracker), ((8, 16), vec![warning.to_owned()]));
+}
+
+#[test]
+fn subnet_preference_can_be_given_once() {
+    let hook = "{ name: preferred subnet, options: { preferred_ipv4_subnet: 24 } }";
+    assert_eq!(
+        errors(&listening(&format!("prehooks: [{hook}, {hook}]"))),
+        ["t.yaml:3: chihaya.prehooks[1]: `preferred subnet` is given twice"]
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A tracker made from a configuration, as clients and operators see it.
 
 mod certificate;
+mod hooks;
 mod keys;
 mod reload;
 mod start;
@@ -17,7 +18,7 @@ use tracker_common::wire::{PROTOCOL_ID, action};
 
 use certificate::Certificate;
 
-use super::{prepared::Prepared, tracker::Tracker};
+use super::{hooks::OwnHooks, prepared::Prepared, tracker::Tracker};
 use crate::{config, config::UnknownKeys, metrics::Metrics};
 
 /// No test waits that long unless it fails.
@@ -25,10 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is below `chihaya:` in a file with these lines.
 fn prepare(lines: &str) -> anyhow::Result<Prepared> {
+    prepare_with(lines, &OwnHooks::default(), &Metrics::new()?)
+}
+
+fn prepare_with(lines: &str, own: &OwnHooks, metrics: &Metrics) -> anyhow::Result<Prepared> {
     let indented: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     let text = format!("chihaya:\n{indented}");
     let config = config::parse("t.yaml", &text, UnknownKeys::Refuse)?.config;
-    Prepared::new(config, &Metrics::new()?)
+    super::prepare(config, own, &Arc::default(), metrics)
 }
 
 /// A tracker that runs until this is dropped.
@@ -40,9 +45,14 @@ struct Running {
 
 impl Running {
     fn start(lines: &str) -> anyhow::Result<Self> {
+        Self::start_with(lines, &OwnHooks::default())
+    }
+
+    fn start_with(lines: &str, own: &OwnHooks) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
         let metrics = Arc::new(Metrics::new()?);
-        let tracker = Tracker::start(prepare(lines)?, &metrics, &runtime)?;
+        let prepared = prepare_with(lines, own, &metrics)?;
+        let tracker = Tracker::start(prepared, &Arc::default(), &metrics, &runtime)?;
         Ok(Self { tracker: Some(tracker), metrics, runtime })
     }
 
@@ -106,15 +116,38 @@ fn announce(port: u16, extra: &str) -> String {
 }
 
 /// An announce of the torrent `a` over UDP.
+#[derive(Clone)]
 struct Announce {
     ip: [u8; 4],
     numwant: i32,
     port: u16,
+    /// BEP 41.
+    options: Vec<u8>,
 }
 
 impl Announce {
     fn of_port(port: u16) -> Self {
-        Self { ip: [0; 4], numwant: -1, port }
+        Self { ip: [0; 4], numwant: -1, port, options: Vec::new() }
+    }
+
+    fn packet(&self, id: [u8; 8]) -> Vec<u8> {
+        [
+            &id[..],
+            &action::ANNOUNCE,
+            b"txid",
+            &[b'a'; 20],
+            b"-TR4050-bbbbbbbbbbbb",
+            &0_u64.to_be_bytes(),
+            &1_u64.to_be_bytes(),
+            &0_u64.to_be_bytes(),
+            &2_u32.to_be_bytes(),
+            &self.ip,
+            b"key!",
+            &self.numwant.to_be_bytes(),
+            &self.port.to_be_bytes(),
+            &self.options,
+        ]
+        .concat()
     }
 }
 
@@ -151,22 +184,7 @@ impl UdpClient {
     }
 
     fn announce_as(&self, id: [u8; 8], announce: &Announce) -> Vec<u8> {
-        let body = [
-            &id[..],
-            &action::ANNOUNCE,
-            b"txid",
-            &[b'a'; 20],
-            b"-TR4050-bbbbbbbbbbbb",
-            &0_u64.to_be_bytes(),
-            &1_u64.to_be_bytes(),
-            &0_u64.to_be_bytes(),
-            &2_u32.to_be_bytes(),
-            &announce.ip,
-            b"key!",
-            &announce.numwant.to_be_bytes(),
-            &announce.port.to_be_bytes(),
-        ];
-        self.ask(&body.concat())
+        self.ask(&announce.packet(id))
     }
 
     fn scrape(&self, id: [u8; 8], info_hashes: usize) -> Vec<u8> {

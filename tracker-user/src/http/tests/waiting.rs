@@ -1,6 +1,9 @@
 //! Hooks that have to ask somebody before they can judge.
 
-use tokio::{io::AsyncWriteExt, sync::mpsc};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+};
 
 use super::{
     connections::{Server, get, patient, read_reply},
@@ -30,8 +33,11 @@ impl PreHook for Asker {
     }
 }
 
-async fn server_that_asks(times: usize) -> (Server, mpsc::UnboundedReceiver<Asking>) {
-    let server = Server::start(patient()).await;
+async fn server_that_asks(
+    times: usize,
+    options: HttpOptions,
+) -> (Server, mpsc::UnboundedReceiver<Asking>) {
+    let server = Server::start(options).await;
     let (asks, asked) = mpsc::unbounded_channel();
     let hook = Asker { asks, times: Mutex::new(times) };
     let storage = Arc::new(Swarms::default());
@@ -42,7 +48,7 @@ async fn server_that_asks(times: usize) -> (Server, mpsc::UnboundedReceiver<Aski
 
 #[tokio::test]
 async fn a_request_waits_for_a_hook_that_has_to_ask() {
-    let (server, mut asked) = server_that_asks(1).await;
+    let (server, mut asked) = server_that_asks(1, patient()).await;
     let mut client = server.connect().await;
     client.write_all(&get(&announce(1, ""))).await.unwrap();
     let asking = asked.recv().await.unwrap();
@@ -55,7 +61,7 @@ async fn a_request_waits_for_a_hook_that_has_to_ask() {
 
 #[tokio::test]
 async fn requests_behind_one_that_waits_are_answered_after_it() {
-    let (server, mut asked) = server_that_asks(1).await;
+    let (server, mut asked) = server_that_asks(1, patient()).await;
     let mut client = server.connect().await;
     let requests = [get(&announce(1, "")), get("/missing")].concat();
     client.write_all(&requests).await.unwrap();
@@ -68,7 +74,7 @@ async fn requests_behind_one_that_waits_are_answered_after_it() {
 #[tokio::test]
 async fn a_request_does_not_wait_for_ever() {
     for (times, expected) in [(4, "8:interval"), (5, "internal server error")] {
-        let (server, mut asked) = server_that_asks(times).await;
+        let (server, mut asked) = server_that_asks(times, patient()).await;
         let mut client = server.connect().await;
         client.write_all(&get(&announce(1, ""))).await.unwrap();
         for _ in 0..4 {
@@ -78,4 +84,20 @@ async fn a_request_does_not_wait_for_ever() {
         assert!(reply.contains(expected), "{reply}");
         server.stop().await;
     }
+}
+
+#[tokio::test]
+async fn no_timeout_of_the_client_s_counts_while_it_waits() {
+    let hurried = Duration::from_millis(50);
+    let options = HttpOptions { read_timeout: hurried, idle_timeout: hurried, ..patient() };
+    let (server, mut asked) = server_that_asks(1, options).await;
+    let mut client = server.connect().await;
+    client.write_all(&get(&announce(1, ""))).await.unwrap();
+    let asking = asked.recv().await.unwrap();
+    tokio::time::sleep(2 * hurried).await;
+    drop(asking);
+    assert!(read_reply(&mut client).await.contains("8:interval"));
+    // But it does again afterwards.
+    assert!(client.read_u8().await.is_err());
+    server.stop().await;
 }

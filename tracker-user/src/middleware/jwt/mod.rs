@@ -16,11 +16,12 @@ use std::{
 };
 
 use prometheus::IntCounterVec;
+use serde_json::Value;
 
 use super::{
     background::Background,
     client::{Client, ClientError},
-    credentials::Credentials,
+    credentials::{Credentials, GRANT_WITHOUT_END},
 };
 use crate::{
     metrics::{Metrics, Refreshes},
@@ -34,9 +35,6 @@ const NAME: &str = "jwt";
 
 /// How long the issuer may take to send its keys.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a token is taken for good that does not say when it ends.
-const GRANT_WITHOUT_END: Duration = Duration::from_secs(3600);
 
 /// The hook's options.
 #[derive(Debug, Clone)]
@@ -144,7 +142,7 @@ impl PreHook for Jwt {
         let now = SystemTime::now();
         self.keys.approve(request, |keys| {
             match token::verify(token, keys, &self.expected, &request.info_hash, now) {
-                Ok(expires_at) => Ok(expires_at.unwrap_or(now + GRANT_WITHOUT_END)),
+                Ok(expires_at) => Ok(expires_at.or(Some(now + GRANT_WITHOUT_END))),
                 Err(error) => {
                     self.refusals.with_label_values(&[error.label()]).inc();
                     Err(Refusal::Client(Cow::Borrowed("unapproved request: invalid jwt")))
@@ -195,5 +193,5 @@ impl Updater {
 }
 
 fn fetch(client: &Client, url: &str) -> Result<KeySet, KeysError> {
-    Ok(KeySet::read(&client.get(url)?)?)
+    Ok(KeySet::read(&client.get::<Value>(url)?)?)
 }

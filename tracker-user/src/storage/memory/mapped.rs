@@ -123,7 +123,13 @@ mod tests {
 
     #[test]
     fn there_is_nothing_past_the_end() {
-        let size = TableSize { buckets_v4: 3, buckets_v6: 2, chunks: 5, torrents_max: [12, 8] };
+        let size = TableSize {
+            buckets_v4: 3,
+            buckets_v6: 2,
+            chunks: 5,
+            torrents_max: [12, 8],
+            subnet: Default::default(),
+        };
         let memory = MappedMemory::anonymous(&size).unwrap();
         let exists = |item: Option<_>| item.is_some();
         assert!(exists(memory.bucket::<V4>(2)) && !exists(memory.bucket::<V4>(3)));

@@ -120,16 +120,29 @@ impl MemoryStorage {
         self.table.shape()
     }
 
-    /// Makes a torrent known to the kernel in both address families, and what to do with it;
-    /// `false` when there is no room.
+    /// Makes torrents known to the kernel in both address families, and what to do with them. `grace`
+    /// is that of [`Table::grow`]. Returns for how many there is no room.
     #[must_use]
-    pub fn list(&self, info_hash: &InfoHash, gate: Gate) -> bool {
-        self.table.list::<V4>(info_hash, gate) & self.table.list::<V6>(info_hash, gate)
+    pub fn list<'a>(
+        &self,
+        info_hashes: impl IntoIterator<Item = &'a InfoHash> + Clone,
+        gate: Gate,
+        mut grace: impl FnMut(),
+    ) -> usize {
+        let v4 = self.table.list::<V4>(info_hashes.clone(), gate, &mut grace);
+        v4.max(self.table.list::<V6>(info_hashes, gate, grace))
     }
 
-    /// Takes torrents off the lists of a process before, unless they are on one of ours.
-    pub fn keep_listed(&self, is_listed: impl Fn(&InfoHash) -> bool) {
-        self.table.keep_listed(is_listed);
+    /// What the kernel does with torrents that are on no list, when they are new and when they are
+    /// taken off one.
+    pub fn set_unlisted_gate(&self, gate: Gate) {
+        self.table.set_unlisted_gate(gate);
+    }
+
+    /// Takes the torrents off the lists of which `is_unlisted` says so.
+    pub fn unlist(&self, is_unlisted: impl Fn(&InfoHash) -> bool) {
+        self.table.unlist::<V4>(&is_unlisted);
+        self.table.unlist::<V6>(is_unlisted);
     }
 
     fn announce_in<F: Family>(

@@ -2,7 +2,7 @@
 
 use tracker_common::{hash::TableKey, table::index::TableShape};
 
-use crate::config::TableConfig;
+use crate::{config::TableConfig, pipeline::PreferredSubnet};
 
 /// Torrents in a bucket.
 const BUCKET_TORRENTS: u64 = 4;
@@ -25,6 +25,8 @@ pub struct TableSize {
     pub chunks: u32,
     /// The most torrents, IPv4 and IPv6.
     pub torrents_max: [u32; 2],
+    /// The subnet whose peers are close to each other.
+    pub subnet: PreferredSubnet,
 }
 
 impl TableSize {
@@ -44,6 +46,7 @@ impl TableSize {
             buckets_v6: buckets(config.torrents_ipv6),
             chunks: u32::try_from(chunks).unwrap_or(u32::MAX).min(CHUNKS_MAX),
             torrents_max: [config.torrents_ipv4, config.torrents_ipv6],
+            subnet: PreferredSubnet::default(),
         }
     }
 
@@ -57,6 +60,7 @@ impl TableSize {
             chunks: self.chunks,
             ..TableShape::default()
         }
+        .preferring(self.subnet.ipv4_bits.into(), self.subnet.ipv6_bits.into())
     }
 }
 

@@ -1,15 +1,12 @@
 //! aquatic_udp, with one worker over io_uring.
 
-use std::{fs, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use anyhow::Result;
 use tracker_tests::{Namespace, Program, eventually};
 
 use super::{on_last_processor, opentracker::answers};
-use crate::{
-    bench::cable::{FAR_V4, PORT},
-    process,
-};
+use crate::{bench::cable::PORT, process};
 
 /// Versions are pinned, for figures to be comparable.
 const PACKAGES: [(&str, &[&str]); 2] = [
@@ -41,7 +38,7 @@ pub fn install() -> Result<()> {
 ///
 /// # Errors
 /// It does not serve.
-pub fn start(host: &Namespace, folder: &Path) -> Result<Program> {
+pub fn start(host: &Namespace, address: Ipv4Addr, folder: &Path) -> Result<Program> {
     let config = folder.join("aquatic.toml");
     let text = format!(
         r#"socket_workers = 1
@@ -63,7 +60,7 @@ max_peer_age = 1860
     let mut program = Program::start(&mut command, &folder.join("aquatic.log"))?;
     eventually(|| {
         program.ensure_running()?;
-        answers(host, FAR_V4)
+        answers(host, address)
     })?;
     Ok(program)
 }

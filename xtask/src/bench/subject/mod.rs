@@ -5,20 +5,22 @@ mod opentracker;
 mod xdp_tracker;
 
 use std::{
+    net::Ipv4Addr,
     ops::{AddAssign, Sub},
     path::Path,
     process::Command,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use tracker_tests::{Namespace, Program};
 
 use super::{
     cable::{Cable, FAR_V4, INTERFACE},
-    loadgen::{Loadgen, PRIORITY},
+    loadgen::Loadgen,
     metrics,
-    profile::Load,
+    processor::{self, PRIORITY},
+    profile::Figures,
 };
 
 /// One of those that are compared.
@@ -125,7 +127,7 @@ impl Subject {
         kind: Kind,
         loadgen: &mut Loadgen,
         number: u8,
-        load: &Load,
+        figures: &Figures,
         folder: &Path,
     ) -> Result<Self> {
         let cable = loadgen.lay_cable(number)?;
@@ -138,10 +140,8 @@ impl Subject {
                 loadgen.attach_echo(&cable)?;
                 None
             }
-            Kind::Kernel => Some(xdp_tracker::start(host, "native", &load.figures, folder)?),
-            Kind::Userspace => Some(xdp_tracker::start(host, "off", &load.figures, folder)?),
-            Kind::Opentracker => Some(opentracker::start(host, FAR_V4, &load.figures, folder)?),
-            Kind::Aquatic => Some(aquatic::start(host, folder)?),
+            Kind::Kernel => Some(xdp_tracker::start(host, "native", figures, folder)?),
+            _ => Some(start_in_userspace(kind, host, FAR_V4, figures, folder)?),
         };
         Ok(Self { kind, cable, _program: program })
     }
@@ -162,10 +162,29 @@ impl Subject {
     }
 }
 
+/// Starts a tracker in userspace on a host that has this IPv4 address.
+///
+/// # Errors
+/// It does not start, or `kind` is none.
+pub fn start_in_userspace(
+    kind: Kind,
+    host: &Namespace,
+    address: Ipv4Addr,
+    figures: &Figures,
+    folder: &Path,
+) -> Result<Program> {
+    match kind {
+        Kind::Userspace => xdp_tracker::start(host, "off", figures, folder),
+        Kind::Opentracker => opentracker::start(host, address, figures, folder),
+        Kind::Aquatic => aquatic::start(host, address, folder),
+        Kind::Echo | Kind::Kernel => bail!("{} does not run in userspace", kind.name()),
+    }
+}
+
 /// A command on a host, for a tracker with one worker: it stays on the last processor, where no
 /// generator runs unless there are as many as processors.
 fn on_last_processor(host: &Namespace, program: &Path) -> Result<Command> {
-    let last = std::thread::available_parallelism()?.get() - 1;
+    let last = processor::count() - 1;
     ensure!(program.is_file(), "there is no {}", program.display());
     let mut command = host.command("nice");
     command.arg(format!("--adjustment={PRIORITY}"));

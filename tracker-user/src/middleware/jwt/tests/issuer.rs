@@ -12,7 +12,8 @@ use ring::{
 };
 use serde_json::{Value, json};
 
-/// A private key. RSA keys take long to make, so that there is one only.
+/// A private key. RSA keys take long to make, so there is one only, made by `openssl genpkey` for these
+/// tests.
 pub(super) struct Signer {
     id: String,
     pair: Pair,

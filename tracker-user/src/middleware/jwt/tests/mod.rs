@@ -5,7 +5,7 @@ mod keys;
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tracker_common::id::InfoHash;
 
 use super::*;

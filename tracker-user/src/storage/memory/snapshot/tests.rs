@@ -12,7 +12,13 @@ use crate::storage::memory::{MappedMemory, TableSize};
 const HASH: InfoHash = InfoHash([9; 20]);
 
 fn table() -> Table<MappedMemory> {
-    let size = TableSize { buckets_v4: 50, buckets_v6: 50, chunks: 1000, torrents_max: [100; 2] };
+    let size = TableSize {
+        buckets_v4: 50,
+        buckets_v6: 50,
+        chunks: 1000,
+        torrents_max: [100; 2],
+        subnet: Default::default(),
+    };
     let memory = MappedMemory::anonymous(&size).unwrap();
     let key = TableKey([11, 22, 33, 44]);
     Table::new(memory, size.shape(key), lifetime_from_secs(1800), size.torrents_max, false)

@@ -1,0 +1,130 @@
+//! Announces that the kernel answers are told to post-hooks. The configuration knows none yet, so the
+//! data plane is put together here, as somebody would who embeds the tracker.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use arc_swap::ArcSwap;
+use tracker_common::{
+    announce::Event,
+    connection::ConnectionIds,
+    hash::{SipKey, TableKey},
+    id::{InfoHash, PeerId},
+};
+use tracker_tests::{Announce, Family, Host, UdpClient, eventually};
+use tracker_user::{
+    config::{self, Config, UnknownKeys},
+    dataplane::{self, DataPlane, Grants},
+    metrics::Metrics,
+    pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, PostHook},
+    storage::memory::{MemoryStorage, Origin, TableSize},
+};
+
+const CONFIG: &str = "
+chihaya:
+  udp: { addr: '0.0.0.0:6969' }
+  xdp:
+    interfaces: [eth0]
+    mode: native
+    table: { torrents_ipv4: 100, torrents_ipv6: 100, blocks: 1MiB }
+";
+
+const TORRENT: [u8; 20] = [0x5a; 20];
+
+/// A hook that notes who has announced what.
+struct Notes {
+    interest: Interest,
+    seen: Arc<Mutex<Vec<(SocketAddr, Event)>>>,
+}
+
+impl PostHook for Notes {
+    fn name(&self) -> &'static str {
+        "notes"
+    }
+
+    fn announced(&self, request: &AnnounceRequest, _: &AnnounceResponse) {
+        assert_eq!(request.info_hash, InfoHash(TORRENT));
+        self.seen.lock().expect("nobody panics").push((request.peer, request.event));
+    }
+
+    fn interest(&self) -> Interest {
+        self.interest
+    }
+}
+
+/// A kernel that answers, with nothing behind it but the hook.
+fn start(config: &Config, hook: Notes) -> Result<DataPlane> {
+    let metrics = Arc::new(Metrics::new()?);
+    let size = TableSize::of(&config.xdp.table);
+    let kernel = dataplane::load(config, &size)?.context("there is an XDP program")?;
+    let memory = kernel.map_table(&size)?;
+    let grace = Some(kernel.grace());
+    let key = TableKey([1, 2, 3, 4]);
+    let storage = MemoryStorage::start(
+        memory,
+        &size,
+        Origin::New(key),
+        &Default::default(),
+        grace,
+        &metrics,
+    )?;
+    let pipeline = Pipeline::new(storage.clone(), vec![], vec![Box::new(hook)], 1800, 900);
+    let request = AnnounceRequest {
+        info_hash: InfoHash(TORRENT),
+        peer_id: PeerId([1; 20]),
+        peer: "192.0.2.1:1".parse()?,
+        event: Event::Started,
+        left: 1,
+        downloaded: 0,
+        uploaded: 0,
+        numwant: 0,
+        seed: 0,
+        params: Default::default(),
+    };
+    // The daemon's part: from then on the kernel knows the torrent.
+    pipeline.announce(&request, &mut AnnounceResponse::default()).expect("nobody refuses");
+    let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
+    let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 10);
+    DataPlane::start(kernel, config, ids, &storage, &pipeline, &Grants::default(), &metrics)
+}
+
+/// What a hook sees of a peer that starts, announces again, completes and stops.
+fn seen_of_a_peer(interest: Interest) -> Result<Vec<Event>> {
+    let ([server, client], _far_end) = Host::pair()?;
+    let config = config::parse("config", CONFIG, UnknownKeys::Refuse)?.config;
+    let seen = Arc::default();
+    let hook = Notes { interest, seen: Arc::clone(&seen) };
+    let _data_plane = server.namespace.enter(|| start(&config, hook))?;
+    let tracker = SocketAddr::new(server.ip(Family::Ipv4), 6969);
+    let peer = SocketAddr::new(client.ip(Family::Ipv4), 7);
+    let mut client = UdpClient::connect(&client.namespace, tracker)?;
+    for event in [Event::Started, Event::None, Event::Completed, Event::Stopped] {
+        let event = event as u32;
+        let info_hash = tracker_tests::InfoHash(TORRENT);
+        client.announce(&Announce { event, ..Announce::leecher(info_hash, 7) })?;
+    }
+    eventually(|| {
+        let seen = seen.lock().expect("nobody panics");
+        ensure!(seen.last() == Some(&(peer, Event::Stopped)), "the hook has seen {seen:?}");
+        Ok(seen.iter().map(|(_, event)| *event).collect())
+    })
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn a_hook_is_told_of_every_announce() -> Result<()> {
+    let seen = seen_of_a_peer(Interest::Every)?;
+    ensure!(seen == [Event::Started, Event::None, Event::Completed, Event::Stopped], "{seen:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn a_hook_that_wants_changes_is_told_of_no_other_announce() -> Result<()> {
+    let seen = seen_of_a_peer(Interest::Transitions)?;
+    ensure!(seen == [Event::Started, Event::Completed, Event::Stopped], "{seen:?}");
+    Ok(())
+}

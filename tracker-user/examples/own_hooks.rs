@@ -1,0 +1,56 @@
+//! The whole tracker with two hooks of its own:
+//! `cargo run -p tracker-user --example own_hooks -- config.yaml`.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tracker_common::announce::Event;
+use tracker_user::{
+    config::{ConfigFile, UnknownKeys},
+    daemon::{self, OwnHooks},
+    pipeline::{AnnounceRequest, AnnounceResponse, Interest, PostHook, PreHook, Refusal},
+};
+
+/// Refuses peers on ports that only root can listen on. As it says nothing of the kernel (see
+/// `PreHook::offload`), every announce is passed to it.
+struct UserPorts;
+
+impl PreHook for UserPorts {
+    fn name(&self) -> &'static str {
+        "user ports"
+    }
+
+    fn announce(&self, request: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+        if request.peer.port() >= 1024 {
+            return Ok(());
+        }
+        Err(Refusal::Client("use a port above 1023".into()))
+    }
+}
+
+/// Logs completed downloads. Of what the kernel answers it is told no more than it needs.
+struct Downloads;
+
+impl PostHook for Downloads {
+    fn name(&self) -> &'static str {
+        "downloads"
+    }
+
+    fn announced(&self, request: &AnnounceRequest, response: &AnnounceResponse) {
+        if request.event == Event::Completed {
+            println!("{} has {} seeders now", request.info_hash, response.swarm.seeders);
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Transitions
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let path = std::env::args().nth(1).context("usage: own_hooks CONFIG")?;
+    let file = ConfigFile { path, unknown_keys: UnknownKeys::Refuse };
+    let own =
+        OwnHooks { pre_hooks: vec![Arc::new(UserPorts)], post_hooks: vec![Arc::new(Downloads)] };
+    daemon::run_with(&file, &own)
+}

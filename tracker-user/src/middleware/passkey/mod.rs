@@ -1,0 +1,225 @@
+//! The hook `passkey`: refuses announces without a good passkey. Scrapes pass.
+//!
+//! The key is the parameter `passkey`: of the route or the query (HTTP), or of the URL data (UDP,
+//! BEP 41). Good keys are those in files, or those that a [`service`] says are good, which a [`cache`]
+//! remembers.
+
+mod cache;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    io,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use prometheus::IntCounter;
+
+use super::{
+    background::Background,
+    client::Client,
+    credentials::{Credentials, GRANT_WITHOUT_END},
+    lists::{self, ListError, read_text},
+};
+use crate::{
+    metrics::Metrics,
+    pipeline::{AnnounceRequest, AnnounceResponse, GrantSink, Offload, PreHook, Refusal},
+};
+use cache::{Cache, Known, Limits};
+use service::Service;
+
+const NAME: &str = "passkey";
+
+/// Longer keys are no good: nobody is asked about them.
+const KEY_BYTES_MAX: usize = 64;
+
+/// Who knows which keys are good.
+#[derive(Debug, Clone)]
+pub enum PasskeyOptions {
+    /// Files with a key at the beginning of each line, which are read again when they change.
+    Files(Vec<PathBuf>),
+    /// A service.
+    Service(PasskeyService),
+}
+
+/// A service that says which keys are good: it is sent `{"passkeys": [...]}` by POST, and answers with
+/// the same, reduced to those that are.
+#[derive(Debug, Clone)]
+pub struct PasskeyService {
+    /// Its URL, of HTTP or HTTPS.
+    pub url: String,
+    /// How long it may take to answer.
+    pub timeout: Duration,
+    /// How long it counts that a key is good. For as long again it counts while it is asked for anew.
+    pub admitted_lifetime: Duration,
+    /// How long it counts that a key is not.
+    pub refused_lifetime: Duration,
+    /// How many answers are remembered.
+    pub answers_max: NonZeroUsize,
+}
+
+/// Why the hook cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PasskeyError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// There can be no thread.
+    #[error("cannot follow changes of the keys")]
+    Thread(#[from] io::Error),
+}
+
+/// The hook.
+pub struct Passkey {
+    keys: Keys,
+}
+
+enum Keys {
+    Listed {
+        keys: Arc<Credentials<Listed>>,
+        /// Follows the files.
+        _background: Background,
+    },
+    Asked {
+        cache: Credentials<Arc<Cache>>,
+        /// Counts how often there was too much to ask.
+        overloads: IntCounter,
+    },
+}
+
+type Listed = HashSet<String>;
+
+impl Passkey {
+    /// Makes the hook, and reads its files. The service is not asked yet.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn new(
+        options: PasskeyOptions,
+        metrics: &Metrics,
+        grants: Arc<dyn GrantSink>,
+    ) -> Result<Self, PasskeyError> {
+        let keys = match options {
+            PasskeyOptions::Files(files) => Keys::of_files(files, metrics, grants)?,
+            PasskeyOptions::Service(options) => {
+                let (keys, service, woken) = Keys::of_service(options, metrics, grants);
+                service.start(woken)?;
+                keys
+            }
+        };
+        Ok(Self { keys })
+    }
+}
+
+impl Keys {
+    fn of_files(
+        files: Vec<PathBuf>,
+        metrics: &Metrics,
+        grants: Arc<dyn GrantSink>,
+    ) -> Result<Self, PasskeyError> {
+        let keys = Arc::new(Credentials::new(Listed::new(), grants));
+        let (listed, paths) = (Arc::downgrade(&keys), files.clone());
+        let read = move || {
+            let next = read_files(&paths)?;
+            if let Some(keys) = listed.upgrade() {
+                keys.replace(next, Listed::is_superset);
+            }
+            Ok(())
+        };
+        let refreshes = metrics.hook_refreshes(NAME);
+        let background = lists::follow::<PasskeyError>(NAME, files, refreshes, read)?;
+        Ok(Self::Listed { keys, _background: background })
+    }
+
+    /// The keys, what gets answers for them, and what tells it to.
+    fn of_service(
+        options: PasskeyService,
+        metrics: &Metrics,
+        grants: Arc<dyn GrantSink>,
+    ) -> (Self, Service, Receiver<()>) {
+        let limits = Limits {
+            admitted: options.admitted_lifetime,
+            refused: options.refused_lifetime,
+            answers: options.answers_max,
+        };
+        let (wake, woken) = mpsc::sync_channel(1);
+        let cache = Arc::new(Cache::new(limits, wake));
+        let service = Service {
+            client: Client::new(options.timeout),
+            url: options.url,
+            cache: Arc::downgrade(&cache),
+            refreshes: metrics.hook_refreshes(NAME),
+            is_failing: false,
+        };
+        let overloads = metrics.limit_reached("passkey_questions");
+        (Self::Asked { cache: Credentials::new(cache, grants), overloads }, service, woken)
+    }
+}
+
+fn read_files(files: &[PathBuf]) -> Result<Listed, ListError> {
+    let mut keys = Listed::new();
+    for file in files {
+        read_text(file, |key: String| {
+            keys.insert(key);
+        })?;
+    }
+    Ok(keys)
+}
+
+impl PreHook for Passkey {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn announce(
+        &self,
+        request: &AnnounceRequest,
+        _response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal> {
+        let Some(key) = request.params.get("passkey") else {
+            return Err(Refusal::Client(Cow::Borrowed("unapproved request: missing passkey")));
+        };
+        match &self.keys {
+            Keys::Listed { keys, .. } => keys.approve(request, |keys| {
+                let is_good = keys.contains(key);
+                is_good.then(|| Some(SystemTime::now() + GRANT_WITHOUT_END)).ok_or(INVALID)
+            }),
+            Keys::Asked { .. } if key.len() > KEY_BYTES_MAX => Err(INVALID),
+            Keys::Asked { cache, overloads } => {
+                let now = Instant::now();
+                cache.approve(request, |cache| match cache.look_up(key, now) {
+                    Known::Admitted(until) => {
+                        let left = until.checked_duration_since(now);
+                        Ok(left.map(|left| SystemTime::now() + left))
+                    }
+                    Known::Refused => Err(INVALID),
+                    Known::Unknown => Err(no_answer("is not answered by its service")),
+                    Known::Overloaded => {
+                        overloads.inc();
+                        Err(no_answer("has too much to ask"))
+                    }
+                    Known::Asking(pending) => Err(Refusal::Pending(pending)),
+                })
+            }
+        }
+    }
+
+    fn offload(&self) -> Offload {
+        Offload::Grants
+    }
+}
+
+const INVALID: Refusal = Refusal::Client(Cow::Borrowed("unapproved request: invalid passkey"));
+
+fn no_answer(cause: &str) -> Refusal {
+    Refusal::Internal(format!("the hook `{NAME}` {cause}"))
+}
