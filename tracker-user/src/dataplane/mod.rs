@@ -8,6 +8,7 @@
 //!   interface than files tell;
 //! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
+//! * `survey`: what the host can do, for `xdp-tracker probe`;
 //! * `counters`, `events`: what the kernel has done.
 
 mod attach;
@@ -22,6 +23,7 @@ mod pins;
 mod policy;
 mod probe;
 mod publish;
+mod survey;
 
 use std::{
     sync::{
@@ -37,6 +39,7 @@ use arc_swap::ArcSwap;
 use tracker_common::{abi::flag, connection::ConnectionIds};
 
 pub use load::Kernel;
+pub use survey::{Finding, survey};
 
 use crate::{
     config::{AttachMode, Config, XdpConfig},

@@ -24,16 +24,30 @@ const SYS_ADMIN: u32 = 21;
 pub(super) fn check_host() -> anyhow::Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")
         .context("cannot tell the version of the kernel")?;
-    if version(&release).is_some_and(|version| version < KERNEL_MIN) {
-        let (major, minor) = KERNEL_MIN;
-        bail!("the kernel is {}, and {major}.{minor} is needed", release.trim());
-    }
-    let status = fs::read_to_string("/proc/self/status").context("cannot tell capabilities")?;
-    let missing = missing_capabilities(effective_capabilities(&status).unwrap_or(0));
+    check_kernel(&release)?;
+    let missing = missing_now();
     if !missing.is_empty() {
         bail!("run as root, or grant {}", missing.join(", "));
     }
     Ok(())
+}
+
+/// Whether the program is made for kernels of this release.
+///
+/// # Errors
+/// Which is needed.
+pub(super) fn check_kernel(release: &str) -> anyhow::Result<()> {
+    if version(release).is_some_and(|version| version < KERNEL_MIN) {
+        let (major, minor) = KERNEL_MIN;
+        bail!("the kernel is {}, and {major}.{minor} is needed", release.trim());
+    }
+    Ok(())
+}
+
+/// The capabilities that this process lacks.
+pub(super) fn missing_now() -> Vec<&'static str> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    missing_capabilities(effective_capabilities(&status).unwrap_or(0))
 }
 
 fn version(release: &str) -> Option<(u32, u32)> {
