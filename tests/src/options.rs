@@ -56,8 +56,9 @@ pub struct Options<'a> {
     pub private_key: &'a str,
     /// The key `xdp.orphan_limit`.
     pub orphan_limit: &'a str,
-    /// Whether the tracker runs without any capability.
-    pub is_unprivileged: bool,
+    /// The capabilities that the tracker runs with, as changes to those of root, in the words of
+    /// `setpriv --bounding-set`.
+    pub capabilities: &'a str,
 }
 
 impl Options<'_> {
@@ -72,7 +73,7 @@ impl Options<'_> {
             torrents: 10_000,
             private_key: "a key that only the tests use",
             orphan_limit: "10m",
-            is_unprivileged: false,
+            capabilities: "+all",
         }
     }
 

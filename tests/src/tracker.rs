@@ -143,6 +143,12 @@ impl<'a> Tracker<'a> {
         })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.program.id()
+    }
+
     /// What it has logged so far.
     #[must_use]
     pub fn output(&self) -> String {
@@ -154,14 +160,9 @@ fn command(host: &Host, options: &Options<'_>, folder: &Path) -> Result<Command>
     let config = folder.join("tracker.yaml");
     fs::write(&config, options.yaml())?;
     let binary = binary()?;
-    let mut command = if options.is_unprivileged {
-        let mut command = host.namespace.command("setpriv");
-        command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--"]).arg(&binary);
-        command
-    } else {
-        host.namespace.command(binary.to_str().context("path is not UTF-8")?)
-    };
-    command.arg("--config").arg(&config);
+    let mut command = host.namespace.command("setpriv");
+    command.args(["--bounding-set", options.capabilities, "--inh-caps", "-all", "--"]);
+    command.arg(&binary).arg("--config").arg(&config);
     Ok(command)
 }
 

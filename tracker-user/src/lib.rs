@@ -15,5 +15,6 @@ pub mod logging;
 pub mod metrics;
 pub mod middleware;
 pub mod pipeline;
+pub mod privileges;
 pub mod storage;
 pub mod udp;

@@ -19,7 +19,7 @@ mod tracker;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 pub use control::request_reload;
 pub use hooks::OwnHooks;
@@ -28,6 +28,7 @@ use crate::{
     config::{Config, ConfigFile, OnExit},
     dataplane::Grants,
     metrics::Metrics,
+    privileges,
 };
 use control::Control;
 use prepared::Prepared;
@@ -35,6 +36,7 @@ use signals::{Signal, Signals};
 use tracker::Tracker;
 
 /// Tracks until SIGINT or SIGTERM. SIGUSR1, SIGHUP and the control socket make it read `file` again.
+/// The calling thread loses its capabilities.
 ///
 /// # Errors
 /// When something cannot be started; the message says what, and what to do about it.
@@ -47,7 +49,12 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
 /// # Errors
 /// As for [`run`].
 pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
-    let runtime = Runtime::new().context("cannot start the threads of the async runtime")?;
+    privileges::limit()?;
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(privileges::drop_all)
+        .build()
+        .context("cannot start the threads of the async runtime")?;
     // Before anything slow, so that a signal during the start is not the end.
     let _runtime = runtime.enter();
     let mut signals = Signals::new().context("cannot wait for signals")?;
@@ -58,6 +65,7 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
     let prepared = prepare(loaded.config, own, &grants, &metrics)?;
     let mut tracker = Tracker::start(prepared, &grants, &metrics, &runtime)?;
     let mut control = Control::listen(&tracker.config().control_socket);
+    privileges::drop_all();
     tracing::info!("ready");
     notify::ready();
     let mut watchdog = notify::watchdog();

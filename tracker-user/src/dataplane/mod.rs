@@ -30,7 +30,7 @@ use std::{
         Arc,
         mpsc::{self, RecvTimeoutError},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -45,6 +45,7 @@ use crate::{
     config::{AttachMode, Config, XdpConfig},
     metrics::Metrics,
     pipeline::Pipeline,
+    privileges,
     storage::memory::{MemoryStorage, TableSize},
 };
 use attach::Attacher;
@@ -199,9 +200,7 @@ impl DataPlane {
         }
         worker.attacher.tidy();
         let (orders, received) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("data-plane".to_owned())
-            .spawn(move || worker.run(&received))
+        let thread = privileges::spawn("data-plane", move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
         let storage = Arc::clone(storage);
         Ok(Self { orders: Some(orders), storage, thread: Some(thread) })

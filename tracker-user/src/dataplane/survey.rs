@@ -48,14 +48,8 @@ fn finding(what: impl Into<String>, is: impl Into<String>, advice: Option<String
 fn host(pin_path: &Path) -> Vec<Finding> {
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel = probe::check_kernel(&release).err().map(|error| format!("{error:#}"));
-    let missing = probe::missing_now();
-    let capabilities = if missing.is_empty() {
-        "all that are needed".to_owned()
-    } else {
-        format!("missing: {}", missing.join(", "))
-    };
-    let grant =
-        (!missing.is_empty()).then(|| format!("run as root, or grant {}", missing.join(", ")));
+    let lacking = probe::check_capabilities().err().map(|error| format!("{error:#}"));
+    let capabilities = if lacking.is_some() { "not enough" } else { "all that are needed" };
     let jit = read("/proc/sys/net/core/bpf_jit_enable").unwrap_or_default();
     let jit_advice = (jit == "0").then(|| {
         "`sysctl net.core.bpf_jit_enable=1`: without it the \
@@ -64,7 +58,7 @@ fn host(pin_path: &Path) -> Vec<Finding> {
     });
     let mut findings = vec![
         finding("kernel", release, kernel),
-        finding("capabilities", capabilities, grant),
+        finding("capabilities", capabilities, lacking),
         finding("BPF compiler", if jit == "0" { "off" } else { "on" }, jit_advice),
     ];
     if !pin_path.as_os_str().is_empty() {
