@@ -50,6 +50,14 @@ pub const CLIENT_PACKAGES: &[&str] = &[
     "transmission-daemon",
 ];
 
+/// What makes namespaces and faults.
+const FAULT_PROGRAMS: [(&str, &str); 4] = [
+    ("ethtool", "ethtool"),
+    ("faketime", "faketime"),
+    ("ip", "iproute2"),
+    ("prlimit", "util-linux"),
+];
+
 /// What reads the unit, and what looks into a package and finds what it depends on.
 const PACKAGE_PROGRAMS: [(&str, &str); 3] =
     [("systemd-analyze", "systemd"), ("dpkg-deb", "dpkg"), ("dpkg-shlibdeps", "dpkg-dev")];
@@ -105,10 +113,11 @@ impl Group {
     fn missing(self, object: Option<&Path>) -> Option<String> {
         match self {
             Self::Lint | Self::Unit => None,
-            Self::Package => install_packagers().err().map(|error| format!("{error:#}")),
+            Self::Package => install(&PACKAGE_PROGRAMS).err().map(|error| format!("{error:#}")),
             _ if !process::is_root() => Some("needs root".to_owned()),
             _ if object.is_none() => Some("needs a BPF toolchain: `cargo xtask setup`".to_owned()),
-            Self::Kernel | Self::Faults => None,
+            Self::Kernel => None,
+            Self::Faults => install(&FAULT_PROGRAMS).err().map(|error| format!("{error:#}")),
             Self::E2e => install_clients().err().map(|error| format!("{error:#}")),
         }
     }
@@ -120,6 +129,10 @@ impl Group {
             Self::Kernel => Totals::of(self.ignored_tests(object)?.args(filters)),
             Self::E2e | Self::Faults => {
                 build::daemon(false, object)?;
+                if self == Self::Faults {
+                    // What is upgraded to.
+                    build::daemon(true, object)?;
+                }
                 Totals::of(self.ignored_tests(object)?.args(filters))
             }
             Self::Package => {
@@ -177,12 +190,13 @@ fn lint(object: Option<&Path>) -> Result<Totals> {
     Ok(totals)
 }
 
-/// Installs what packages are made and looked at with; the error names what cannot be had.
-fn install_packagers() -> Result<()> {
+/// Installs programs by their packages; the error names what cannot be had.
+fn install(programs: &[(&str, &str)]) -> Result<()> {
     if apt::is_usable() {
-        apt::install(&PACKAGE_PROGRAMS.map(|(_, package)| package))?;
+        let packages: Vec<_> = programs.iter().map(|(_, package)| *package).collect();
+        apt::install(&packages)?;
     }
-    let missing: Vec<_> = PACKAGE_PROGRAMS
+    let missing: Vec<_> = programs
         .iter()
         .map(|(program, _)| *program)
         .filter(|program| !process::on_path(program))
