@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use tracker_tests::{Announce, Family, Host, InfoHash, Scratch, Tracker, UdpClient};
 
-use crate::watch::{OPTIONS, unnoticed};
+use crate::watch::{OPTIONS, PERIOD, unnoticed};
 
 const KILLS: usize = 100;
 
@@ -21,6 +21,9 @@ const LIFETIME_MAX: Duration = Duration::from_millis(1500);
 
 /// Peers of a torrent that grows: it leaves its line, its leaf grows, and one reply lists them all.
 const PEERS: u16 = 40;
+
+/// Torrents that grow in turn, so that a reply lists those whose announces had to wait for room.
+const AT_A_TIME: usize = 16;
 
 /// Everything a growing swarm has shown of itself.
 #[derive(Default)]
@@ -36,19 +39,23 @@ impl Growth {
         InfoHash(info_hash)
     }
 
-    /// Has peers join one torrent after the other until told to stop. What is not answered, for no
-    /// daemon is there, is tried with the next peer.
+    /// Has peers join a few torrents in turn, then the next few, until told to stop. Each tries until
+    /// it is answered: at times no daemon is there.
     fn go_on(&mut self, client: &mut UdpClient, is_over: &AtomicBool) {
-        for torrent in 0.. {
-            self.listed.push(HashSet::new());
-            for port in 1..=PEERS {
-                if is_over.load(Ordering::Relaxed) {
-                    return;
-                }
+        for first in (0..).step_by(AT_A_TIME) {
+            self.listed.resize(first + AT_A_TIME, HashSet::new());
+            for (port, torrent) in
+                (1..=PEERS).flat_map(|port| (first..first + AT_A_TIME).map(move |t| (port, t)))
+            {
                 let announce = Announce::leecher(Self::info_hash(torrent), port);
-                if let Ok(reply) = client.announce(&announce) {
-                    self.listed[torrent].extend(reply.peers);
-                }
+                let peers = loop {
+                    match client.announce(&announce) {
+                        _ if is_over.load(Ordering::Relaxed) => return,
+                        Ok(reply) => break reply.peers,
+                        Err(_) => thread::sleep(PERIOD),
+                    }
+                };
+                self.listed[torrent].extend(peers);
             }
         }
     }
