@@ -4,8 +4,8 @@
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
 //! * `pins`: what of it outlives the daemon;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
-//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
-//!   interface than files tell;
+//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` and `nic` know
+//!   more of an interface than files tell;
 //! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
 //! * `survey`: what the host can do, for `xdp-tracker probe`;
@@ -19,6 +19,7 @@ mod grants;
 mod link;
 mod lists;
 mod load;
+mod nic;
 mod pins;
 mod policy;
 mod probe;
