@@ -119,16 +119,17 @@ impl<'a> Tracker<'a> {
         Ok(self.output())
     }
 
-    /// Runs `xdp-tracker detach` with the configuration that the last one in `folder` had.
+    /// Runs `xdp-tracker COMMAND` with the configuration that the last one in `folder` had, and returns
+    /// what it prints.
     ///
     /// # Errors
     /// It fails.
-    pub fn detach(host: &Host, folder: &Path) -> Result<()> {
+    pub fn run(host: &Host, folder: &Path, command: &str) -> Result<String> {
         let binary = binary(Build::Tested)?;
         let config = folder.join("tracker.yaml");
         let [binary, config] =
             [&binary, &config].map(|path| path.to_str().context("path is not UTF-8"));
-        host.namespace.run(binary?, &["detach", "--config", config?]).map(drop)
+        host.namespace.run(binary?, &[command, "--config", config?])
     }
 
     /// Where it serves, over UDP and HTTP alike.

@@ -83,10 +83,13 @@ fn detach_and_ctrl_c_remove_every_trace() -> Result<()> {
     let folder = Scratch::new()?;
     let ([server, _client], _far_end) = Host::pair()?;
     let tracker = Tracker::start_with(&server, &OPTIONS, folder.path())?;
-    ensure!(Tracker::detach(&server, folder.path()).is_err(), "a running tracker was detached");
+    ensure!(
+        Tracker::run(&server, folder.path(), "detach").is_err(),
+        "a running tracker was detached"
+    );
     tracker.end(Signal::SIGTERM)?;
     ensure!(program_id(&server)? != 0 && pins(&server)?.contains("BLOCKS"), "{}", pins(&server)?);
-    Tracker::detach(&server, folder.path())?;
+    Tracker::run(&server, folder.path(), "detach")?;
     ensure!(program_id(&server)? == 0 && pins(&server)?.is_empty(), "{}", pins(&server)?);
 
     Tracker::start_with(&server, &OPTIONS, folder.path())?.end(Signal::SIGINT)?;
