@@ -126,6 +126,14 @@ impl PeerBuf {
         self.len
     }
 
+    /// The bytes of a list that is not empty, within bounds that the verifier sees. A comparison would
+    /// not show it: LLVM compares a copy, and before 6.8 `!= 0` says nothing about the least value.
+    #[inline(always)]
+    #[must_use]
+    pub fn bounded_len(&self) -> u32 {
+        bounded::<OFFSET_MASK>(self.len.wrapping_sub(1)) as u32 + 1
+    }
+
     /// Whether there is no peer.
     #[inline(always)]
     #[must_use]

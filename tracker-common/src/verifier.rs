@@ -24,6 +24,39 @@ pub fn bounded<const MASK: u32>(value: u32) -> usize {
     }
 }
 
+/// The numbers from 0 up to `count`, but at most `MAX` of them.
+///
+/// LLVM counts an unknown number of turns down to zero, with `!=`, from which kernels before 6.8
+/// derive no bound: they see a loop without end. It does not see how these are counted, and the
+/// verifier, which does, knows each number.
+#[inline(always)]
+pub fn turns<const MAX: u32>(count: u32) -> impl Iterator<Item = u32> {
+    let mut next = 0;
+    core::iter::from_fn(move || {
+        let turn = next;
+        next = successor(turn);
+        (turn < MAX && turn < count).then_some(turn)
+    })
+}
+
+/// `value + 1`, of which LLVM knows nothing.
+#[inline(always)]
+fn successor(value: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = u64::from(value);
+        // SAFETY: changes nothing but its operand.
+        unsafe {
+            core::arch::asm!("{0} += 1", inout(reg) value, options(pure, nomem));
+        }
+        value as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        value + 1
+    }
+}
+
 /// `value`, of which the verifier forgets what it knew: a search that ended at one index and one
 /// that ended at another would otherwise be two states of all that comes after.
 #[inline(always)]

@@ -10,8 +10,10 @@ use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
 use tracker_common::{
     family::{Family, V4, V6},
     table::{
+        Miss,
+        layout::{Line, Memory},
         leaf::{LeafRef, Outcome, Pick},
-        swarm::{self, Leaves},
+        swarm::{self, Leaves, Visit},
     },
     wire::Failure,
 };
@@ -92,10 +94,22 @@ pub trait Functions: Sized + Family {
 
     /// [`Leaves::draw`] for the visit and to the list in the scratch space.
     fn draw(leaf: u32, pick: u32) -> u32;
+
+    /// [`Leaves::draw_half`] for the torrent, the visit and the list in the scratch space. Returns
+    /// one of [`half`].
+    fn draw_half(seeders: u32, pick: u32) -> u32;
+}
+
+/// What came of drawing from half a swarm.
+mod half {
+    pub const MORE_WANTED: u32 = 0;
+    pub const LIST_FULL: u32 = 1;
+    pub const FROZEN: u32 = 2;
+    pub const CORRUPT: u32 = 3;
 }
 
 macro_rules! functions {
-    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident) => {
+    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64, objections: u32) -> u32 {
@@ -179,6 +193,21 @@ macro_rules! functions {
             swarm::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
         }
 
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $half(seeders: u32, pick: u32) -> u32 {
+            let Some(scratch) = Scratch::get() else { return half::CORRUPT };
+            let Some(line) = Line::<$family>::at(&Maps, scratch.line) else { return half::CORRUPT };
+            let mut leaves = Called::<$family>::new();
+            let (visit, pick) = (&scratch.visit, Pick(pick));
+            match swarm::draw_half(&Maps, &line, visit, &mut leaves, seeders != 0, pick) {
+                Ok(false) => half::MORE_WANTED,
+                Ok(true) => half::LIST_FULL,
+                Err(Miss::Frozen) => half::FROZEN,
+                Err(_) => half::CORRUPT,
+            }
+        }
+
         impl Functions for $family {
             #[inline(always)]
             fn announce(datagram: &Datagram<Self>, now_ns: u64, objections: u32) -> u32 {
@@ -234,6 +263,11 @@ macro_rules! functions {
             fn draw(leaf: u32, pick: u32) -> u32 {
                 $draw(leaf, pick)
             }
+
+            #[inline(always)]
+            fn draw_half(seeders: u32, pick: u32) -> u32 {
+                $half(seeders, pick)
+            }
         }
     };
 }
@@ -250,7 +284,8 @@ functions!(
     scrape_entry_v4,
     replace_v4,
     join_v4,
-    draw_v4
+    draw_v4,
+    draw_half_v4
 );
 functions!(
     V6,
@@ -264,7 +299,8 @@ functions!(
     scrape_entry_v6,
     replace_v6,
     join_v6,
-    draw_v6
+    draw_v6,
+    draw_half_v6
 );
 
 /// The leaves of the table in the maps, for the visit in the scratch space.
@@ -291,5 +327,22 @@ impl<F: Functions> Leaves for Called<F> {
     #[inline(always)]
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
         F::draw(leaf.0, pick.0) != 0
+    }
+
+    #[inline(always)]
+    fn draw_half<G: Family, M: Memory>(
+        &mut self,
+        _: &M,
+        _: &Line<G>,
+        _: &Visit,
+        seeders: bool,
+        pick: Pick,
+    ) -> Result<bool, Miss> {
+        match F::draw_half(seeders as u32, pick.0) {
+            half::MORE_WANTED => Ok(false),
+            half::LIST_FULL => Ok(true),
+            half::FROZEN => Err(Miss::Frozen),
+            _ => Err(Miss::Corrupt),
+        }
     }
 }

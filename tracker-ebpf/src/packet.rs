@@ -8,7 +8,7 @@ use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{Config, ENDPOINTS_MAX},
     family::{Family, V4, V6},
-    verifier::bounded,
+    verifier::{bounded, turns},
     wire::RequestHead,
 };
 
@@ -133,7 +133,7 @@ impl Ip for V4 {
     fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool {
         let [addr, _] = V4::words(&datagram.ip.destination);
         let ours = addr | (datagram.udp.destination as u64) << 32;
-        (0..listed(config.endpoints_v4_len)).any(|index| {
+        listed(config.endpoints_v4_len).any(|index| {
             // SAFETY: within the array.
             unsafe { config.endpoints_v4.get_unchecked(index) }.word() == ours
         })
@@ -177,7 +177,7 @@ impl Ip for V6 {
     fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool {
         let [first, second] = V6::words(&datagram.ip.destination);
         let port = datagram.udp.destination as u64;
-        (0..listed(config.endpoints_v6_len)).any(|index| {
+        listed(config.endpoints_v6_len).any(|index| {
             // SAFETY: within the array.
             let words = unsafe { config.endpoints_v6.get_unchecked(index) }.words();
             (words[0] ^ first) | (words[1] ^ second) | (words[2] ^ port) == 0
@@ -185,10 +185,10 @@ impl Ip for V6 {
     }
 }
 
-/// How many endpoints to look at. Where there are none, all are zero, which no packet is sent to.
+/// The indices of the endpoints of a list.
 #[inline(always)]
-fn listed(len: u32) -> usize {
-    bounded::<{ ENDPOINTS_MAX as u32 - 1 }>(len.wrapping_sub(1)) + 1
+fn listed(len: u32) -> impl Iterator<Item = usize> {
+    turns::<{ ENDPOINTS_MAX as u32 }>(len).map(|index| index as usize)
 }
 
 /// A frame that holds a UDP datagram.

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use tracker_common::{
     abi::{Verdict, flag},
-    peers::{PEERS_BYTES_MAX, PeerBuf},
+    peers::PeerBuf,
     wire::{Failure, ReplyHead, action},
 };
 
@@ -111,17 +111,13 @@ pub fn send<F: Ip, T, H>(
 /// Copies the list into the frame, in one call (kernel 5.18).
 #[inline(always)]
 fn store(ctx: &XdpContext, offset: usize, list: &PeerBuf) -> Result<(), Verdict> {
-    let len = list.len();
-    if len == 0 || len as usize > PEERS_BYTES_MAX {
-        return Err(Verdict::NoReply);
-    }
-    // SAFETY: the list is initialised to PEERS_BYTES_MAX bytes, and the kernel checks the frame.
+    // SAFETY: the buffer is initialised and longer than any list, and the kernel checks the frame.
     let failed = unsafe {
         bpf_xdp_store_bytes(
             ctx.as_ptr().cast(),
             offset as u32,
             list.as_ptr().cast_mut().cast(),
-            len,
+            list.bounded_len(),
         )
     };
     if failed != 0 { Err(Verdict::NoReply) } else { Ok(()) }

@@ -9,7 +9,7 @@ use tracker_common::{
         swarm::{self, Counts},
     },
     time::Clock,
-    verifier::bounded,
+    verifier::{bounded, turns},
     wire::{ReplyHead, RequestHead, SCRAPE_MAX, ScrapeEntry, action},
 };
 
@@ -54,7 +54,7 @@ fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
 
     env.scratch()?.list.clear();
     let first = datagram.l3 as u32 + Datagram::<F>::PAYLOAD as u32 + head_len;
-    for index in 0..bounded::<127>(answered) as u32 {
+    for index in turns::<SCRAPE_MAX>(answered) {
         if F::scrape_entry(datagram, first + index * INFO_HASH_BYTES, now_ns) != 0 {
             return Err(Verdict::Frozen);
         }

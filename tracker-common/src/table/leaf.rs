@@ -14,7 +14,7 @@ use super::{
 use crate::{
     family::Family,
     peers::PeerBuf,
-    verifier::{Sign, bounded, forgotten},
+    verifier::{Sign, bounded, forgotten, turns},
 };
 
 /// Slots in a group.
@@ -139,13 +139,6 @@ impl<F: Family> Leaf<F> {
         ((hash as u32 & 0xffff) * self.groups) >> 16
     }
 
-    /// The number of groups, which the verifier sees to be small. LLVM does not, and so leaves loops
-    /// over them alone.
-    #[inline(always)]
-    fn turns(&self) -> usize {
-        bounded::<{ CHUNK_UNITS - 1 }>(self.groups.wrapping_sub(1)) + 1
-    }
-
     /// The next group, around the end.
     #[inline(always)]
     fn after(&self, group: u32) -> u32 {
@@ -161,7 +154,7 @@ impl<F: Family> Leaf<F> {
         is_it: impl Fn(&Run<F, { GROUP_SLOTS as usize }>, usize) -> bool,
     ) -> u32 {
         let mut group = self.home(visit.hash);
-        for _ in 0..self.turns() {
+        for _ in turns::<CHUNK_UNITS>(self.groups) {
             let Some(run) = self.group(group) else { break };
             for slot in 0..GROUP_SLOTS {
                 if is_it(&run, slot as usize) {
@@ -236,15 +229,15 @@ impl<F: Family> Leaf<F> {
     ) {
         let mut cursor = list.cursor();
         let mut group = ((visit.seed & 0xffff) * self.groups) >> 16;
-        // Exclusive-or with a constant visits the slots of a group in another order.
-        let order = bounded::<{ GROUP_SLOTS - 1 }>(visit.seed);
-        'groups: for _ in 0..self.turns() {
+        // Exclusive-or with one number visits the slots of a group in another order.
+        'groups: for _ in turns::<CHUNK_UNITS>(self.groups) {
             let Some(run) = self.group(group) else { break };
-            for slot in 0..GROUP_SLOTS as usize {
+            for slot in 0..GROUP_SLOTS {
                 if cursor.is_full() {
                     break 'groups;
                 }
-                run.draw(slot ^ order, &visit.clock, &unwanted, &mut cursor);
+                let slot = bounded::<{ GROUP_SLOTS - 1 }>(slot ^ visit.seed);
+                run.draw(slot, &visit.clock, &unwanted, &mut cursor);
             }
             group = self.after(group);
         }

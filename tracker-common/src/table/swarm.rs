@@ -54,6 +54,23 @@ pub trait Leaves {
     fn join(&mut self, leaf: LeafRef) -> Outcome;
     /// Appends peers to the list of the reply. Returns whether it is full.
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool;
+
+    /// [`draw_half`]. A function of its own too, since older kernels would walk all of it for each
+    /// way that an announce can have been applied.
+    #[inline(always)]
+    fn draw_half<F: Family, M: Memory>(
+        &mut self,
+        memory: &M,
+        line: &Line<F>,
+        visit: &Visit,
+        seeders: bool,
+        pick: Pick,
+    ) -> Result<bool, Miss>
+    where
+        Self: Sized,
+    {
+        draw_half(memory, line, visit, self, seeders, pick)
+    }
 }
 
 /// [`Leaves::replace`], with all that it needs.
@@ -350,34 +367,38 @@ pub(crate) fn draw_outgrown<F: Family, M: Memory>(
     visit: &Visit,
     leaves: &mut impl Leaves,
 ) -> Result<(), Miss> {
-    let halves = line.halves();
     let picks = if visit.prefers_near() { [Pick::NEAR, Pick::FAR] } else { [Pick::ANY, Pick::ANY] };
     for turn in 0..2 {
         let pick = if turn == 0 { picks[0] } else { picks[1] };
         if turn == 1 && pick == Pick::ANY {
             break;
         }
-        if !visit.is_seeder() && draw_half(memory, halves.seeders(), visit, leaves, pick)? {
+        if !visit.is_seeder() && leaves.draw_half(memory, line, visit, true, pick)? {
             return Ok(());
         }
         // Only here can the announcer be met.
         let pick = if visit.is_seeder() || pick != Pick::ANY { pick } else { Pick::OTHERS };
-        if draw_half(memory, halves.leechers(), visit, leaves, pick)? {
+        if leaves.draw_half(memory, line, visit, false, pick)? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Returns whether the list is full.
+/// Draws peers from a few leaves of one half. Returns whether the list is full.
+///
+/// # Errors
+/// A leaf's peers are being moved, or the directory is corrupt.
 #[inline(always)]
-fn draw_half<M: Memory>(
+pub fn draw_half<F: Family, M: Memory>(
     memory: &M,
-    half: Half<'_>,
+    line: &Line<F>,
     visit: &Visit,
     leaves: &mut impl Leaves,
+    seeders: bool,
     pick: Pick,
 ) -> Result<bool, Miss> {
+    let [half, _] = line.halves().own_and_other(seeders);
     let root = half.root();
     let base =
         if pick == Pick::NEAR { root.entry_of(visit.hash) } else { seeded(root, visit.seed) };

@@ -5,8 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use tracker_tests::Namespace;
 
-use super::{cable::PORT, loader::TRACKER, processor::PRIORITY};
-use crate::process;
+use super::{cable::PORT, loader::TRACKER, processor::PRIORITY, subject::aquatic};
 
 /// How long it is played, in seconds: it looks at the time this often.
 pub const SECONDS: u64 = 5;
@@ -31,7 +30,7 @@ announce_peers_wanted = 50
 "#
     );
     fs::write(&config, text)?;
-    let binary = process::root().join("target/tools/aquatic/bin/aquatic_udp_load_test");
+    let binary = aquatic::binary("aquatic_udp_load_test");
     let words = [
         &format!("--adjustment={PRIORITY}"),
         "taskset",

@@ -38,13 +38,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// All there is.
-    pub fn all() -> Self {
-        let turns = Turns::default();
-        Self { profiles: vec![], subjects: vec![], no_sweep: false, ipv6_percent: 20, turns }
-    }
-
-    /// A short version: what was not asked for by name is left out.
+    /// See [`super::Bench::shorten`].
     pub fn shorten(&mut self) {
         if self.profiles.is_empty() {
             self.profiles.push(Profile::Hot);

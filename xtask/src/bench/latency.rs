@@ -33,12 +33,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// All there is.
-    pub fn all() -> Self {
-        Self { profiles: vec![], subjects: vec![], turns: Turns::default() }
-    }
-
-    /// A short version: what was not asked for by name is left out.
+    /// See [`super::Bench::shorten`].
     pub fn shorten(&mut self) {
         if self.profiles.is_empty() {
             self.profiles.push(Profile::Hot);

@@ -26,12 +26,7 @@ pub struct Args {
 const TORRENTS: [u32; 3] = [10_000, 1_000_000, 10_000_000];
 
 impl Args {
-    /// All there is.
-    pub fn all() -> Self {
-        Self { torrents: TORRENTS.to_vec() }
-    }
-
-    /// A short version.
+    /// See [`super::Bench::shorten`].
     pub fn shorten(&mut self) {
         self.torrents.truncate(1);
     }

@@ -1,12 +1,11 @@
 //! What our own tracker says of itself.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
-};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tracker_tests::{Metrics, Namespace};
+
+use super::web;
 
 /// Where it does.
 pub const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6880));
@@ -16,12 +15,6 @@ pub const ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCAL
 /// # Errors
 /// There is none.
 pub fn read(host: &Namespace) -> Result<Metrics> {
-    host.enter(|| {
-        let mut stream = TcpStream::connect(ADDRESS)?;
-        write!(stream, "GET /metrics HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("no end of the HTTP head")?;
-        Ok(Metrics::parse(body))
-    })
+    let text = web::get(host, ADDRESS, "/metrics")?;
+    Ok(Metrics::parse(&String::from_utf8_lossy(&text)))
 }

@@ -6,8 +6,8 @@
 //! * `subject`: who is asked; `metrics`, `program`: what is known of ours;
 //! * `contest`: takes turns among them; `check`: looks at their replies;
 //! * `processor`, `stats`, `report`: processors, turns, medians, spreads and tables;
-//! * `dataplane`, with `hostile` and `sweep`, `udp`, with `aquatic_load`, `latency` and
-//!   `memory`: a benchmark each.
+//! * `dataplane`, with `hostile` and `sweep`, `udp`, with `aquatic_load`, `latency`,
+//!   `memory`, and `http`, with `wrk` and `web`: a benchmark each.
 
 mod aquatic_load;
 mod cable;
@@ -16,6 +16,7 @@ mod contest;
 mod datagrams;
 mod dataplane;
 mod hostile;
+mod http;
 mod latency;
 mod loader;
 mod loadgen;
@@ -32,8 +33,11 @@ mod stats;
 mod subject;
 mod sweep;
 mod udp;
+mod web;
+mod wrk;
 
 use anyhow::Result;
+use clap::{CommandFactory as _, Parser as _};
 
 /// What `cargo xtask bench` accepts.
 #[derive(clap::Args)]
@@ -46,16 +50,18 @@ pub struct Args {
     quick: bool,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(clap::Parser)]
 enum Bench {
     /// Replies per second of the XDP program, over a veth pair
     Dataplane(dataplane::Args),
     /// Replies per second of processor time of the daemon, over loopback
     Udp(udp::Args),
-    /// How long replies take at half load
-    Latency(latency::Args),
+    /// Announces per second over HTTP
+    Http(http::Args),
     /// What torrents and peers take in memory
     Memory(memory::Args),
+    /// How long replies take at half load
+    Latency(latency::Args),
 }
 
 /// Measures.
@@ -64,45 +70,42 @@ enum Bench {
 /// Something needed is missing, or a tracker answers wrongly.
 pub fn run(args: Args) -> Result<()> {
     let _foreground = processor::Foreground::take();
-    let benches = match args.bench {
-        Some(bench) => vec![bench],
-        None => vec![
-            Bench::Dataplane(dataplane::Args::all()),
-            Bench::Udp(udp::Args::all()),
-            Bench::Latency(latency::Args::all()),
-            Bench::Memory(memory::Args::all()),
-        ],
-    };
-    benches.into_iter().try_for_each(|bench| bench.run(args.quick))
+    let benches = args.bench.map_or_else(Bench::all, |bench| vec![bench]);
+    for mut bench in benches {
+        if args.quick {
+            bench.shorten();
+        }
+        bench.run()?;
+    }
+    Ok(())
 }
 
 impl Bench {
-    fn run(self, quick: bool) -> Result<()> {
+    /// Every benchmark as it is when no more than its name is given.
+    fn all() -> Vec<Self> {
+        let command = Self::command();
+        let names = command.get_subcommands().map(clap::Command::get_name);
+        names.map(|name| Self::parse_from(["bench", name])).collect()
+    }
+
+    /// Makes it short: what was not asked for by name is left out.
+    fn shorten(&mut self) {
         match self {
-            Self::Dataplane(mut args) => {
-                if quick {
-                    args.shorten();
-                }
-                dataplane::run(&args)
-            }
-            Self::Udp(mut args) => {
-                if quick {
-                    args.shorten();
-                }
-                udp::run(&args)
-            }
-            Self::Latency(mut args) => {
-                if quick {
-                    args.shorten();
-                }
-                latency::run(&args)
-            }
-            Self::Memory(mut args) => {
-                if quick {
-                    args.shorten();
-                }
-                memory::run(&args)
-            }
+            Self::Dataplane(args) => args.shorten(),
+            Self::Udp(args) => args.shorten(),
+            Self::Http(args) => args.shorten(),
+            Self::Memory(args) => args.shorten(),
+            Self::Latency(args) => args.shorten(),
+        }
+    }
+
+    fn run(&self) -> Result<()> {
+        match self {
+            Self::Dataplane(args) => dataplane::run(args),
+            Self::Udp(args) => udp::run(args),
+            Self::Http(args) => http::run(args),
+            Self::Memory(args) => memory::run(args),
+            Self::Latency(args) => latency::run(args),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Who runs where, and before whom.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_getcpuclockid},
     unistd::Pid,
 };
+use tracker_tests::Program;
 
 /// Of loads and of trackers, over whatever else the machine does: niceness.
 pub const PRIORITY: i32 = -20;
@@ -56,5 +58,30 @@ impl Drop for Foreground {
         {
             eprintln!("xtask: {GROUP} stays at {PRIORITY}: {error}");
         }
+    }
+}
+
+/// Processor time of a program, in userspace and in the kernel on its behalf.
+pub struct CpuClock {
+    clock: ClockId,
+    start: Duration,
+}
+
+impl CpuClock {
+    /// Starts at zero.
+    ///
+    /// # Errors
+    /// The program has ended.
+    pub fn of(program: &Program) -> Result<Self> {
+        let clock = clock_getcpuclockid(Pid::from_raw(program.id() as i32))?;
+        Ok(Self { clock, start: clock.now()?.into() })
+    }
+
+    /// Since this was made.
+    ///
+    /// # Errors
+    /// The program has ended.
+    pub fn elapsed(&self) -> Result<Duration> {
+        Ok(Duration::from(self.clock.now()?) - self.start)
     }
 }

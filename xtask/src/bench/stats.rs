@@ -6,17 +6,11 @@ use std::time::Duration;
 #[derive(clap::Args)]
 pub struct Turns {
     /// How often each one's turn comes
-    #[arg(long, default_value_t = Turns::default().rounds)]
+    #[arg(long, default_value_t = 7)]
     pub rounds: usize,
     /// How long a turn is
-    #[arg(long, default_value_t = Turns::default().milliseconds)]
+    #[arg(long, default_value_t = 500)]
     pub milliseconds: u64,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self { rounds: 7, milliseconds: 500 }
-    }
 }
 
 impl Turns {

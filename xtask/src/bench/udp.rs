@@ -4,10 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use loadgen::Request;
-use nix::{
-    time::{ClockId, clock_getcpuclockid},
-    unistd::Pid,
-};
 use tempfile::TempDir;
 use tracker_tests::{Namespace, Program};
 
@@ -16,6 +12,7 @@ use super::{
     check::Findings,
     loader::{Length, Loader, Played, TRACKER},
     or_all,
+    processor::CpuClock,
     profile::{Figures, Load, Profile},
     report::{self, Cell, Table},
     socket_memory::SocketMemory,
@@ -35,12 +32,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// All there is.
-    pub fn all() -> Self {
-        Self { profiles: vec![], turns: Turns::default() }
-    }
-
-    /// A short version.
+    /// See [`super::Bench::shorten`].
     pub fn shorten(&mut self) {
         if self.profiles.is_empty() {
             self.profiles.push(Profile::Hot);
@@ -212,23 +204,5 @@ impl<'a> Contestant<'a> {
             Some(error) => Err(error.context(format!("a reply of {}", self.kind.name()))),
             None => Ok(findings),
         }
-    }
-}
-
-/// Processor time of a program, in userspace and in the kernel on its behalf.
-struct CpuClock {
-    clock: ClockId,
-    start: Duration,
-}
-
-impl CpuClock {
-    fn of(program: &Program) -> Result<Self> {
-        let clock = clock_getcpuclockid(Pid::from_raw(program.id() as i32))?;
-        Ok(Self { clock, start: clock.now()?.into() })
-    }
-
-    /// Since this was made.
-    fn elapsed(&self) -> Result<Duration> {
-        Ok(Duration::from(self.clock.now()?) - self.start)
     }
 }

@@ -1,6 +1,10 @@
-//! aquatic_udp, with one worker over io_uring.
+//! aquatic: its UDP tracker has one worker, over io_uring.
 
-use std::{fs, net::Ipv4Addr, path::Path};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use tracker_tests::{Namespace, Program, eventually};
@@ -8,30 +12,39 @@ use tracker_tests::{Namespace, Program, eventually};
 use super::{on_last_processor, opentracker::answers};
 use crate::{bench::cable::PORT, process};
 
-/// Versions are pinned, for figures to be comparable.
-const PACKAGES: [(&str, &[&str]); 2] = [
-    // Its metrics need an older compiler than ours, and cost it a little.
-    ("aquatic_udp@0.9.0", &["--no-default-features", "--features", "mimalloc,io-uring"]),
-    ("aquatic_udp_load_test@0.9.0", &[]),
+/// Versions are pinned, for figures to be comparable. The metrics of the trackers need an older
+/// compiler than ours, and cost them a little.
+const PACKAGES: [(&str, &str); 3] = [
+    ("aquatic_udp@0.9.0", "mimalloc,io-uring"),
+    ("aquatic_udp_load_test@0.9.0", ""),
+    ("aquatic_http@0.9.0", "mimalloc"),
 ];
 
-/// Compiles it and its load test, once.
+/// Compiles the trackers and the load test, once.
 ///
 /// # Errors
 /// They do not compile.
 pub fn install() -> Result<()> {
-    let root = process::root().join("target/tools/aquatic");
     for (package, features) in PACKAGES {
         let name = package.split('@').next().unwrap_or(package);
-        if root.join("bin").join(name).is_file() {
+        if binary(name).is_file() {
             continue;
         }
         println!("xtask: compiling {package}; this takes minutes, once");
         let mut cargo = process::cargo();
-        cargo.args(["install", "--locked", package]).args(features);
-        process::run(cargo.arg("--root").arg(&root))?;
+        cargo.args(["install", "--locked", "--no-default-features", "--features", features]);
+        process::run(cargo.arg(package).arg("--root").arg(root()))?;
     }
     Ok(())
+}
+
+/// Where a program of these packages is.
+pub fn binary(name: &str) -> PathBuf {
+    root().join("bin").join(name)
+}
+
+fn root() -> PathBuf {
+    process::root().join("target/tools/aquatic")
 }
 
 /// Starts it.
@@ -54,8 +67,7 @@ max_peer_age = 1860
 "#
     );
     fs::write(&config, text)?;
-    let binary = process::root().join("target/tools/aquatic/bin/aquatic_udp");
-    let mut command = on_last_processor(host, &binary)?;
+    let mut command = on_last_processor(host, &binary("aquatic_udp"))?;
     command.arg("-c").arg(&config);
     let mut program = Program::start(&mut command, &folder.join("aquatic.log"))?;
     eventually(|| {

@@ -1,6 +1,7 @@
 //! What is measured: trackers, and the echo that they are held against.
 
-mod aquatic;
+pub mod aquatic;
+pub mod http;
 mod opentracker;
 mod xdp_tracker;
 

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use anyhow::Result;
 use tracker_tests::{Namespace, Program, eventually};
 
-use super::on_last_processor;
+use super::{
+    http::{Certificate, Mode},
+    on_last_processor,
+};
 use crate::{
     bench::{
         cable::{INTERFACE, PORT},
@@ -20,8 +23,40 @@ use crate::{
 /// # Errors
 /// It does not serve.
 pub fn start(host: &Namespace, mode: &str, figures: &Figures, folder: &Path) -> Result<Program> {
+    let udp = format!("udp: {{ addr: '[::]:{PORT}', max_numwant: 50, workers: 1 }}");
+    start_with(host, &udp, mode, figures, folder)
+}
+
+/// Starts it over HTTP.
+///
+/// # Errors
+/// It does not serve.
+pub fn start_http(
+    host: &Namespace,
+    mode: Mode<'_>,
+    figures: &Figures,
+    folder: &Path,
+) -> Result<Program> {
+    let keeps = format!("max_numwant: 50, enable_keepalive: {}", mode.keeps);
+    let http = match mode.certificate {
+        None => format!("http: {{ addr: '[::]:{PORT}', {keeps} }}"),
+        Some(Certificate { certificate, key }) => format!(
+            "http: {{ https_addr: '[::]:{PORT}', tls_cert_path: {certificate:?}, \
+             tls_key_path: {key:?}, {keeps} }}"
+        ),
+    };
+    start_with(host, &http, "off", figures, folder)
+}
+
+fn start_with(
+    host: &Namespace,
+    frontend: &str,
+    mode: &str,
+    figures: &Figures,
+    folder: &Path,
+) -> Result<Program> {
     let config = folder.join(format!("xdp-tracker-{mode}.yaml"));
-    fs::write(&config, configuration(mode, figures))?;
+    fs::write(&config, configuration(frontend, mode, figures))?;
     let binary = process::root().join("target/release/xdp-tracker");
     let mut command = on_last_processor(host, &binary)?;
     command.arg("--config").arg(&config);
@@ -34,14 +69,11 @@ pub fn start(host: &Namespace, mode: &str, figures: &Figures, folder: &Path) -> 
     Ok(program)
 }
 
-fn configuration(mode: &str, figures: &Figures) -> String {
+fn configuration(frontend: &str, mode: &str, figures: &Figures) -> String {
     format!(
         r#"chihaya:
   metrics_addr: "{metrics}"
-  udp:
-    addr: "[::]:{PORT}"
-    max_numwant: 50
-    workers: 1
+  {frontend}
   storage:
     name: memory
   xdp:
