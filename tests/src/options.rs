@@ -143,6 +143,8 @@ impl Options<'_> {
     pin_path: /sys/fs/bpf/xdp-tracker{nth}
     reply: {reply}
     orphan_limit: {orphan_limit}
+    # Tests announce more torrents from one address than anybody.
+    limits: {{ misses_per_source: 0 }}
     table: {{ torrents_ipv4: {torrents}, torrents_ipv6: {torrents}, blocks: 16MiB }}
 "#
         )

@@ -5,12 +5,13 @@ use crate::{
     family::{Family as _, V6},
     hash::TableKey,
     id::ClientId,
+    limit::Limits,
     policy::IntervalVariation,
     table::index::TableShape,
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Names of the program and its maps.
 pub mod name {
@@ -39,6 +40,11 @@ pub mod name {
     /// Hash table of [`GrantKey`](super::GrantKey)s, which forgets those that are used least; with
     /// the end of each grant, in nanoseconds since the Unix epoch.
     pub const GRANTS: &str = "GRANTS";
+    /// Hash table of what is remembered of sources ([`Source`](crate::limit::Source)), which forgets
+    /// those that are seen least; with the keys of [`Limits::source`](crate::limit::Limits::source).
+    pub const SOURCES: &str = "SOURCES";
+    /// Array of one [`Total`](crate::limit::Total).
+    pub const TOTAL: &str = "TOTAL";
 }
 
 /// What changes most often, apart from the rest.
@@ -131,6 +137,8 @@ pub struct Config {
     /// Bits of [`Change`](crate::table::swarm::Change) for which an event is sent:
     /// `1 << Change::Joined as u32` and so on.
     pub events: u32,
+    /// What sources, and all of them together, may have.
+    pub limits: Limits,
     /// Own IPv4 endpoints.
     pub endpoints_v4: [EndpointV4; ENDPOINTS_MAX],
     /// Own IPv6 endpoints.
@@ -165,6 +173,8 @@ pub mod flag {
     pub const GRANTS: u32 = 1 << 11;
     /// Some listed torrents are not in the table: what is not there may be refused or not.
     pub const LISTS_INCOMPLETE: u32 = 1 << 12;
+    /// There are limits that [concern all](crate::limit::Limits::concern_all) requests.
+    pub const LIMITS: u32 = 1 << 13;
 }
 
 /// What a network in a trie means.
@@ -236,6 +246,18 @@ pub enum Verdict {
     ClientRefused = 16,
     /// An error sent for a source that is not approved.
     SourceRefused = 17,
+    /// An announce of a source that had its share, answered without peers.
+    SourceCalmed = 18,
+    /// Another request of such a source, dropped.
+    SourceDropped = 19,
+    /// An announce of an unknown torrent beyond what may pass, answered without peers.
+    MissCalmed = 20,
+    /// An announce, answered without peers, for the interface has sent its share.
+    EgressCalmed = 21,
+    /// Dropped, for the interface has sent its share.
+    EgressDropped = 22,
+    /// Dropped for a bad connection id, for enough have been answered.
+    BadIdLimited = 23,
 }
 
 /// Counters of each address family: one for each verdict, rounded up to a power of two.
@@ -283,7 +305,7 @@ const _: () = {
     assert!(size_of::<TableKey>() == 32);
     assert!(size_of::<TableShape>() == 72);
     assert!(size_of::<ConnectionIds>() == 24);
-    assert!(size_of::<Config>() == 144 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
+    assert!(size_of::<Config>() == 256 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
     assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
     assert!(size_of::<AnnounceEvent>() == 92);
     assert!(size_of::<GrantKey>() == 40);

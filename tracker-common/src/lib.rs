@@ -21,6 +21,7 @@ pub mod connection;
 pub mod family;
 pub mod hash;
 pub mod id;
+pub mod limit;
 pub mod peers;
 pub mod policy;
 pub mod sync;

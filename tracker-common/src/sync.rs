@@ -3,13 +3,28 @@
 //! Natively these are `core`'s atomics. The BPF target has none with a result, so there the
 //! compiler's intrinsics are called; they become `lock` instructions of cpu v3 (kernel 5.12).
 //! Every read-modify-write is sequentially consistent on both sides.
+//!
+//! With the feature `simulate` each operation first calls [`simulate::step`], where a simulation lets
+//! others run; and so do waits for a lock.
+
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) mod locks;
+#[cfg(feature = "simulate")]
+pub mod simulate;
 
 #[cfg(not(target_arch = "bpf"))]
 mod native {
     use core::sync::atomic::{
         AtomicU32, AtomicU64,
-        Ordering::{Acquire, SeqCst},
+        Ordering::{Acquire, Release, SeqCst},
     };
+
+    #[cfg(feature = "simulate")]
+    use super::simulate::step;
+
+    #[cfg(not(feature = "simulate"))]
+    #[inline(always)]
+    fn step() {}
 
     macro_rules! word {
         ($name:ident, $atomic:ident, $int:ident) => {
@@ -22,24 +37,36 @@ mod native {
                 /// The present value.
                 #[inline(always)]
                 pub fn load(&self) -> $int {
+                    step();
                     self.0.load(Acquire)
                 }
 
                 /// Publishes a value, with all that was written before it.
                 #[inline(always)]
                 pub fn store(&self, value: $int) {
+                    step();
                     self.0.swap(value, SeqCst);
+                }
+
+                /// Stores where nobody else does, after all that was written before it: for words that are
+                /// read when another one has said so.
+                #[inline(always)]
+                pub fn put(&self, value: $int) {
+                    step();
+                    self.0.store(value, Release);
                 }
 
                 /// Replaces `old` by `new`; `false`, and no change, when the value was another.
                 #[inline(always)]
                 pub fn replace(&self, old: $int, new: $int) -> bool {
+                    step();
                     self.0.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
                 }
 
                 /// Adds, wrapping around.
                 #[inline(always)]
                 pub fn add(&self, value: $int) {
+                    step();
                     self.0.fetch_add(value, SeqCst);
                 }
             }
@@ -55,12 +82,13 @@ mod bpf {
     use core::{
         cell::UnsafeCell,
         intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg, atomic_xadd, atomic_xchg},
-        ptr::read_volatile,
+        ptr::{read_volatile, write_volatile},
     };
 
     macro_rules! word {
         ($name:ident, $int:ident) => {
             #[doc = concat!("A shared `", stringify!($int), "`.")]
+            #[derive(Default)]
             #[repr(transparent)]
             pub struct $name(UnsafeCell<$int>);
 
@@ -80,6 +108,13 @@ mod bpf {
                 pub fn store(&self, value: $int) {
                     // SAFETY: the cell is valid and aligned.
                     unsafe { atomic_xchg::<$int, { SeqCst }>(self.0.get(), value) };
+                }
+
+                /// Stores where nobody else does: for words that are read when another one has said so.
+                #[inline(always)]
+                pub fn put(&self, value: $int) {
+                    // SAFETY: the cell is valid and aligned; an aligned store of a word never tears.
+                    unsafe { write_volatile(self.0.get(), value) };
                 }
 
                 /// Replaces `old` by `new`; `false`, and no change, when the value was another.

@@ -11,10 +11,11 @@ const TICK_SHIFT: u32 = 32;
 /// Ticks are kept in the top 15 bits of a word and wrap around after 39 hours.
 pub(crate) const SEEN_SHIFT: u32 = 49;
 
-/// A word may carry a tick that the reader's clock has not reached yet, by this much.
-const AHEAD_MAX: u64 = 16;
+/// A word may carry a tick that the reader's clock has not reached yet, by this much: 18 minutes. A
+/// daemon that was stopped in the midst of a sweep goes on with the time at which that began.
+const AHEAD_MAX: u64 = 256;
 
-/// The longest peer lifetime in ticks: 38 hours. Beyond it an old peer would look new again.
+/// The longest peer lifetime in ticks: 37 hours. Beyond it an old peer would look new again.
 pub const LIFETIME_MAX: u32 = (1 << 15) - 1 - 2 * AHEAD_MAX as u32 - 1024;
 
 /// A moment, and how long before it a peer may have been seen last.

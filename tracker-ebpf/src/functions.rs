@@ -8,6 +8,7 @@ use core::marker::PhantomData;
 
 use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
 use tracker_common::{
+    abi::Verdict,
     family::{Family, V4, V6},
     table::{
         Miss,
@@ -20,7 +21,7 @@ use tracker_common::{
 
 use crate::{
     announce::{self, Done},
-    approval, conclude,
+    approval, conclude, limits,
     maps::{Maps, Scratch},
     packet::Datagram,
     scrape,
@@ -41,6 +42,12 @@ pub const UNAPPROVED_CLIENT: u32 = 103;
 /// No XDP action: the source is not approved.
 pub const UNAPPROVED_IP: u32 = 104;
 
+/// No XDP action: the torrent is not in the table.
+pub const MISSED: u32 = 105;
+
+/// No verdict: the request is within the limits.
+pub const ADMITTED: u32 = 101;
+
 /// No verdict: what to reply is in the scratch space.
 pub const APPLIED: u32 = 100;
 
@@ -58,6 +65,21 @@ pub trait Functions: Sized + Family {
 
     /// What lists have against a scrape: see `approval`.
     fn objections_to_scrape(datagram: &Datagram<Self>) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// Holds a request to the limits that concern all: returns [`ADMITTED`] or a verdict.
+    fn admit(datagram: &Datagram<Self>, now_ns: u64) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// An announce of a torrent that is not in the table: returns an XDP action.
+    fn miss(datagram: &Datagram<Self>, now_ns: u64) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// Answers an announce without peers: returns an XDP action.
+    fn calm(datagram: &Datagram<Self>, verdict: Verdict) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -109,7 +131,7 @@ mod half {
 }
 
 macro_rules! functions {
-    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
+    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident, $miss:ident, $calm:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64, objections: u32) -> u32 {
@@ -120,6 +142,7 @@ macro_rules! functions {
                 Ok(Done::Refused(Failure::UnapprovedClient)) => return UNAPPROVED_CLIENT,
                 Ok(Done::Refused(Failure::UnapprovedIp)) => return UNAPPROVED_IP,
                 Ok(Done::Refused(_)) => return UNAPPROVED_TORRENT,
+                Err(Verdict::UnknownTorrent) => return MISSED,
                 Ok(Done::Served(verdict)) => Ok(verdict),
                 Err(verdict) => Err(verdict),
             };
@@ -136,6 +159,32 @@ macro_rules! functions {
         #[inline(never)]
         extern "C" fn $objections_to_scrape(ctx: *mut xdp_md, l3: u32) -> u32 {
             approval::scrape::<$family>(&XdpContext::new(ctx), l3)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $admit(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
+            match limits::admit::<$family>(&XdpContext::new(ctx), l3, now_ns) {
+                Ok(()) => ADMITTED,
+                Err(verdict) => verdict as u32,
+            }
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $miss(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
+            let ctx = &XdpContext::new(ctx);
+            if limits::may_miss::<$family>(ctx, l3, now_ns) == Some(false) {
+                return $calm(ctx.as_ptr().cast(), l3, Verdict::MissCalmed as u32);
+            }
+            conclude::<$family>(ctx, Err(Verdict::UnknownTorrent))
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $calm(ctx: *mut xdp_md, l3: u32, verdict: u32) -> u32 {
+            let ctx = &XdpContext::new(ctx);
+            conclude::<$family>(ctx, limits::calm::<$family>(ctx, l3, verdict))
         }
 
         #[unsafe(no_mangle)]
@@ -225,6 +274,21 @@ macro_rules! functions {
             }
 
             #[inline(always)]
+            fn admit(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
+                $admit(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
+            }
+
+            #[inline(always)]
+            fn miss(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
+                $miss(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
+            }
+
+            #[inline(always)]
+            fn calm(datagram: &Datagram<Self>, verdict: Verdict) -> u32 {
+                $calm(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, verdict as u32)
+            }
+
+            #[inline(always)]
             fn outgrown() -> u32 {
                 $outgrown()
             }
@@ -277,6 +341,9 @@ functions!(
     announce_v4,
     objections_v4,
     objections_to_scrape_v4,
+    admit_v4,
+    miss_v4,
+    calm_v4,
     outgrown_v4,
     reply_v4,
     refuse_v4,
@@ -292,6 +359,9 @@ functions!(
     announce_v6,
     objections_v6,
     objections_to_scrape_v6,
+    admit_v6,
+    miss_v6,
+    calm_v6,
     outgrown_v6,
     reply_v6,
     refuse_v6,

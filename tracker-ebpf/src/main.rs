@@ -3,6 +3,7 @@
 //! * `packet`: finds a UDP datagram for the tracker in a frame;
 //! * `connect`, `announce`, `scrape`: answer one kind of request from the swarm table;
 //! * `approval`: what the lists of the approval hooks say;
+//! * `limits`: what floods are held to;
 //! * `functions`: the parts that the verifier looks at one by one;
 //! * `reply`, `checksum`: turn the frame around;
 //! * `maps`: the maps, and the table in them.
@@ -17,6 +18,7 @@ mod approval;
 mod checksum;
 mod connect;
 mod functions;
+mod limits;
 mod maps;
 mod packet;
 mod reply;
@@ -35,7 +37,10 @@ use tracker_common::{
 };
 
 use crate::{
-    functions::{APPLIED, BAD_ID, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP, UNAPPROVED_TORRENT},
+    functions::{
+        ADMITTED, APPLIED, BAD_ID, MISSED, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP,
+        UNAPPROVED_TORRENT,
+    },
     maps::{Env, count},
     packet::{Datagram, Frame, Ip},
 };
@@ -56,28 +61,49 @@ pub fn xdp_tracker(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Which message is it? All but connects are from a source that has shown that it receives our
-/// replies, which announces see to themselves.
+/// The monotonic clock, to a few milliseconds.
+#[inline(always)]
+fn now_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// Is it for the tracker, and may it be answered?
 #[inline(always)]
 fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
     let Some(env) = Env::get() else { return XDP_PASS };
     if !F::is_own_endpoint(env.config, datagram) {
         return XDP_PASS;
     }
-    // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    let now_ns = now_ns();
     // The daemon has been away for too long.
     if now_ns > env.answers_until_ns {
         return XDP_PASS;
     }
+    let is_limited = env.config.flags & flag::LIMITS != 0;
+    let verdict = if is_limited { F::admit(datagram, now_ns) } else { ADMITTED };
+    let action = match verdict {
+        ADMITTED => answer(datagram, &env, now_ns),
+        verdict => limit(datagram, verdict),
+    };
+    if is_limited && action != XDP_PASS && action != XDP_DROP {
+        limits::charge(datagram.ctx, &env, now_ns);
+    }
+    action
+}
+
+/// Which message is it? All but connects are from a source that has shown that it receives our
+/// replies, which announces see to themselves.
+#[inline(always)]
+fn answer<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
     let request = datagram.payload;
     let action = request.action;
     if action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES {
-        return announce(datagram, &env, now_ns);
+        return announce(datagram, env, now_ns);
     }
     if action == action::CONNECT {
         let answer = if request.connection_id == PROTOCOL_ID {
-            connect::serve(datagram, &env, now_ns)
+            connect::serve(datagram, env, now_ns)
         } else {
             Err(Verdict::Unusual)
         };
@@ -95,6 +121,21 @@ fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
     conclude::<F>(datagram.ctx, Err(Verdict::Unusual))
 }
 
+/// What becomes of a request that is over a limit.
+#[inline(always)]
+fn limit<F: Ip>(datagram: &Datagram<F>, verdict: u32) -> u32 {
+    const SOURCE_CALMED: u32 = Verdict::SourceCalmed as u32;
+    const EGRESS_CALMED: u32 = Verdict::EgressCalmed as u32;
+    match verdict {
+        SOURCE_CALMED => F::calm(datagram, Verdict::SourceCalmed),
+        EGRESS_CALMED => F::calm(datagram, Verdict::EgressCalmed),
+        dropped => {
+            count::<F>(dropped);
+            XDP_DROP
+        }
+    }
+}
+
 /// An announce, in as many steps as it takes.
 #[inline(always)]
 fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
@@ -105,6 +146,7 @@ fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
     };
     match F::announce(datagram, now_ns, objections) {
         OUTGROWN => {}
+        MISSED => return F::miss(datagram, now_ns),
         BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
         UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
         UNAPPROVED_CLIENT => return F::refuse(datagram, Failure::UnapprovedClient),
@@ -135,6 +177,9 @@ fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, failure: u32) -> Answer {
             if is_short || env.config.flags & flag::BAD_ID_SILENT != 0 {
                 return Ok(Verdict::BadIdDropped);
             }
+            if !limits::may_tell_of_bad_id(env, now_ns()) {
+                return Ok(Verdict::BadIdLimited);
+            }
             reply::error::<F, 18>(datagram, env, Failure::BadConnectionId)
                 .map(|()| Verdict::BadIdRefused)
         }
@@ -157,7 +202,7 @@ fn conclude<F: Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
     }
     match answer {
         // The sender can do no harm by trying again, and an error would only invite that.
-        Ok(Verdict::BadIdDropped) => XDP_DROP,
+        Ok(Verdict::BadIdDropped | Verdict::BadIdLimited) => XDP_DROP,
         Ok(_) => Env::get().map_or(XDP_TX, |env| reply::action(&env)),
         // What was not answered is the daemon's or the host's.
         Err(_) => XDP_PASS,

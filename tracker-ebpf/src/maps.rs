@@ -8,6 +8,7 @@ use aya_ebpf::{
 use tracker_common::{
     abi::{Config, Control, Counters, GrantKey, VERDICTS, Verdict},
     family::Family,
+    limit::{Source, Total},
     peers::PeerBuf,
     table::{
         layout::{BucketV4, BucketV6, Chunk, Memory},
@@ -52,6 +53,12 @@ pub static NETWORKS_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, BP
 
 #[map]
 pub static GRANTS: LruHashMap<GrantKey, u64> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
+pub static SOURCES: LruHashMap<u64, Source> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
+static TOTAL: Array<Total> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
@@ -132,6 +139,12 @@ impl Env {
     pub fn is_valid_id<F: Ip>(&self, id: [u8; 8], header: &F::Header, now_ns: u64) -> bool {
         let now_ns = now_ns.wrapping_add(self.wall_offset_ns);
         self.config.connection_ids.is_valid::<F>(id, &F::source(header), now_ns)
+    }
+
+    /// What all sources together had.
+    #[inline(always)]
+    pub fn total(&self) -> Option<&'static Total> {
+        TOTAL.get(0)
     }
 
     /// This processor's scratch space.

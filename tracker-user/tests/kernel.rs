@@ -4,6 +4,7 @@
 //! Needs root and the program's object: `cargo xtask test kernel`. `XDP_TRACKER_CASES` sets how
 //! many requests are tried.
 
+mod floods;
 mod frame;
 mod world;
 
@@ -170,6 +171,7 @@ impl Both {
             .map_max_entries(name::NETWORKS_V4, 8)
             .map_max_entries(name::NETWORKS_V6, 8)
             .map_max_entries(name::GRANTS, 64)
+            .map_max_entries(name::SOURCES, 4096)
             .load(&object)
             .expect("maps; is this root?");
         let program: &mut Xdp = ebpf.program_mut(name::PROGRAM).unwrap().try_into().unwrap();
@@ -389,9 +391,11 @@ fn the_program_stays_within_its_budget() {
     println!(
         "{verified} instructions verified, {translated} bytes of BPF, {jited} of machine code"
     );
-    // The kernel's limit is a million; older kernels need more for the same program.
-    assert!(verified < 300_000, "{verified} instructions verified");
-    assert!(jited < 80 << 10, "{jited} bytes of machine code");
+    // The kernel's limit is a million. Up to 6.7, loops are walked through turn by turn.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let most = if release.starts_with("6.1.") { 500_000 } else { 300_000 };
+    assert!(verified < most, "{verified} instructions verified on {release}");
+    assert!(jited < 88 << 10, "{jited} bytes of machine code");
 }
 
 #[test]

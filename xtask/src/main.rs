@@ -9,8 +9,10 @@ mod demo;
 mod process;
 mod run;
 mod setup;
+mod simulate;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -33,8 +35,12 @@ enum Verb {
     Test(test::Args),
     /// Measure, beside other trackers: what was run, the median, the spread and ratios
     Bench(bench::Args),
+    /// Search for races: kernel and daemon on one table, interleaved at random, and the daemon killed
+    Simulate(simulate::Args),
     /// Show a file going between three clients, and how much of it the kernel answered
     Demo,
+    /// Boot other kernels under emulation, and test the program in each
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +61,8 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Demo => demo::run(),
+        Verb::Vm(args) => vm::run(&args),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
-use crate::{apt, build, cargo_test::Totals, deb, process};
+use crate::{apt, build, cargo_test::Totals, deb, process, simulate};
 
 /// What `cargo xtask test` accepts.
 #[derive(clap::Args)]
@@ -30,6 +30,8 @@ enum Group {
     Lint,
     /// What needs nothing but cargo
     Unit,
+    /// What looks for faults at random, always beginning at the same place
+    Search,
     /// The XDP program in this machine's kernel: needs root and a BPF toolchain
     Kernel,
     /// Namespaces and clients that we did not write: needs root, a BPF toolchain and the clients
@@ -102,6 +104,7 @@ impl Group {
         match self {
             Self::Lint => "lint",
             Self::Unit => "unit",
+            Self::Search => "search",
             Self::Kernel => "kernel",
             Self::E2e => "e2e",
             Self::Faults => "faults",
@@ -112,7 +115,7 @@ impl Group {
     /// What the group lacks even after an attempt to install it.
     fn missing(self, object: Option<&Path>) -> Option<String> {
         match self {
-            Self::Lint | Self::Unit => None,
+            Self::Lint | Self::Unit | Self::Search => None,
             Self::Package => install(&PACKAGE_PROGRAMS).err().map(|error| format!("{error:#}")),
             _ if !process::is_root() => Some("needs root".to_owned()),
             _ if object.is_none() => Some("needs a BPF toolchain: `cargo xtask setup`".to_owned()),
@@ -126,6 +129,7 @@ impl Group {
         match self {
             Self::Lint => lint(object),
             Self::Unit => Totals::of(build::cargo(object).arg("test").args(filters)),
+            Self::Search => Ok(search()),
             Self::Kernel => Totals::of(self.ignored_tests(object)?.args(filters)),
             Self::E2e | Self::Faults => {
                 build::daemon(false, object)?;
@@ -184,10 +188,17 @@ fn end_to_end_tests() -> Result<Vec<String>> {
 fn lint(object: Option<&Path>) -> Result<Totals> {
     let mut totals = Totals::default();
     let clippy = ["clippy", "--all-targets", "--", "--deny", "warnings"];
-    for check in [["fmt", "--check"].as_slice(), &clippy] {
+    let simulate = ["clippy", "--package", "simulate", "--", "--deny", "warnings"];
+    for check in [["fmt", "--check"].as_slice(), &clippy, &simulate] {
         totals.count(process::run(build::cargo(object).args(check)));
     }
     Ok(totals)
+}
+
+fn search() -> Totals {
+    let mut totals = Totals::default();
+    totals.count(simulate::run(&simulate::SMALL));
+    totals
 }
 
 /// Installs programs by their packages; the error names what cannot be had.

@@ -42,7 +42,10 @@ pub(crate) const fn line_bytes<F: Family>() -> usize {
 /// The first bytes of every line.
 #[repr(C)]
 pub(crate) struct LineHead {
-    pub info_hash: [u32; 5],
+    /// The first 16 bytes of the info-hash.
+    pub hash: [Word64; 2],
+    /// The last four.
+    pub hash_end: Word32,
     pub meta: Word32,
 }
 
@@ -142,29 +145,44 @@ impl<F: Family> Line<F> {
     /// Names the torrent of a vacant line, before its meta word is published.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn set_info_hash(&self, info_hash: &InfoHash) {
-        // SAFETY: a line begins with its info-hash, and nobody reads that of a vacant one.
-        unsafe { self.ptr.as_ptr().copy_from_nonoverlapping(info_hash.0.as_ptr(), 20) };
+        let HashWords([first, second, end]) = HashWords::new(info_hash);
+        let head = self.head();
+        head.hash[0].put(first);
+        head.hash[1].put(second);
+        head.hash_end.put(end as u32);
     }
 
     /// The info-hash of a line that is not vacant.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn info_hash(&self) -> InfoHash {
-        // SAFETY: a line begins with its info-hash.
-        InfoHash(unsafe { self.ptr.as_ptr().cast::<[u8; 20]>().read() })
+        let head = self.head();
+        let words = [head.hash[0].load(), head.hash[1].load(), head.hash_end.load().into()];
+        let mut info_hash = InfoHash([0; 20]);
+        let bytes = words.iter().flat_map(|word| word.to_ne_bytes());
+        info_hash.0.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        info_hash
     }
 
-    /// Makes the line vacant. The caller knows that nobody can still be using it.
+    /// Takes the torrent out of a line, which is frozen. The kernel may still find it there and look at
+    /// the meta word again, so no other torrent may have the line before a grace period has passed.
     #[cfg(not(target_arch = "bpf"))]
-    pub(crate) fn clear(&self) {
-        self.head().meta.store(Meta::VACANT.0);
+    pub(crate) fn retire(&self) {
+        self.head().meta.store(Meta::RETIRED.0);
         self.clear_body();
+    }
+
+    /// After that grace period, or where there is no kernel: another torrent may have the line.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) fn release(&self) {
+        if self.meta() == Meta::RETIRED {
+            self.head().meta.store(Meta::VACANT.0);
+        }
     }
 
     /// Makes all slots vacant, under the same condition.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn clear_body(&self) {
-        // SAFETY: the body ends where the line does.
-        unsafe { self.body().write_bytes(0, line_bytes::<F>() - HEAD_BYTES) };
+        self.body_words().iter().for_each(|word| word.put(0));
     }
 
     /// Makes all slots of a vacant line vacant, and touches no memory where they are.
@@ -186,21 +204,19 @@ impl<F: Family> Line<F> {
     /// Copies the body of another line, under the same condition for both.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn copy_body(&self, other: &Self) {
-        // SAFETY: both bodies end where their lines do, and lines do not overlap.
-        unsafe {
-            self.body().copy_from_nonoverlapping(other.body(), line_bytes::<F>() - HEAD_BYTES);
-        }
+        let words = self.body_words().iter().zip(other.body_words());
+        words.for_each(|(to, from)| to.put(from.load()));
     }
 
     /// Whether this is the line of a torrent.
     #[inline(always)]
     pub(crate) fn holds(&self, wanted: &HashWords) -> Sign {
         let head = self.head();
-        // SAFETY: a line begins with 20 bytes of info-hash, and is aligned to 8.
-        let [first, second] = unsafe { self.ptr.as_ptr().cast::<[u64; 2]>().read_volatile() };
-        let third = head.info_hash[4] as u64;
-        let difference = (first ^ wanted.0[0]) | (second ^ wanted.0[1]) | (third ^ wanted.0[2]);
+        // First, for the info-hash of a vacant line may be another one a moment later.
         let vacant = Sign::is_zero(u64::from(head.meta.load()) & Meta::FORM);
+        let [first, second] = [head.hash[0].load(), head.hash[1].load()];
+        let third = head.hash_end.load() as u64;
+        let difference = (first ^ wanted.0[0]) | (second ^ wanted.0[1]) | (third ^ wanted.0[2]);
         Sign::is_zero(difference).and(vacant.not())
     }
 }
@@ -263,6 +279,9 @@ pub(crate) struct Meta(pub u32);
 
 impl Meta {
     pub(crate) const VACANT: Self = Self(0);
+    /// Vacant, but frozen still.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const RETIRED: Self = Self(Self::FROZEN);
     const FORM: u64 = 3;
     const FROZEN: u32 = 1 << 2;
     const GATE_SHIFT: u32 = 3;

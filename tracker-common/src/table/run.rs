@@ -38,26 +38,22 @@ impl<F: Family, const N: usize> Run<F, N> {
     /// The address beside a word (IPv6), which may be torn while the word is a claim.
     #[inline(always)]
     pub(crate) fn addr(&self, index: usize) -> [u64; 2] {
-        let at = self.addr_ptr(index);
-        // SAFETY: two aligned words of the table.
-        unsafe { [at.read_volatile(), at.add(1).read_volatile()] }
+        let [first, second] = self.addr_words(index);
+        [first.load(), second.load()]
     }
 
     /// Whoever writes here holds the slot by a claim, or is alone.
     #[inline(always)]
     pub(crate) fn set_addr(&self, index: usize, addr: [u64; 2]) {
-        let at = self.addr_ptr(index);
-        // SAFETY: two aligned words of the table.
-        unsafe {
-            at.write_volatile(addr[0]);
-            at.add(1).write_volatile(addr[1]);
-        }
+        let [first, second] = self.addr_words(index);
+        first.put(addr[0]);
+        second.put(addr[1]);
     }
 
     #[inline(always)]
-    fn addr_ptr(&self, index: usize) -> *mut u64 {
-        // SAFETY: the addresses follow the words, `N` of them.
-        unsafe { self.words.add(N * 8 + index * 16).cast() }
+    fn addr_words(&self, index: usize) -> &[Word64; 2] {
+        // SAFETY: the addresses follow the words, `N` of them, aligned to 8.
+        unsafe { &*self.words.add(N * 8 + index * 16).cast::<[Word64; 2]>() }
     }
 
     /// Whether this slot is the announcer's.

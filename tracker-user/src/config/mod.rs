@@ -10,6 +10,7 @@ mod file_schema;
 mod hooks;
 mod http;
 mod interfaces;
+mod limits;
 mod load;
 mod moved;
 mod path;
@@ -35,6 +36,7 @@ pub use hooks::{
     PasskeyConfig, PreferredSubnetConfig, TorrentApprovalConfig,
 };
 pub use http::HttpConfig;
+pub use limits::LimitsConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;
 pub use storage::{MemoryConfig, RedisConfig, SnapshotConfig, StorageConfig};

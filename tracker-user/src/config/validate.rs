@@ -167,6 +167,17 @@ fn xdp(xdp: &XdpConfig, path: &Path, findings: &mut Findings) {
     if xdp.pin_path.is_relative() && !xdp.pin_path.as_os_str().is_empty() {
         findings.error(&path.key("pin_path"), "is not an absolute path");
     }
+    let limits = path.key("limits");
+    for (key, len, max) in
+        [("ipv4_prefix", xdp.limits.ipv4_prefix, 32), ("ipv6_prefix", xdp.limits.ipv6_prefix, 64)]
+    {
+        if len > max {
+            findings.error(&limits.key(key), format!("{len} is more than {max}"));
+        }
+    }
+    if xdp.limits.sources == 0 {
+        findings.error(&limits.key("sources"), "is 0");
+    }
     for (i, name) in xdp.interfaces.iter().enumerate() {
         let has_bad_char = name.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');
         if name.is_empty() || name.len() > INTERFACE_NAME_MAX || has_bad_char {

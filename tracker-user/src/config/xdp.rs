@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-use super::GoDuration;
+use super::{GoDuration, LimitsConfig};
 use crate::pipeline::Interest;
 
 /// Answering in the kernel (XDP).
@@ -26,6 +26,8 @@ pub struct XdpConfig {
     pub bad_connection_id: BadConnectionId,
     /// Which of the announces that the kernel answers are reported to the post-hooks, at least.
     pub events: EventLevel,
+    /// What floods are held to.
+    pub limits: LimitsConfig,
     /// Room for torrents and peers, set aside at the start.
     pub table: TableConfig,
     /// Where on a BPF file system the program and the table are pinned, so that they outlive the

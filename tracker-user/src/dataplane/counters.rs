@@ -29,15 +29,21 @@ enum Label {
     /// The kernel has dealt with the request. The text is what the client was told, or would have
     /// been.
     Served(Action, Outcome, &'static str),
+    /// Likewise of a request over a limit, of this name.
+    Limited(Action, Outcome, &'static str),
     /// It was left to the daemon, for this reason.
     Passed(&'static str),
 }
 
 const BAD_ID: &str = Failure::BadConnectionId.text();
+/// What requests that were dropped for a limit go by in Chihaya's histogram.
+const LIMITED: &str = "over a limit";
+const SOURCE: &str = "requests of a source";
+const EGRESS: &str = "egress";
 const UNAPPROVED: &str = Failure::UnapprovedTorrent.text();
 
 /// All verdicts but `NotOurs`, which is not counted.
-const LABELS: [(Verdict, Label); 17] = [
+const LABELS: [(Verdict, Label); 23] = [
     (Verdict::Connected, Label::Served(Action::Connect, Outcome::Answered, "")),
     (Verdict::Announced, Label::Served(Action::Announce, Outcome::Answered, "")),
     (Verdict::Scraped, Label::Served(Action::Scrape, Outcome::Answered, "")),
@@ -58,6 +64,12 @@ const LABELS: [(Verdict, Label); 17] = [
         Label::Served(Action::Announce, Outcome::Refused, "unapproved client"),
     ),
     (Verdict::SourceRefused, Label::Served(Action::Announce, Outcome::Refused, "unapproved ip")),
+    (Verdict::SourceCalmed, Label::Limited(Action::Announce, Outcome::Calmed, SOURCE)),
+    (Verdict::SourceDropped, Label::Limited(Action::Other, Outcome::Dropped, SOURCE)),
+    (Verdict::MissCalmed, Label::Limited(Action::Announce, Outcome::Calmed, "misses")),
+    (Verdict::EgressCalmed, Label::Limited(Action::Announce, Outcome::Calmed, EGRESS)),
+    (Verdict::EgressDropped, Label::Limited(Action::Other, Outcome::Dropped, EGRESS)),
+    (Verdict::BadIdLimited, Label::Limited(Action::Other, Outcome::Dropped, "bad connection ids")),
 ];
 
 /// In the order of the program's counters.
@@ -75,6 +87,7 @@ pub(super) fn register(kernel: &mut Kernel, metrics: &Arc<Metrics>) -> anyhow::R
         map: Arc::clone(&map),
         served: request_counters(RequestPath::Kernel)?,
         passed: passed_counters()?,
+        limited: limited_counters()?,
         events_lost: Mutex::new(events_lost),
     })?;
     metrics.udp().add_untimed(move || map.served());
@@ -89,6 +102,14 @@ fn passed_counters() -> prometheus::Result<IntCounterVec> {
     IntCounterVec::new(opts, &["address_family", "reason"])
 }
 
+fn limited_counters() -> prometheus::Result<IntCounterVec> {
+    let opts = Opts::new(
+        "xdp_tracker_kernel_limited_total",
+        "Requests over a limit of `xdp.limits`: announces answered without peers, others dropped.",
+    );
+    IntCounterVec::new(opts, &["address_family", "limit"])
+}
+
 /// What the program counts.
 struct CountersMap(PerCpuArray<MapData, Counters>);
 
@@ -96,6 +117,7 @@ struct KernelCounters {
     map: Arc<CountersMap>,
     served: IntCounterVec,
     passed: IntCounterVec,
+    limited: IntCounterVec,
     events_lost: Mutex<IntCounter>,
 }
 
@@ -106,10 +128,14 @@ impl CountersMap {
         let mut served = Vec::new();
         for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
             for (verdict, label) in &LABELS {
-                if let Label::Served(action, _, error) = *label {
-                    let count = verdicts[*verdict as usize];
-                    served.push(Untimed { action, family, error, count });
-                }
+                let (action, error) = match *label {
+                    Label::Served(action, _, error) => (action, error),
+                    Label::Limited(action, Outcome::Calmed, _) => (action, ""),
+                    Label::Limited(action, ..) => (action, LIMITED),
+                    Label::Passed(_) => continue,
+                };
+                let count = verdicts[*verdict as usize];
+                served.push(Untimed { action, family, error, count });
             }
         }
         served
@@ -130,7 +156,7 @@ impl CountersMap {
 
 impl Collector for KernelCounters {
     fn desc(&self) -> Vec<&Desc> {
-        [&self.served, &self.passed].into_iter().flat_map(Collector::desc).collect()
+        [&self.served, &self.passed, &self.limited].into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -141,12 +167,21 @@ impl Collector for KernelCounters {
         for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
             // Several verdicts may have one label.
             let mut sums = BTreeMap::<_, u64>::new();
+            let mut limits = BTreeMap::<_, u64>::new();
             for (verdict, label) in &LABELS {
+                let count = verdicts[*verdict as usize];
                 let labels = match label {
                     Label::Served(action, outcome, _) => (Some(action.label()), outcome.label()),
+                    Label::Limited(action, outcome, limit) => {
+                        *limits.entry(limit).or_default() += count;
+                        (Some(action.label()), outcome.label())
+                    }
                     Label::Passed(reason) => (None, *reason),
                 };
-                *sums.entry(labels).or_default() += verdicts[*verdict as usize];
+                *sums.entry(labels).or_default() += count;
+            }
+            for (limit, sum) in limits {
+                raise(&self.limited.with_label_values(&[family.label(), limit]), sum);
             }
             for ((action, what), sum) in sums {
                 let counter = match action {
@@ -156,7 +191,10 @@ impl Collector for KernelCounters {
                 raise(&counter, sum);
             }
         }
-        [&self.served, &self.passed].into_iter().flat_map(Collector::collect).collect()
+        [&self.served, &self.passed, &self.limited]
+            .into_iter()
+            .flat_map(Collector::collect)
+            .collect()
     }
 }
 
@@ -180,6 +218,6 @@ mod tests {
         let mut seen = LABELS.map(|(verdict, _)| verdict as usize).to_vec();
         seen.push(Verdict::NotOurs as usize);
         seen.sort_unstable();
-        assert!(seen.into_iter().eq(0..=Verdict::SourceRefused as usize));
+        assert!(seen.into_iter().eq(0..=Verdict::BadIdLimited as usize));
     }
 }

@@ -104,6 +104,7 @@ impl Kernel {
             .map_max_entries(name::NETWORKS_V4, NETWORKS_MAX)
             .map_max_entries(name::NETWORKS_V6, NETWORKS_MAX)
             .map_max_entries(name::GRANTS, if grants { GRANTS_MAX } else { 1 })
+            .map_max_entries(name::SOURCES, config.xdp.limits.sources.max(1))
             .map_max_entries(name::EVENTS, events_bytes)
             .load(OBJECT)
             .context("the kernel refuses the XDP program's maps; is xdp.table too large?")?;

@@ -100,6 +100,7 @@ impl Policies {
             flags: hooks.flags | listed | configured_flags(config),
             variation: hooks.variation,
             events: interest.map_or(0, events),
+            limits: config.xdp.limits.compile(),
             ..abi::Config::default()
         }
     }
@@ -109,6 +110,9 @@ fn configured_flags(config: &Config) -> u32 {
     let mut flags = 0;
     if config.xdp.bad_connection_id == BadConnectionId::Drop {
         flags |= flag::BAD_ID_SILENT;
+    }
+    if config.xdp.limits.compile().concern_all() {
+        flags |= flag::LIMITS;
     }
     if config.udp.allow_ip_spoofing {
         flags |= flag::IP_SPOOFING;

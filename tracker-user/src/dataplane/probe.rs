@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::privileges;
 
 /// The oldest kernel that the program is made for.
-const KERNEL_MIN: (u32, u32) = (6, 13);
+const KERNEL_MIN: (u32, u32) = (6, 1);
 
 /// Waiting this long stands in for `membarrier` where that is refused: no XDP program runs longer.
 const GRACE_FALLBACK: Duration = Duration::from_millis(100);
@@ -72,7 +72,7 @@ mod tests {
     fn kernel_versions_compare_as_numbers() {
         assert_eq!(version("6.18.44-generic\n"), Some((6, 18)));
         assert_eq!(version("5.15.0+"), Some((5, 15)));
-        assert!(version("6.13.0").unwrap() >= KERNEL_MIN);
+        assert!(version("6.1.0").unwrap() >= KERNEL_MIN);
         assert_eq!(version("unknown"), None);
     }
 }

@@ -76,6 +76,8 @@ pub enum Outcome {
     Refused,
     /// We are at fault.
     Failed,
+    /// An announce over a limit: answered without peers, with a long interval.
+    Calmed,
     /// It was met with silence, before the daemon saw it.
     Dropped,
     /// The kernel left it to the daemon, which counts it again.
@@ -84,7 +86,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// How many there are.
-    pub(super) const COUNT: usize = 5;
+    pub(super) const COUNT: usize = 6;
 
     /// The label.
     #[must_use]
@@ -93,6 +95,7 @@ impl Outcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Calmed => "calmed",
             Self::Dropped => "dropped",
             Self::Passed => "passed",
         }

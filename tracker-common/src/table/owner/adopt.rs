@@ -24,33 +24,37 @@ pub struct Adopted {
 }
 
 impl<M: Memory> Table<M> {
-    /// A table in memory that another process had made with this shape. The kernel may be using it:
-    /// `grace` is that of [`Table::grow`], and called at most once.
+    /// A table in memory that another process had made with this shape. The kernel may be using it, and
+    /// what the other was about to reuse: `grace` is that of [`Table::grow`], and called at most three
+    /// times.
     pub fn adopt(
         memory: M,
         shape: TableShape,
         lifetime: u32,
         torrents_max: [u32; 2],
-        grace: impl FnOnce(),
+        mut grace: impl FnMut(),
     ) -> (Self, Adopted) {
         let table = Self::new(memory, shape, lifetime, torrents_max, true);
+        grace();
         table.replay();
         let mut adopted = Adopted::default();
         let v4 = table.adopt_family::<V4>(&mut adopted);
         let v6 = table.adopt_family::<V6>(&mut adopted);
-        adopted.damaged = (v4.len() + v6.len()) as u32;
-        if adopted.damaged > 0 {
+        if !v4.is_empty() || !v6.is_empty() {
             grace();
-            v4.iter().for_each(Line::clear);
-            v6.iter().for_each(Line::clear);
+            v4.iter().for_each(Line::retire);
+            v6.iter().for_each(Line::retire);
+            grace();
+            v4.iter().for_each(Line::release);
+            v6.iter().for_each(Line::release);
         }
         (table, adopted)
     }
 
-    /// Returns damaged lines, frozen.
+    /// Returns lines to be given up, frozen.
     fn adopt_family<F: Family>(&self, adopted: &mut Adopted) -> Vec<Line<F>> {
         let family = usize::from(F::IS_V6);
-        let mut damaged = Vec::new();
+        let mut given_up = Vec::new();
         for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
             let Some(line) = Line::<F>::at(&self.memory, number) else { break };
             let found = || find::<F, M>(&self.memory, &self.shape, &line.info_hash());
@@ -60,17 +64,19 @@ impl<M: Memory> Table<M> {
                 line.clear_stale_body();
             } else if found().is_none_or(|(first, _)| first != number) {
                 // The torrent was on its way to the other line, which is whole and found first.
-                line.clear();
-            } else if line.is_outgrown() && !self.claim(line) {
                 line.freeze(true);
-                damaged.push(line);
+                given_up.push(line);
+            } else if line.is_outgrown() && !self.claim(line) {
+                adopted.damaged += 1;
+                line.freeze(true);
+                given_up.push(line);
             } else {
                 adopted.torrents[family] += 1;
                 line.freeze(false);
             }
         }
         self.owner().torrents[family] = adopted.torrents[family];
-        damaged
+        given_up
     }
 
     /// Marks the arena's units that a torrent uses, and unfreezes its leaves; `false`, and nothing of

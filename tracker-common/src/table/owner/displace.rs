@@ -1,10 +1,15 @@
 //! Making room in a full bucket: a torrent moves to its other one (cuckoo hashing).
 
+use std::ptr;
+
 use super::Table;
 use crate::{
     family::Family,
     id::InfoHash,
-    table::layout::{Line, Memory, Meta},
+    table::{
+        index::find,
+        layout::{Form, Line, Memory},
+    },
 };
 
 /// Torrents that move for one newcomer, at most, less one. At a load of 80 % one nearly always does.
@@ -18,9 +23,10 @@ pub(super) struct Move<F> {
 }
 
 impl<F: Family> Move<F> {
-    /// Both lines, one of which is vacant unless the move was not made.
-    pub(super) fn lines(&self) -> [Line<F>; 2] {
-        [self.from, self.to]
+    fn copy(&self) {
+        self.to.set_info_hash(&self.from.info_hash());
+        self.to.copy_body(&self.from);
+        self.to.head().meta.store(self.from.meta().0);
     }
 }
 
@@ -28,7 +34,15 @@ impl<M: Memory> Table<M> {
     /// Makes room at once, for a table that the kernel does not use.
     pub(super) fn displace_now<F: Family>(&self, info_hash: &InfoHash) -> bool {
         let _moving = self.write_lock();
-        self.plan_displacement::<F>(info_hash).is_some_and(|moves| self.displace(&moves))
+        let Some(moves) = self.plan_displacement::<F>(info_hash) else { return false };
+        moves.iter().all(|step| {
+            let is_made = self.occupy(step);
+            if is_made {
+                step.from.retire();
+                step.from.release();
+            }
+            is_made
+        })
     }
 
     /// The moves that vacate a line for a torrent, the first to be made first.
@@ -56,20 +70,52 @@ impl<M: Memory> Table<M> {
         })
     }
 
-    /// Carries out moves whose torrents nobody else uses. `false`, and no further move, when a line
-    /// was taken in the meantime.
-    pub(super) fn displace<F: Family>(&self, moves: &[Move<F>]) -> bool {
+    /// Carries out moves whose torrents are frozen, and which a grace period ago began to be, and
+    /// unfreezes them. A torrent is in both lines for a grace period, so that the kernel finds it in one.
+    pub(super) fn displace<F: Family>(&self, plans: &[Vec<Move<F>>], grace: &mut impl FnMut()) {
+        let longest = plans.iter().map(Vec::len).max().unwrap_or(0);
+        for turn in 0..longest {
+            let steps = plans.iter().filter_map(|moves| moves.get(turn));
+            let made: Vec<_> = steps
+                .filter(|step| {
+                    let _moving = self.write_lock();
+                    self.occupy(step)
+                })
+                .collect();
+            grace();
+            made.into_iter().for_each(|step| self.vacate_after(step));
+        }
+        if longest > 0 {
+            grace();
+        }
+        for line in plans.iter().flatten().flat_map(|step| [step.from, step.to]) {
+            line.release();
+            line.freeze(false);
+        }
+    }
+
+    /// Puts the torrent into its new line too; `false` when that was taken in the meantime. The caller
+    /// holds the lock exclusively: nobody is at work on the torrent, having found it in the other line.
+    fn occupy<F: Family>(&self, step: &Move<F>) -> bool {
         // Admissions hold this lock too.
         let _owner = self.owner();
-        for Move { from, to } in moves {
-            if to.meta() != Meta::VACANT || from.meta() == Meta::VACANT {
-                return false;
-            }
-            to.set_info_hash(&from.info_hash());
-            to.copy_body(from);
-            to.head().meta.store(from.meta().0);
-            from.clear();
+        let is_possible =
+            step.to.meta().form() == Form::Vacant && step.from.meta().form() != Form::Vacant;
+        if is_possible {
+            step.copy();
         }
-        true
+        is_possible
+    }
+
+    /// Takes the torrent out of its former line. The daemon's frontends have used whichever of the two
+    /// they found first.
+    fn vacate_after<F: Family>(&self, step: &Move<F>) {
+        let _moving = self.write_lock();
+        let _owner = self.owner();
+        let found = find::<F, M>(&self.memory, &self.shape, &step.from.info_hash());
+        if found.is_some_and(|(_, line)| ptr::eq(line.head(), step.from.head())) {
+            step.copy();
+        }
+        step.from.retire();
     }
 }

@@ -30,7 +30,7 @@ struct Batch<F: Family> {
     waiting: Vec<Waiting>,
     lines: Vec<Line<F>>,
     spans: Vec<Span<F>>,
-    moves: Vec<(InfoHash, Vec<Move<F>>)>,
+    moves: Vec<Vec<Move<F>>>,
 }
 
 /// The part of a half that one frozen leaf was for.
@@ -51,9 +51,9 @@ impl<F: Family> Batch<F> {
 
 impl<M: Memory> Table<M> {
     /// Makes room for the announces that found none, and applies them. `grace` returns once no run
-    /// of the XDP program that was under way when it was called can still be; it is called at most
-    /// once. Returns how many announces there were.
-    pub fn grow(&self, now_ns: u64, grace: impl FnOnce()) -> usize {
+    /// of the XDP program that was under way when it was called can still be; it is called once, and a
+    /// few times more where torrents make way for others. Returns how many announces there were.
+    pub fn grow(&self, now_ns: u64, mut grace: impl FnMut()) -> usize {
         let _mover = self.mover_lock();
         let waiting = self.take_waiting();
         let clock = self.clock(now_ns);
@@ -65,6 +65,8 @@ impl<M: Memory> Table<M> {
         }
         grace();
         self.release_retired();
+        self.displace(&v4.moves, &mut grace);
+        self.displace(&v6.moves, &mut grace);
         self.settle(&v4, &clock);
         self.settle(&v6, &clock);
         waiting.len()
@@ -103,7 +105,7 @@ impl<M: Memory> Table<M> {
                     continue;
                 };
                 moves.iter().for_each(|step| step.from.freeze(true));
-                batch.moves.push((one.info_hash, moves));
+                batch.moves.push(moves);
             }
             batch.waiting.push(one);
         }
@@ -136,16 +138,9 @@ impl<M: Memory> Table<M> {
     /// Makes room, applies the announces and unfreezes.
     fn settle<F: Family>(&self, batch: &Batch<F>, clock: &Clock) {
         let mut peers = PeerBuf::new();
-        for (info_hash, moves) in &batch.moves {
-            let _moving = self.write_lock();
-            self.displace(moves);
-            for line in moves.iter().flat_map(Move::lines) {
-                line.freeze(false);
-            }
-            self.admit::<F>(info_hash, Gate::Open, false);
-        }
         for one in &batch.waiting {
             let _moving = self.write_lock();
+            self.admit::<F>(&one.info_hash, Gate::Open, false);
             match self.apply_growing::<F>(one, clock, &mut peers) {
                 Ok(()) => {}
                 // Somebody else has taken the line that was to become vacant.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{Arena, Table};
 use crate::{
     family::Family,
+    sync::Word64,
     table::{
         half::{Half, Root, UNIT_ENTRIES},
         layout::{CHUNK_UNITS, Line, Memory, UNIT_BYTES},
@@ -33,10 +34,18 @@ pub(super) struct Collected {
 impl Collected {
     fn add<F: Family, const N: usize>(&mut self, run: &Run<F, N>, clock: &Clock) {
         for slot in 0..N {
-            let word = run.peer(slot);
+            let mut word = run.peer(slot);
+            let mut addr = [word.0 & 0xffff_ffff, 0];
+            if F::IS_V6 {
+                addr = run.addr(slot);
+                // Unless it is frozen, the slot may change hands between the two.
+                while run.peer(slot) != word {
+                    word = run.peer(slot);
+                    addr = run.addr(slot);
+                }
+            }
             self.all += u32::from(word.is_peer());
             if word.is_gone(clock).bit() == 0 {
-                let addr = if F::IS_V6 { run.addr(slot) } else { [word.0 & 0xffff_ffff, 0] };
                 self.live.push(Moving { word, addr });
             }
         }
@@ -202,8 +211,9 @@ impl<M: Memory> Table<M> {
         for unit in unit..unit + units {
             let Some(chunk) = self.memory.chunk(unit / CHUNK_UNITS) else { return };
             let offset = (unit % CHUNK_UNITS) as usize * UNIT_BYTES;
-            // SAFETY: the unit is within its chunk, and nobody else knows of it.
-            unsafe { chunk.add(offset).write_bytes(0, UNIT_BYTES) };
+            // SAFETY: the unit is within its chunk, and aligned to its length.
+            let words = unsafe { &*chunk.add(offset).cast::<[Word64; UNIT_BYTES / 8]>() };
+            words.iter().for_each(|word| word.put(0));
         }
     }
 }

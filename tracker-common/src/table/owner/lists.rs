@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Table, displace::Move};
+use super::Table;
 use crate::{
     family::Family,
     id::InfoHash,
@@ -49,11 +49,7 @@ impl<M: Memory> Table<M> {
                 break;
             }
             grace();
-            for moves in plans {
-                let _moving = self.write_lock();
-                self.displace(&moves);
-                moves.iter().flat_map(Move::lines).for_each(|line| line.freeze(false));
-            }
+            self.displace(&plans, &mut grace);
         }
         rest.len()
     }

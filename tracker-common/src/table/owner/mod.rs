@@ -20,7 +20,7 @@ mod sweep;
 mod tests;
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
     atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -35,7 +35,9 @@ use super::{
     leaf::{LeafRef, Outcome, Pick},
     swarm::{self, Announce, Counts, Leaves, Side, Visit},
 };
-use crate::{announce::Event, family::Family, id::InfoHash, peers::PeerBuf, time::Clock};
+use crate::{
+    announce::Event, family::Family, id::InfoHash, peers::PeerBuf, sync::locks, time::Clock,
+};
 
 /// Announces that wait for room, at most. One more is answered but not remembered.
 const QUEUE_MAX: usize = 65_536;
@@ -131,6 +133,8 @@ impl<F: Family, M: Memory> Leaves for Direct<'_, F, M> {
     }
 
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
+        // An announce that waits for room may still be there in its former role.
+        let pick = if pick == Pick::ANY { Pick::OTHERS } else { pick };
         swarm::draw::<F, M>(self.memory, self.visit, leaf, pick, self.list)
     }
 }
@@ -317,19 +321,19 @@ impl<M: Memory> Table<M> {
     }
 
     fn owner(&self) -> MutexGuard<'_, Owner> {
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.owner)
     }
 
     fn mover_lock(&self) -> MutexGuard<'_, ()> {
-        self.mover.lock().unwrap_or_else(PoisonError::into_inner)
+        locks::lock(&self.mover)
     }
 
     fn read_lock(&self) -> RwLockReadGuard<'_, ()> {
-        self.moving.read().unwrap_or_else(PoisonError::into_inner)
+        locks::read(&self.moving)
     }
 
     fn write_lock(&self) -> RwLockWriteGuard<'_, ()> {
-        self.moving.write().unwrap_or_else(PoisonError::into_inner)
+        locks::write(&self.moving)
     }
 
     fn is_at_cap<F: Family>(&self) -> bool {
@@ -397,7 +401,7 @@ impl<M: Memory> Table<M> {
     }
 
     fn wait_again(&self, one: Waiting) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = locks::lock(&self.queue);
         if queue.len() >= QUEUE_MAX {
             self.queue_dropped.fetch_add(1, Relaxed);
             return;
@@ -407,7 +411,7 @@ impl<M: Memory> Table<M> {
     }
 
     fn take_waiting(&self) -> Vec<Waiting> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = locks::lock(&self.queue);
         self.queue_len.store(0, Relaxed);
         std::mem::take(&mut *queue)
     }

@@ -43,11 +43,13 @@ impl<M: Memory> Table<M> {
         let clock = self.clock(now_ns);
         for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
             let Some(line) = Line::<F>::at(&self.memory, number) else { break };
-            let (info_hash, meta) = (line.info_hash(), line.meta());
+            // Nothing becomes another torrent's, or is moved, while this is held.
+            let reading = self.read_lock();
+            let meta = line.meta();
+            let info_hash = line.info_hash();
             match meta.form() {
                 Form::Vacant => {}
                 Form::Inline => {
-                    let reading = self.read_lock();
                     let peers = saved::<F>(&Collected::of_line(line, &clock), &clock);
                     drop(reading);
                     if !peers.is_empty() || meta.completed() > 0 {
@@ -55,6 +57,7 @@ impl<M: Memory> Table<M> {
                     }
                 }
                 Form::Outgrown => {
+                    drop(reading);
                     for seeder in [false, true] {
                         let mut at = Some(0);
                         while let Some(hash) = at {

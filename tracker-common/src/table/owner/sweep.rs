@@ -10,9 +10,8 @@ use crate::{
     table::{
         half::Half,
         layout::{BUCKET_LINES, Form, Line, Memory},
-        leaf::GROUP_SLOTS,
         run::Run,
-        swarm::figures,
+        swarm::{Counts, figures},
         word::PeerWord,
     },
     time::Clock,
@@ -33,10 +32,19 @@ pub struct Totals {
     pub leechers: [u64; 2],
 }
 
+impl Totals {
+    fn add<F: Family>(&mut self, counts: &Counts) {
+        let family = usize::from(F::IS_V6);
+        self.torrents[family] += 1;
+        self.seeders[family] += u64::from(counts.seeders);
+        self.leechers[family] += u64::from(counts.leechers);
+    }
+}
+
 impl<M: Memory> Table<M> {
-    /// Takes out peers that have expired and torrents that have none left, and puts the peers of
-    /// torrents that have shrunk back into their lines. `grace` is that of [`Table::grow`], and called
-    /// at most once for each family.
+    /// Takes out peers that have expired and torrents that have none left, puts the peers of torrents
+    /// that have shrunk back into their lines, and wrong tallies right. `grace` is that of [`Table::grow`], and called
+    /// at most twice for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
         let clock = self.clock(now_ns);
         let _mover = self.mover_lock();
@@ -52,33 +60,42 @@ impl<M: Memory> Table<M> {
         totals: &mut Totals,
         grace: &mut impl FnMut(),
     ) {
-        let family = usize::from(F::IS_V6);
-        let mut too_big = Vec::new();
+        let mut to_settle = Vec::new();
         for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
             let Some(line) = Line::<F>::at(&self.memory, number) else { break };
             if line.meta().form() == Form::Vacant {
                 continue;
             }
             let _reading = self.read_lock();
-            self.sweep_line(line, clock);
+            let is_tallied = self.sweep_line(line, clock);
             let counts = figures(line, clock);
-            totals.seeders[family] += u64::from(counts.seeders);
-            totals.leechers[family] += u64::from(counts.leechers);
-            totals.torrents[family] += 1;
             let peers = counts.seeders + counts.leechers;
-            if self.is_useless(line, peers) || line.is_outgrown() && peers < F::INLINE_PEERS {
+            let is_too_big = line.is_outgrown() && peers < F::INLINE_PEERS;
+            if !is_tallied || is_too_big || self.is_useless(line, peers) {
                 line.freeze(true);
-                too_big.push(line);
+                to_settle.push(line);
+            } else {
+                totals.add::<F>(&counts);
             }
         }
-        if too_big.is_empty() {
+        if to_settle.is_empty() {
             return;
         }
         grace();
-        for line in too_big {
+        let mut retired = Vec::new();
+        for line in to_settle {
             let _moving = self.write_lock();
-            totals.torrents[family] -= u32::from(self.shrink(line, clock));
+            self.tally(line);
+            if self.shrink(line, clock) {
+                retired.push(line);
+            } else {
+                totals.add::<F>(&figures(line, clock));
+            }
             line.freeze(false);
+        }
+        if !retired.is_empty() {
+            grace();
+            retired.iter().for_each(Line::release);
         }
     }
 
@@ -96,31 +113,46 @@ impl<M: Memory> Table<M> {
         used * 8 > u64::from(self.torrents_max[family]) * CROWDED_EIGHTHS
     }
 
-    /// Clears expired peers.
-    fn sweep_line<F: Family>(&self, line: Line<F>, clock: &Clock) {
+    /// Clears expired peers. Returns whether the tallies are right, as far as can be seen while others
+    /// come and go.
+    fn sweep_line<F: Family>(&self, line: Line<F>, clock: &Clock) -> bool {
         if !line.is_outgrown() {
             if F::IS_V6 {
                 clear_stale(&line.run::<4>(), clock);
             } else {
                 clear_stale(&line.run::<5>(), clock);
             }
-            return;
+            return true;
         }
+        let mut is_tallied = true;
         for half in [line.halves().leechers(), line.halves().seeders()] {
             let before = half.count.load();
             let (mut cleared, mut left) = (0, 0);
             for leaf in self.leaves_of(half.root()) {
                 self.each_group::<F>(leaf, |run| {
                     cleared += clear_stale(run, clock);
-                    left +=
-                        (0..GROUP_SLOTS as usize).filter(|&slot| run.peer(slot).is_peer()).count();
+                    left += peers_in(run);
                 });
             }
-            // Where nobody has come or gone meanwhile, this puts right what a process that was killed
-            // between a change and its tally has left wrong.
-            if !half.count.replace(before, left as u32) {
-                half.count.add(0_u32.wrapping_sub(cleared));
+            half.count.add(0_u32.wrapping_sub(cleared));
+            let expected = before.wrapping_sub(cleared);
+            is_tallied &= left == expected || half.count.load() != expected;
+        }
+        is_tallied
+    }
+
+    /// Counts the peers of an outgrown torrent that nobody else uses: a process that was killed between a
+    /// change of a slot and its tally has left that wrong.
+    fn tally<F: Family>(&self, line: Line<F>) {
+        if !line.is_outgrown() {
+            return;
+        }
+        for half in [line.halves().leechers(), line.halves().seeders()] {
+            let mut peers = 0;
+            for leaf in self.leaves_of(half.root()) {
+                self.each_group::<F>(leaf, |run| peers += peers_in(run));
             }
+            half.count.store(peers);
         }
     }
 
@@ -151,10 +183,15 @@ impl<M: Memory> Table<M> {
         if !useless || !Collected::of_line(line, clock).live.is_empty() {
             return false;
         }
-        line.clear();
+        line.retire();
         owner.torrents[usize::from(F::IS_V6)] -= 1;
         true
     }
+}
+
+/// Slots that hold a peer, live or not.
+fn peers_in<F: Family, const N: usize>(run: &Run<F, N>) -> u32 {
+    (0..N).filter(|&slot| run.peer(slot).is_peer()).count() as u32
 }
 
 /// Returns how many slots that were cleared had held a peer.

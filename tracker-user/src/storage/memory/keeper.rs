@@ -32,6 +32,9 @@ const GROW_PAUSE: Duration = Duration::from_millis(2);
 /// How long to leave a table alone that has no room to grow into.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
+/// How soon a table at its cap is swept again for torrents without peers.
+const FULL_SWEEP_PAUSE: Duration = Duration::from_secs(5);
+
 /// The handle of the running thread.
 pub(super) struct Keeper {
     thread: Thread,
@@ -106,6 +109,7 @@ impl Work {
         if !sweep_first {
             sweep_at += *self.config.load().gc_interval;
         }
+        let mut swept_at = None;
         let mut report_at = Instant::now();
         while !self.stopping.load(Ordering::Acquire) {
             if self.table.has_work() {
@@ -115,10 +119,16 @@ impl Work {
             let now = Instant::now();
             if now >= sweep_at {
                 self.sweep(now);
+                swept_at = Some(now);
                 sweep_at = now + *self.config.load().gc_interval;
             }
             if now >= report_at {
-                self.report();
+                let refused = self.report();
+                // Torrents without peers are the first to go.
+                let rests = swept_at.is_some_and(|at| now < at + FULL_SWEEP_PAUSE);
+                if refused > 0 && !rests {
+                    sweep_at = now;
+                }
                 report_at = now + *self.config.load().prometheus_reporting_interval;
             }
             if !self.table.has_work() {
@@ -136,7 +146,8 @@ impl Work {
         storage.leechers.set(gauge(leechers.iter().sum()));
     }
 
-    fn report(&mut self) {
+    /// Returns how many torrents were refused since the last time.
+    fn report(&mut self) -> u64 {
         let stats: Stats = self.table.stats();
         let torrents = stats.torrents.map(i64::from);
         self.metrics.storage().infohashes.set(torrents.iter().sum());
@@ -159,6 +170,7 @@ impl Work {
             queue_dropped: stats.queue_dropped,
             admission_refused: stats.admission_refused,
         };
+        refused
     }
 }
 

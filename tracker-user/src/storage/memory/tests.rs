@@ -5,7 +5,11 @@ use tracker_common::{announce::Event, id::PeerId};
 use crate::{config::TableConfig, pipeline::Params};
 
 fn storage() -> Arc<MemoryStorage> {
-    let size = TableSize::of(&TableConfig::default());
+    storage_of(&TableConfig::default())
+}
+
+fn storage_of(table: &TableConfig) -> Arc<MemoryStorage> {
+    let size = TableSize::of(table);
     let memory = MappedMemory::anonymous(&size).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     MemoryStorage::start(
@@ -70,5 +74,28 @@ fn a_swarm_outgrows_its_line() {
         }
     }
     assert_eq!(peers.len(), 50 * 6);
+    storage.stop();
+}
+
+#[test]
+fn torrents_without_peers_make_room_when_the_table_is_full() {
+    const ROOM: u32 = 1000;
+    let storage = storage_of(&TableConfig { torrents_ipv4: ROOM, ..TableConfig::default() });
+    let mut peers = PeerBuf::new();
+    let mut announce = |torrent: u32, event| {
+        let mut request = request("192.0.2.1:1000", 9, event);
+        request.info_hash.0[..4].copy_from_slice(&torrent.to_be_bytes());
+        storage.announce(&request, &mut peers).unwrap();
+        storage.scrape(&request.info_hash, &request.peer).unwrap().leechers
+    };
+    for torrent in 0..ROOM {
+        announce(torrent, Event::Started);
+        announce(torrent, Event::Stopped);
+    }
+    assert_eq!(announce(ROOM, Event::Started), 0, "there is room");
+    // Long before the next regular sweep.
+    while announce(ROOM, Event::Started) == 0 {
+        thread::yield_now();
+    }
     storage.stop();
 }

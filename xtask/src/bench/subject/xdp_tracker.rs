@@ -79,6 +79,8 @@ fn configuration(frontend: &str, mode: &str, figures: &Figures) -> String {
   xdp:
     interfaces: [{INTERFACE}]
     mode: {mode}
+    # The load comes from few addresses.
+    limits: {{ misses_per_source: 0, misses: 0 }}
     table:
       torrents_ipv4: {torrents}
       torrents_ipv6: {torrents_v6}

@@ -1,0 +1,248 @@
+//! Rates: how much of something one may have.
+//!
+//! The generic cell rate algorithm: all that is kept of the past is one time, up to which what was
+//! had is paid for. It may lie ahead of the present by as much as a burst.
+
+use crate::{family::Family, sync::Word64};
+
+/// A rate and the burst that it allows. All zeros (the default) is no limit.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Rate {
+    /// What a thousand units take, in nanoseconds; 0 for no limit.
+    kilo_ns: u64,
+    /// How far one may be ahead, in nanoseconds.
+    burst_ns: u64,
+}
+
+/// The most units that are taken at once.
+pub const UNITS_MAX: u32 = 1 << 16;
+
+impl Rate {
+    /// So many units each second, and as many at once as a second brings; 0 is no limit.
+    #[must_use]
+    pub const fn per_second(units: u64) -> Self {
+        if units == 0 {
+            return Self { kilo_ns: 0, burst_ns: 0 };
+        }
+        let kilo_ns = 1_000_000_000_000 / units;
+        Self { kilo_ns: if kilo_ns == 0 { 1 } else { kilo_ns }, burst_ns: 1_000_000_000 }
+    }
+
+    /// Whether there is a limit at all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_limited(&self) -> bool {
+        self.kilo_ns != 0
+    }
+
+    /// What `units` cost, in nanoseconds.
+    #[inline(always)]
+    const fn cost_ns(&self, units: u32) -> u64 {
+        self.kilo_ns * units as u64 / 1000
+    }
+}
+
+/// What someone had, as the time up to which it is paid for, in nanoseconds of the monotonic clock.
+/// Any number of processors may share one.
+#[derive(Default)]
+#[repr(transparent)]
+pub struct Meter(Word64);
+
+/// What a [`Meter`] says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// There is as much as one may want.
+    Within,
+    /// A burst has been had.
+    Over,
+    /// Two have.
+    FarOver,
+}
+
+impl Meter {
+    /// How things stand.
+    #[inline(always)]
+    pub fn level(&self, rate: &Rate, now_ns: u64) -> Level {
+        let ahead_ns = self.0.load().saturating_sub(now_ns);
+        if !rate.is_limited() || ahead_ns <= rate.burst_ns {
+            Level::Within
+        } else if ahead_ns <= 2 * rate.burst_ns {
+            Level::Over
+        } else {
+            Level::FarOver
+        }
+    }
+
+    /// Counts `units`, at most [`UNITS_MAX`].
+    #[inline(always)]
+    pub fn spend(&self, rate: &Rate, now_ns: u64, units: u32) {
+        let paid_ns = self.0.load();
+        if paid_ns < now_ns {
+            // Whoever else comes first has counted, and what we miss is one of a whole burst.
+            self.0.replace(paid_ns, now_ns.wrapping_add(rate.cost_ns(units)));
+        } else {
+            self.0.add(rate.cost_ns(units));
+        }
+    }
+
+    /// Counts one more if that is within the rate; `false`, and no change, if not.
+    #[inline(always)]
+    pub fn take(&self, rate: &Rate, now_ns: u64) -> bool {
+        if !rate.is_limited() {
+            return true;
+        }
+        if self.level(rate, now_ns) != Level::Within {
+            return false;
+        }
+        self.spend(rate, now_ns, 1);
+        true
+    }
+}
+
+/// What is remembered of a source.
+#[derive(Default)]
+#[repr(C)]
+pub struct Source {
+    /// Connects, which prove nothing of where they are from: others who claim a source's address can
+    /// cost it its connects, but no more.
+    pub connects: Meter,
+    /// Announces and scrapes, whose source is proven.
+    pub requests: Meter,
+    /// Announces of torrents that are not in the table.
+    pub misses: Meter,
+}
+
+/// Interfaces with an egress budget of their own; those with higher numbers share.
+pub const INTERFACES: usize = 16;
+
+/// What all sources together had.
+#[derive(Default)]
+#[repr(C)]
+pub struct Total {
+    /// Announces of torrents that are not in the table.
+    pub misses: Meter,
+    /// Errors for bad connection ids.
+    pub bad_ids: Meter,
+    /// Bytes sent by each interface, by its index modulo [`INTERFACES`].
+    pub egress: [Meter; INTERFACES],
+}
+
+/// What one may have in the kernel. All zeros (the default) is no limit.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Limits {
+    /// Connects of a source.
+    pub connects: Rate,
+    /// Announces and scrapes of a source.
+    pub requests: Rate,
+    /// Announces of a source, of torrents that are not in the table.
+    pub misses: Rate,
+    /// The same of all sources.
+    pub all_misses: Rate,
+    /// Errors for bad connection ids, for all sources.
+    pub bad_ids: Rate,
+    /// Bytes of replies on an interface.
+    pub egress: Rate,
+    /// The bits of an IPv4 address that make a source, as in memory.
+    pub mask_v4: u32,
+    /// When who is over a limit may come again, in seconds.
+    pub calm_interval_s: u32,
+    /// The bits of the first half of an IPv6 address that make a source, as in memory.
+    pub mask_v6: u64,
+}
+
+impl Limits {
+    /// Whether every request must be looked at.
+    #[must_use]
+    pub const fn concern_all(&self) -> bool {
+        self.connects.is_limited() || self.requests.is_limited() || self.egress.is_limited()
+    }
+
+    /// The key of an address's source. No IPv6 address of one host begins like one of IPv4's.
+    #[inline(always)]
+    #[must_use]
+    pub fn source<F: Family>(&self, addr: &F::Addr) -> u64 {
+        let [first, _] = F::words(addr);
+        if F::IS_V6 {
+            first & self.mask_v6
+        } else {
+            first & self.mask_v4 as u64 | 0xffff_ffff << 32
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::family::{V4, V6};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// How many of the moments are admitted.
+    fn admitted(rate: &Rate, moments: &[u64]) -> u64 {
+        let meter = Meter::default();
+        moments.iter().filter(|&&now| meter.take(rate, now)).count() as u64
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_is_admitted_than_the_rate_and_its_burst(
+            units in 1..100_000_u64,
+            mut moments in prop::collection::vec(0..3 * SECOND, 1..2000),
+        ) {
+            moments.sort_unstable();
+            moments.iter_mut().for_each(|moment| *moment += SECOND);
+            let span = moments.last().unwrap() - moments[0];
+            let most = units + units * span / SECOND + 2;
+            prop_assert!(admitted(&Rate::per_second(units), &moments) <= most);
+        }
+
+        #[test]
+        fn who_keeps_to_the_rate_is_always_admitted(units in 1..100_000_u64, start in 0..1_u64 << 60) {
+            let moments: Vec<_> = (0..1000_u64).map(|n| start + n * (SECOND / units + 1)).collect();
+            prop_assert_eq!(admitted(&Rate::per_second(units), &moments), 1000);
+        }
+    }
+
+    #[test]
+    fn a_second_is_admitted_at_once_and_no_more() {
+        assert_eq!(admitted(&Rate::per_second(50), &[SECOND; 100]), 51);
+    }
+
+    #[test]
+    fn without_a_limit_all_are_admitted() {
+        assert_eq!(admitted(&Rate::per_second(0), &[SECOND; 100]), 100);
+    }
+
+    #[test]
+    fn who_goes_on_after_a_burst_is_far_over_after_another() {
+        let (rate, meter) = (Rate::per_second(1000), Meter::default());
+        let levels = [0, 1001, 1000].map(|units| {
+            meter.spend(&rate, SECOND, units);
+            meter.level(&rate, SECOND)
+        });
+        assert_eq!(levels, [Level::Within, Level::Over, Level::FarOver]);
+        assert_eq!(meter.level(&rate, 3 * SECOND), Level::Within);
+    }
+
+    #[test]
+    fn the_addresses_of_a_prefix_are_one_source() {
+        let limits = Limits {
+            mask_v4: u32::from_ne_bytes([255, 255, 255, 0]),
+            mask_v6: u64::from_ne_bytes([255, 255, 255, 255, 255, 255, 0, 0]),
+            ..Limits::default()
+        };
+        let v4 = |addr| limits.source::<V4>(&addr);
+        assert_eq!(v4([198, 51, 100, 1]), v4([198, 51, 100, 2]));
+        assert_ne!(v4([198, 51, 100, 1]), v4([198, 51, 101, 1]));
+        let v6 = |subnet, host| {
+            let mut addr = [0; 16];
+            (addr[0], addr[7], addr[15]) = (0x20, subnet, host);
+            limits.source::<V6>(&addr)
+        };
+        assert_eq!(v6(1, 1), v6(2, 2));
+    }
+}

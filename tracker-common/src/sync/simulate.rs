@@ -1,0 +1,35 @@
+//! Where a simulation takes over: before each operation on a shared word, and while a lock is held by
+//! somebody else.
+
+use std::cell::Cell;
+
+/// What a simulation does at these points.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// Before an operation: lets others run, or not.
+    pub step: fn(),
+    /// Nothing can be done before others have run.
+    pub wait: fn(),
+}
+
+thread_local! {
+    static HOOKS: Cell<Option<Hooks>> = const { Cell::new(None) };
+}
+
+/// Has the operations of this thread call these from now on, or nothing.
+pub fn install(hooks: Option<Hooks>) {
+    HOOKS.set(hooks);
+}
+
+pub(crate) fn step() {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.step)();
+    }
+}
+
+pub(crate) fn wait() {
+    match HOOKS.get() {
+        Some(hooks) => (hooks.wait)(),
+        None => std::thread::yield_now(),
+    }
+}

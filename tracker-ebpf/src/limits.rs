@@ -1,0 +1,131 @@
+//! Limits: what a source may have, what all of them may, and what an interface may send.
+//!
+//! Who is over a limit is calmed where the protocol has the words for it: an announce is answered
+//! without peers and with a long interval, after which its client comes back, while one that gets an
+//! error or nothing tries again soon.
+
+use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
+use tracker_common::{
+    abi::{Verdict, flag},
+    limit::{INTERFACES, Level, Limits, Meter, Rate, Source},
+    verifier::bounded,
+    wire::{AnnounceReply, RequestHead, action},
+};
+
+use crate::{
+    ANNOUNCE_BYTES, Answer,
+    maps::{Env, SOURCES},
+    packet::{Datagram, Ip},
+    reply::{self, Head},
+};
+
+/// Whether the request may be served now; if not, what is to become of it.
+#[inline(always)]
+pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdict> {
+    let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
+    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+    let limits = &env.config.limits;
+    let request = datagram.payload;
+    let is_connect = request.action == action::CONNECT;
+    let is_announce =
+        request.action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES;
+    let level =
+        egress(ctx, env).map_or(Level::Within, |egress| egress.level(&limits.egress, now_ns));
+    if level == Level::FarOver {
+        return Err(Verdict::EgressDropped);
+    }
+    // Who has not shown where they are is refused as ever, and costs nobody else anything.
+    if !is_connect && !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
+        return if level == Level::Within { Ok(()) } else { Err(Verdict::EgressDropped) };
+    }
+    if level == Level::Over {
+        return Err(if is_announce { Verdict::EgressCalmed } else { Verdict::EgressDropped });
+    }
+    let key = limits.source::<F>(&F::source(datagram.ip));
+    let admitted = if is_connect {
+        take(key, &limits.connects, now_ns, |source| &source.connects)
+    } else {
+        take(key, &limits.requests, now_ns, |source| &source.requests)
+    };
+    match (admitted, is_announce) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Verdict::SourceCalmed),
+        (false, false) => Err(Verdict::SourceDropped),
+    }
+}
+
+/// Whether an announce of a torrent that is not in the table may pass to the daemon.
+#[inline(always)]
+pub fn may_miss<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Option<bool> {
+    let datagram = Datagram::<F>::again(ctx, l3)?;
+    let env = Env::get()?;
+    let limits = &env.config.limits;
+    let key = limits.source::<F>(&F::source(datagram.ip));
+    let admitted = take(key, &limits.misses, now_ns, |source| &source.misses)
+        && env.total()?.misses.take(&limits.all_misses, now_ns);
+    Some(admitted)
+}
+
+/// Counts one more of a source's; `false` when it had its share.
+#[inline(always)]
+fn take(key: u64, rate: &Rate, now_ns: u64, of: impl Fn(&Source) -> &Meter) -> bool {
+    if !rate.is_limited() {
+        return true;
+    }
+    // SAFETY: an entry that is forgotten meanwhile may be another source's, whom it costs one request.
+    if let Some(source) = unsafe { SOURCES.get(key) } {
+        return of(source).take(rate, now_ns);
+    }
+    let source = Source::default();
+    of(&source).spend(rate, now_ns, 1);
+    // The map is full only of those who were seen this moment, or another processor was first.
+    let _ = SOURCES.insert(key, &source, BPF_NOEXIST as u64);
+    true
+}
+
+/// Answers an announce without peers, for the reason of a verdict as a number.
+#[inline(always)]
+pub fn calm<F: Ip>(ctx: &XdpContext, l3: u32, verdict: u32) -> Answer {
+    const MISS: u32 = Verdict::MissCalmed as u32;
+    const EGRESS: u32 = Verdict::EgressCalmed as u32;
+    let verdict = match verdict {
+        MISS => Verdict::MissCalmed,
+        EGRESS => Verdict::EgressCalmed,
+        _ => Verdict::SourceCalmed,
+    };
+    let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
+    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+    let RequestHead { action, transaction_id, .. } = *datagram.payload;
+    let reply = Head(AnnounceReply {
+        action,
+        transaction_id,
+        interval: env.config.limits.calm_interval_s.to_be_bytes(),
+        leechers: [0; 4],
+        seeders: [0; 4],
+    });
+    reply::send(datagram, env, &reply, None).map(|()| verdict)
+}
+
+/// Whether one more error may be sent for a bad connection id.
+#[inline(always)]
+pub fn may_tell_of_bad_id(env: &Env, now_ns: u64) -> bool {
+    let Limits { bad_ids, .. } = &env.config.limits;
+    env.total().is_none_or(|total| total.bad_ids.take(bad_ids, now_ns))
+}
+
+/// Counts a reply that is about to be sent.
+#[inline(always)]
+pub fn charge(ctx: &XdpContext, env: &Env, now_ns: u64) {
+    let rate = &env.config.limits.egress;
+    if let Some(egress) = egress(ctx, env) {
+        let bytes = (ctx.data_end() - ctx.data()) as u32;
+        egress.spend(rate, now_ns, bytes);
+    }
+}
+
+#[inline(always)]
+fn egress(ctx: &XdpContext, env: &Env) -> Option<&'static Meter> {
+    let index = bounded::<{ INTERFACES as u32 - 1 }>(ctx.ingress_ifindex() as u32);
+    // SAFETY: the index is bounded.
+    env.total().map(|total| unsafe { total.egress.get_unchecked(index) })
+}

@@ -1,0 +1,167 @@
+//! What the program does with those who ask for too much.
+
+use tracker_common::{
+    abi::flag,
+    limit::{Limits, Rate},
+};
+
+use super::*;
+
+const CLIENT: &str = "198.51.100.1:1000";
+const OTHER: &str = "198.51.100.2:1000";
+
+/// Requests of the same kind, of which a burst of ten is within the limit.
+const BURST: usize = 10;
+
+impl Both {
+    /// Sets limits, of one source to an address.
+    fn limit(&mut self, limits: Limits) {
+        let limits =
+            Limits { mask_v4: u32::MAX, mask_v6: u64::MAX, calm_interval_s: 300, ..limits };
+        let map = self.ebpf.map_mut(name::CONFIG).unwrap();
+        let mut map: Array<&mut MapData, Config> = map.try_into().unwrap();
+        let Config(mut config) = map.get(&0, 0).unwrap();
+        config.limits = limits;
+        config.flags = if limits.concern_all() { flag::LIMITS } else { 0 };
+        map.set(0, Config(config), 0).unwrap();
+    }
+
+    fn send(&self, source: &str, payload: &[u8]) -> (u32, Vec<u8>) {
+        let source = source.parse().unwrap();
+        let frame = Frame::new(source, SocketAddr::new(TRACKER_V4.into(), PORT), 0, payload);
+        let (action, out) = self.run(&frame.bytes);
+        let reply = if action == XDP_TX { frame.reply(&out).to_vec() } else { Vec::new() };
+        (action, reply)
+    }
+
+    /// An announce of the torrent with this number.
+    fn announce_of(&self, source: &str, torrent: u8) -> Vec<u8> {
+        let mut payload = self.id(source.parse().unwrap()).to_vec();
+        payload.extend([0, 0, 0, 1, 1, 2, 3, 4]);
+        payload.extend([torrent; 20]);
+        payload.extend([b'-'; 20]);
+        payload.extend([0; 24 + 4 + 4 + 4]);
+        payload.extend(u32::MAX.to_be_bytes());
+        payload.extend(6881_u16.to_be_bytes());
+        payload
+    }
+
+    fn scrape_of(&self, source: &str) -> Vec<u8> {
+        let mut payload = self.id(source.parse().unwrap()).to_vec();
+        payload.extend([0, 0, 0, 2, 1, 2, 3, 4]);
+        payload.extend([7; 20]);
+        payload
+    }
+
+    /// Enters a torrent of one peer into the table.
+    fn admit(&mut self, torrent: u8) {
+        let announce = self.announce_of(OTHER, torrent);
+        assert!(!self.shared.answer(&announce, OTHER.parse().unwrap()).is_empty());
+    }
+}
+
+fn connect() -> Vec<u8> {
+    [&wire::PROTOCOL_ID[..], &[0, 0, 0, 0, 1, 2, 3, 4]].concat()
+}
+
+/// No peers, none counted, and an interval of five minutes.
+fn assert_calmed((action, reply): (u32, Vec<u8>)) {
+    assert_eq!(action, XDP_TX);
+    let calm = [&[0, 0, 0, 1, 1, 2, 3, 4][..], &300_u32.to_be_bytes(), &[0; 8]].concat();
+    assert_eq!(reply, calm);
+}
+
+/// A tenth of a second brings one, so that the test is over before the next.
+fn few() -> Rate {
+    Rate::per_second(BURST as u64)
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn a_source_that_announces_too_much_is_calmed_and_others_are_not() {
+    let mut both = Both::new(World::default());
+    both.admit(7);
+    both.limit(Limits { requests: few(), ..Limits::default() });
+    let announce = both.announce_of(CLIENT, 7);
+    for _ in 0..BURST {
+        assert!(both.send(CLIENT, &announce).1.len() > 20);
+    }
+    let last: Vec<_> = (0..BURST).map(|_| both.send(CLIENT, &announce)).collect();
+    assert_calmed(last[BURST - 1].clone());
+    assert_eq!(both.send(CLIENT, &both.scrape_of(CLIENT)).0, XDP_DROP);
+    assert!(both.send(OTHER, &both.announce_of(OTHER, 7)).1.len() > 20);
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn who_claims_the_address_of_another_cannot_use_up_what_that_may_announce() {
+    let mut both = Both::new(World::default());
+    both.admit(7);
+    both.limit(Limits { requests: few(), connects: few(), ..Limits::default() });
+    let mut forged = both.announce_of(CLIENT, 7);
+    forged[0] ^= 1;
+    for _ in 0..3 * BURST {
+        both.send(CLIENT, &forged);
+        both.send(CLIENT, &connect());
+    }
+    assert_eq!(both.send(CLIENT, &connect()).0, XDP_DROP);
+    assert!(both.send(CLIENT, &both.announce_of(CLIENT, 7)).1.len() > 20);
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn only_so_many_unknown_torrents_of_a_source_pass_to_the_daemon() {
+    let mut both = Both::new(World::default());
+    both.admit(7);
+    both.limit(Limits { misses: few(), ..Limits::default() });
+    let passed = |source: &str| {
+        let announces = (100..100 + 3 * BURST as u8).map(|n| both.announce_of(source, n));
+        announces.filter(|announce| both.send(source, announce).0 == XDP_PASS).count()
+    };
+    assert!((BURST..2 * BURST).contains(&passed(CLIENT)));
+    assert_calmed(both.send(CLIENT, &both.announce_of(CLIENT, 99)));
+    // What is known costs nothing.
+    assert!(both.send(CLIENT, &both.announce_of(CLIENT, 7)).1.len() > 20);
+    assert!((BURST..2 * BURST).contains(&passed(OTHER)));
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn only_so_many_unknown_torrents_of_all_pass_to_the_daemon() {
+    let mut both = Both::new(World::default());
+    both.limit(Limits { all_misses: few(), ..Limits::default() });
+    let sources = (1..=3 * BURST).map(|n| format!("203.0.113.{n}:1000"));
+    let passed = sources.filter(|source| {
+        let announce = both.announce_of(source, 1);
+        both.send(source, &announce).0 == XDP_PASS
+    });
+    assert!((BURST..2 * BURST).contains(&passed.count()));
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn only_so_many_bad_connection_ids_are_told_so() {
+    let mut both = Both::new(World::default());
+    both.limit(Limits { bad_ids: few(), ..Limits::default() });
+    let mut forged = both.announce_of(CLIENT, 7);
+    forged[0] ^= 1;
+    let told = (0..3 * BURST).filter(|_| both.send(CLIENT, &forged).0 == XDP_TX).count();
+    assert!((BURST..2 * BURST).contains(&told));
+    assert_eq!(both.send(CLIENT, &forged).0, XDP_DROP);
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn an_interface_that_has_sent_its_share_calms_first_and_then_is_silent() {
+    let mut both = Both::new(World::default());
+    both.admit(7);
+    both.limit(Limits { egress: Rate::per_second(700), ..Limits::default() });
+    let announce = both.announce_of(CLIENT, 7);
+    let replies: Vec<_> = (0..100).map(|_| both.send(CLIENT, &announce)).collect();
+    assert!(replies[0].1.len() > 20);
+    let calmed = replies.iter().filter(|(_, reply)| reply.len() == 20).count();
+    let served = replies.iter().filter(|(_, reply)| reply.len() > 20).count();
+    assert!((5..20).contains(&served) && (5..20).contains(&calmed), "{served}, then {calmed}");
+    assert_eq!(replies[99].0, XDP_DROP);
+    assert_eq!(both.send(CLIENT, &connect()).0, XDP_DROP);
+}
