@@ -61,6 +61,8 @@ pub struct Options<'a> {
     /// The capabilities that the tracker runs with, as changes to those of root, in the words of
     /// `setpriv --bounding-set`.
     pub capabilities: &'a str,
+    /// Another user than root for it to run as, with these capabilities all the same.
+    pub user: Option<u32>,
     /// The binary that runs.
     pub build: Build,
     /// Which of several trackers on one host it is: each has ports, pins and a socket of its own.
@@ -94,6 +96,7 @@ impl Options<'_> {
             private_key: "a key that only the tests use",
             orphan_limit: "10m",
             capabilities: "+all",
+            user: None,
             build: Build::Tested,
             nth: 0,
             snapshot: None,

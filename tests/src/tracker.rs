@@ -187,7 +187,15 @@ fn command(host: &Host, options: &Options<'_>, folder: &Path) -> Result<Command>
     let config = folder.join("tracker.yaml");
     fs::write(&config, options.yaml())?;
     let mut command = host.namespace.command("setpriv");
-    command.args(["--bounding-set", options.capabilities, "--inh-caps", "-all", "--"]);
+    command.args(["--bounding-set", options.capabilities]);
+    if let Some(user) = options.user {
+        let id = user.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+        command.args(["--inh-caps", options.capabilities, "--ambient-caps", options.capabilities]);
+    } else {
+        command.args(["--inh-caps", "-all"]);
+    }
+    command.arg("--");
     if let Some(clock) = options.clock {
         command.arg("env").args(fake_clock(clock));
     }

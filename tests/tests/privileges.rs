@@ -1,8 +1,12 @@
 //! What the tracker may do, at its start and from then on.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 use tracker_tests::{
     Announce, Family, Host, INTERFACE, InfoHash, Mode, Options, Scratch, Tracker, UdpClient,
 };
@@ -37,16 +41,13 @@ fn a_tracker_that_has_started_holds_no_capability_in_any_thread() -> Result<()> 
     Ok(())
 }
 
-#[test]
-#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
-fn four_capabilities_are_enough_to_answer_in_the_kernel_and_to_restart() -> Result<()> {
+/// Starts a tracker twice on port 80, with these capabilities alone: the kernel answers, and the second
+/// takes over what the first has left.
+fn suffices(capabilities: &str, user: Option<u32>) -> Result<()> {
     let folder = Scratch::new()?;
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
     let ([server, client], _far_end) = Host::pair()?;
-    let options = Options {
-        capabilities: "-all,+bpf,+net_admin,+perfmon,+net_bind_service",
-        udp_addr: "[::]:80",
-        ..Options::new(Mode::Native)
-    };
+    let options = Options { capabilities, user, udp_addr: "[::]:80", ..Options::new(Mode::Native) };
     for said in ["ready", "took over 1 torrents"] {
         let tracker = Tracker::start_with(&server, &options, folder.path())?;
         ensure!(tracker.output().contains(said), "{}", tracker.output());
@@ -55,9 +56,23 @@ fn four_capabilities_are_enough_to_answer_in_the_kernel_and_to_restart() -> Resu
         address.set_port(80);
         let mut client = UdpClient::connect(&client.namespace, address)?;
         tracker.wait_for_kernel(&mut client, &Announce::leecher(InfoHash([0xca; 20]), 1))?;
-        tracker.end(nix::sys::signal::Signal::SIGTERM)?;
+        tracker.end(Signal::SIGTERM)?;
     }
     Ok(())
+}
+
+const FOUR: &str = "-all,+bpf,+net_admin,+perfmon,+net_bind_service";
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn four_capabilities_are_enough_to_answer_in_the_kernel_and_to_restart() -> Result<()> {
+    suffices(FOUR, None)
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn four_capabilities_are_enough_for_a_user_who_is_not_root() -> Result<()> {
+    suffices(FOUR, Some(65534))
 }
 
 #[test]

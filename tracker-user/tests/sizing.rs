@@ -48,7 +48,7 @@ fn bytes_a_peer<F: Family>(size: u32, address: impl Fn(u32) -> F::Addr) -> f64 {
             // Addresses are no sequence.
             addr: address(number.wrapping_mul(0x9e37_79b1)),
             port: 6881u16.to_be_bytes(),
-            seeder: number / swarms % ONE_SEEDER_IN == 0,
+            seeder: (number / swarms).is_multiple_of(ONE_SEEDER_IN),
             event: Event::Started,
             numwant: 0,
             seed: number,
