@@ -1,8 +1,9 @@
 //! What a tracker under test is told.
 
 use std::{
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::INTERFACE;
@@ -56,6 +57,10 @@ pub struct Options<'a> {
     pub torrents: u32,
     /// The key `udp.private_key`, as YAML.
     pub private_key: &'a str,
+    /// The key `announce_interval`.
+    pub interval: &'a str,
+    /// The key `prehooks`, as YAML in one line.
+    pub prehooks: &'a str,
     /// The key `xdp.orphan_limit`.
     pub orphan_limit: &'a str,
     /// The capabilities that the tracker runs with, as changes to those of root, in the words of
@@ -94,6 +99,8 @@ impl Options<'_> {
             reply: "swap",
             torrents: 10_000,
             private_key: "a key that only the tests use",
+            interval: "30m",
+            prehooks: "[]",
             orphan_limit: "10m",
             capabilities: "+all",
             user: None,
@@ -114,21 +121,33 @@ impl Options<'_> {
         PORT + self.nth
     }
 
-    /// The configuration file.
-    pub(crate) fn yaml(&self) -> String {
-        let Self { mode, interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } =
-            self;
-        let mode = mode.name();
+    /// Writes the configuration file of a tracker whose files are in `folder`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, folder: &Path) -> io::Result<PathBuf> {
+        let path = folder.join("tracker.yaml");
+        fs::write(&path, self.yaml(folder))?;
+        Ok(path)
+    }
+
+    fn yaml(&self, folder: &Path) -> String {
+        let Self { interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } = self;
+        let Self { interval, prehooks, .. } = self;
+        let mode = self.mode.name();
         let (metrics, port) = (self.metrics(), self.port());
         let nth = if self.nth == 0 { String::new() } else { format!("-{}", self.nth) };
         let snapshot = self.snapshot.map_or_else(String::new, |path| {
             format!("config: {{ snapshot: {{ path: {}, interval: 1s }} }}", path.display())
         });
+        let socket = folder.join("control.sock");
+        let socket = socket.display();
         format!(
             r#"chihaya:
-  announce_interval: 30m
+  announce_interval: {interval}
   min_announce_interval: 15m
   metrics_addr: "{metrics}"
+  control_socket: "{socket}"
   http:
     addr: "[::]:{port}"
     announce_routes: ["/announce"]
@@ -140,6 +159,7 @@ impl Options<'_> {
   storage:
     name: memory
     {snapshot}
+  prehooks: {prehooks}
   xdp:
     interfaces: [{interfaces}]
     mode: {mode}

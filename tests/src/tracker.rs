@@ -1,7 +1,7 @@
 //! The tracker under test.
 
 use std::{
-    env, fs,
+    env,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -132,6 +132,18 @@ impl<'a> Tracker<'a> {
         host.namespace.run(binary?, &[command, "--config", config?])
     }
 
+    /// Runs `xdp-tracker reload` with another configuration, and returns what that says.
+    ///
+    /// # Errors
+    /// It fails: the configuration stays as it was.
+    pub fn reload(&self, options: &Options<'_>, folder: &Path) -> Result<String> {
+        let config = options.write(folder)?;
+        let binary = binary(Build::Tested)?;
+        let [binary, config] =
+            [&binary, &config].map(|path| path.to_str().context("path is not UTF-8"));
+        self.host.namespace.run(binary?, &["reload", "--config", config?])
+    }
+
     /// Where it serves, over UDP and HTTP alike.
     #[must_use]
     pub fn address(&self, family: Family) -> SocketAddr {
@@ -148,12 +160,21 @@ impl<'a> Tracker<'a> {
         }
     }
 
+    /// The body that it answers to `GET path` over HTTP.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn get(&self, client: &Host, family: Family, path: &str) -> Result<Vec<u8>> {
+        http::get(client, self.address(family), path)
+    }
+
     /// What its metrics endpoint says now.
     ///
     /// # Errors
     /// It does not answer.
     pub fn metrics(&self) -> Result<Metrics> {
-        Ok(Metrics::parse(&http::get(self.host, self.metrics, "/metrics")?))
+        let text = http::get(self.host, self.metrics, "/metrics")?;
+        Ok(Metrics::parse(&String::from_utf8(text)?))
     }
 
     /// Announces until the kernel answers.
@@ -184,8 +205,7 @@ impl<'a> Tracker<'a> {
 }
 
 fn command(host: &Host, options: &Options<'_>, folder: &Path) -> Result<Command> {
-    let config = folder.join("tracker.yaml");
-    fs::write(&config, options.yaml())?;
+    let config = options.write(folder)?;
     let mut command = host.namespace.command("setpriv");
     command.args(["--bounding-set", options.capabilities]);
     if let Some(user) = options.user {

@@ -18,6 +18,10 @@ const ANNOUNCE: u32 = 1;
 const SCRAPE: u32 = 2;
 const ERROR: u32 = 3;
 
+/// The option that carries a piece of the URL data (BEP 41), and the bytes of one.
+const URL_DATA: u8 = 2;
+const URL_DATA_MAX: usize = 255;
+
 /// How often a request is sent before it is given up, a second each.
 const ATTEMPTS: usize = 5;
 
@@ -56,6 +60,19 @@ impl Announce {
         let mut peer_id = *b"-XT0000-000000000000";
         peer_id[18..].copy_from_slice(&port.to_be_bytes());
         Self { info_hash, peer_id, left: 1, event: 0, port }
+    }
+
+    /// The path and query by which it is announced over HTTP.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let escaped =
+            |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let (info_hash, peer_id) = (escaped(&self.info_hash.0), escaped(&self.peer_id));
+        let Self { left, port, .. } = self;
+        format!(
+            "/announce?info_hash={info_hash}&peer_id={peer_id}&left={left}&port={port}\
+             &downloaded=0&uploaded=0&compact=1"
+        )
     }
 
     /// What follows the head of the request.
@@ -137,7 +154,20 @@ impl UdpClient {
     /// # Errors
     /// As [`UdpClient::connect`].
     pub fn announce(&mut self, announce: &Announce) -> Result<AnnounceReply> {
-        let reply = self.exchange(ANNOUNCE, &announce.body())?;
+        self.announce_with(announce, "")
+    }
+
+    /// Announces with URL data (BEP 41): a path and a query.
+    ///
+    /// # Errors
+    /// As [`UdpClient::connect`].
+    pub fn announce_with(&mut self, announce: &Announce, url_data: &str) -> Result<AnnounceReply> {
+        let mut body = announce.body();
+        for piece in url_data.as_bytes().chunks(URL_DATA_MAX) {
+            body.extend([URL_DATA, piece.len() as u8]);
+            body.extend(piece);
+        }
+        let reply = self.exchange(ANNOUNCE, &body)?;
         let ([interval_s, leechers, seeders], peers) = words(&reply)?;
         let peers = if self.socket.peer_addr()?.is_ipv4() {
             peers.chunks(6).map(address::<4>).collect()

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
 use tracker_common::{
-    abi::{Verdict, flag},
+    abi::Verdict,
     limit::{INTERFACES, Level, Limits, Meter, Rate, Source},
     verifier::bounded,
     wire::{AnnounceReply, RequestHead, action},

@@ -18,3 +18,4 @@ pub mod pipeline;
 pub mod privileges;
 pub mod storage;
 pub mod udp;
+mod watch;

@@ -6,6 +6,7 @@
 
 mod floods;
 mod frame;
+mod racks;
 mod world;
 
 use std::{

@@ -26,7 +26,7 @@ pub struct TableShape {
 }
 
 /// Top bits of a peer's place that are its subnet's, where one is preferred.
-const NEAR_BITS: u32 = 6;
+pub(super) const NEAR_BITS: u32 = 6;
 
 impl TableShape {
     /// Prefers peers whose addresses have so many leading bits in common; 0 bits for none.

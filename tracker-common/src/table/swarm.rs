@@ -4,6 +4,7 @@ pub use super::visit::{Announce, Side, Visit};
 use super::{
     Miss,
     half::{Half, Root},
+    index::NEAR_BITS,
     layout::{Form, Line, Memory, Meta},
     leaf::{Leaf, LeafRef, Outcome, Pick},
     run::Run,
@@ -402,12 +403,12 @@ pub fn draw_half<F: Family, M: Memory>(
     let root = half.root();
     let base =
         if pick == Pick::NEAR { root.entry_of(visit.hash) } else { seeded(root, visit.seed) };
+    let shared = if pick == Pick::NEAR { NEAR_BITS } else { 0 };
+    let bits = root.depth().saturating_sub(shared);
     let mut last = LeafRef::NONE;
     for turn in 0..DRAWS_MAX {
-        // Quarters of the directory; or, for a subnet, the neighbours of its own entry.
-        let step = (turn << root.depth()) >> 2;
-        let step = if pick == Pick::NEAR { turn & !(u32::MAX << root.depth()) } else { step };
-        let leaf = root.entry(memory, base ^ step)?;
+        // Quarters of the directory; or, of the part of it that is the subnet's.
+        let leaf = root.entry(memory, base ^ (turn << bits) >> 2)?;
         if leaf.is_frozen() && visit.keeps_away() {
             return Err(Miss::Frozen);
         }

@@ -21,12 +21,15 @@ pub struct LimitsConfig {
     /// Announces by one source of torrents that are not in the table, each of which the daemon sees
     /// to. Others cost nothing to count.
     #[default(1000)]
+    #[schemars(extend("x-no-limit" = 0))]
     pub misses_per_source: u32,
     /// The same by all sources.
     #[default(100_000)]
+    #[schemars(extend("x-no-limit" = 0))]
     pub misses: u32,
     /// Errors sent for bad connection ids; beyond, they are dropped.
     #[default(100_000)]
+    #[schemars(extend("x-no-limit" = 0))]
     pub bad_connection_ids: u32,
     /// Bytes of replies sent a second on each interface. From twice as many on, all is dropped.
     /// Written like 100MiB.
@@ -72,6 +75,16 @@ impl LimitsConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{UnknownKeys, parse};
+
+    #[test]
+    fn zero_is_no_limit() {
+        let yaml = "chihaya: { udp: { addr: 0.0.0.0:6969 }, xdp: { limits: { misses: 0, misses_per_source: 0 } } }";
+        let loaded = parse("limits.yaml", yaml, UnknownKeys::Refuse).unwrap();
+        assert_eq!(loaded.warnings, []);
+        let Limits { misses, all_misses, bad_ids, .. } = loaded.config.xdp.limits.compile();
+        assert!(!misses.is_limited() && !all_misses.is_limited() && bad_ids.is_limited());
+    }
 
     #[test]
     fn prefixes_become_masks_in_network_byte_order() {

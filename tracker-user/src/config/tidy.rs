@@ -19,6 +19,9 @@ pub(super) const ALIASES: [(&str, &str); 4] = [
     ("preferred_ipv6_subnet", "preferred_ipv6_subnet_mask_bits_set"),
 ];
 
+/// Marks keys in the schema of which zero is no limit. Chihaya has none.
+const NO_LIMIT: &str = "x-no-limit";
+
 /// A key that Chihaya knows and that has no meaning here.
 pub(super) struct Ignored {
     pub(super) key: &'static str,
@@ -37,7 +40,8 @@ pub(super) const IGNORED: [Ignored; 1] = [Ignored {
 /// Makes `value` fit `schema`:
 ///
 /// * a key with nothing or `""` after it counts as left out;
-/// * a number or duration of zero or less gives way to the default, if that is greater;
+/// * a number or duration of zero or less gives way to the default, if that is greater and zero is not
+///   no limit;
 /// * a single value stands for a list of one;
 /// * aliases get their proper names, and keys the order of the schema (so that a hook's name
 ///   comes before its options);
@@ -158,7 +162,8 @@ fn gives_way(value: &Value, schema: &Schema, path: &Path, findings: &mut Finding
     };
     let (Some(amount), Some(default)) = (amount, schema.get("default")) else { return false };
     let default_is_zero = default == "0s" || default.as_f64() == Some(0.0);
-    if amount < 0.0 || amount == 0.0 && !default_is_zero {
+    let may_be_zero = default_is_zero || schema.get(NO_LIMIT).is_some();
+    if amount < 0.0 || amount == 0.0 && !may_be_zero {
         let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
         findings.warning(path, format!("is not above zero; the default, {default}, is used"));
         return true;

@@ -119,12 +119,16 @@ impl Tracker {
         let (config, pipeline, settings) =
             prepared.split(self.storage.clone(), &self.connection_key);
         let connection_ids = settings.connection_ids;
-        self.pipeline.store(Arc::new(pipeline));
-        // Those that the hooks before have left.
-        self.grants.revoke_all();
-        self.frontends.reload(&config, settings);
-        if let Some(data_plane) = &self.data_plane {
-            data_plane.reload(&config, connection_ids, self.pipeline.load_full());
+        let pipeline = Arc::new(pipeline);
+        let change = || {
+            self.pipeline.store(Arc::clone(&pipeline));
+            // Those that the hooks before have left.
+            self.grants.revoke_all();
+            self.frontends.reload(&config, settings);
+        };
+        match &self.data_plane {
+            Some(kernel) => kernel.reload(&config, connection_ids, Arc::clone(&pipeline), change),
+            None => change(),
         }
         self.config = config;
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())

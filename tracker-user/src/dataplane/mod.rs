@@ -27,6 +27,7 @@ mod publish;
 mod survey;
 
 use std::{
+    mem,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -57,7 +58,7 @@ use lists::Lists;
 use pins::Pins;
 use policy::{Policies, Policy};
 use probe::wait_for_kernel;
-use publish::{LISTS, Publisher};
+use publish::{DECIDES, LISTS, Publisher};
 
 /// How often interfaces and addresses are looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -156,6 +157,10 @@ struct Update {
     policies: Policies,
     interfaces: Vec<String>,
     config: XdpConfig,
+    /// Told when the kernel leaves to the daemon all that is going to be decided otherwise.
+    ready: mpsc::Sender<()>,
+    /// Ends when the daemon goes by the new configuration.
+    changed: mpsc::Receiver<()>,
 }
 
 /// The running data plane. When it is dropped the program is removed.
@@ -184,16 +189,17 @@ impl DataPlane {
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
         grants.connect(&mut kernel)?;
-        let mut policies = Policies::new(config, connection_ids, storage, pipeline.load_full());
-        let policy = policies.compile();
+        let policies = Policies::new(config, connection_ids, storage, pipeline.load_full());
         let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
-        let publisher = Publisher::new(&mut kernel, policy.config, *config.xdp.orphan_limit)?;
-        let events = Events::new(&mut kernel, config, &policy.config, Arc::clone(pipeline))?;
+        let publisher = Publisher::new(&mut kernel, *config.xdp.orphan_limit)?;
+        let events =
+            Events::new(&mut kernel, config, &policies.abi_config(), Arc::clone(pipeline))?;
         let lists = Lists::new(&mut kernel)?;
         let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
-        let mut worker = Worker { attacher, endpoints, publisher, events, policies, lists };
-        worker.go_by(&policy)?;
+        let mut worker =
+            Worker { attacher, endpoints, publisher, events, policies, lists, policy: None };
+        worker.exchange(|| {})?;
         let followed = worker.follow();
         match config.xdp.mode {
             AttachMode::Auto => followed?,
@@ -208,15 +214,31 @@ impl DataPlane {
     }
 
     /// Has the kernel go by another configuration and other hooks, on other interfaces. What it
-    /// logs stays as it was.
-    pub fn reload(&self, config: &Config, connection_ids: ConnectionIds, pipeline: Arc<Pipeline>) {
+    /// logs stays as it was. `change` has the daemon do so; it is called when the kernel has left to the
+    /// daemon what it is going to decide otherwise.
+    pub fn reload(
+        &self,
+        config: &Config,
+        connection_ids: ConnectionIds,
+        pipeline: Arc<Pipeline>,
+        change: impl FnOnce(),
+    ) {
         let interfaces = match interfaces(config) {
             Ok(interfaces) => interfaces,
-            Err(error) => return tracing::error!("the kernel goes on as before: {error:#}"),
+            Err(error) => {
+                change();
+                return tracing::error!("the kernel goes on as before: {error:#}");
+            }
         };
         let policies = Policies::new(config, connection_ids, &self.storage, pipeline);
-        let update = Update { policies, interfaces, config: config.xdp.clone() };
+        let config = config.xdp.clone();
+        let ((ready, is_ready), (has_changed, changed)) = (mpsc::channel(), mpsc::channel());
+        let update = Update { policies, interfaces, config, ready, changed };
         self.order(Order::Reload(Box::new(update)));
+        // Without its thread there is nobody to wait for.
+        let _ = is_ready.recv();
+        change();
+        drop(has_changed);
     }
 
     /// Ends, and leaves the kernel answering for the next daemon to take over. What is not pinned ends
@@ -249,6 +271,8 @@ struct Worker {
     events: Events,
     policies: Policies,
     lists: Lists,
+    /// What the kernel was told last.
+    policy: Option<Policy>,
 }
 
 impl Worker {
@@ -288,39 +312,66 @@ impl Worker {
 
     /// The rest is for [`Worker::follow`].
     fn apply(&mut self, update: Update) {
-        let Update { policies, interfaces, config } = update;
+        let Update { policies, interfaces, config, ready, changed } = update;
         self.publisher.set_orphan_limit(*config.orphan_limit);
-        self.policies = policies;
-        let policy = self.policies.compile();
-        self.events.reload(&policy.config);
-        if let Err(error) = self.go_by(&policy) {
+        // Until the daemon has others, its hooks go by the lists that they have.
+        let before = mem::replace(&mut self.policies, policies);
+        self.events.reload(&self.policies.abi_config());
+        let exchanged = self.exchange(|| {
+            // Whoever has gone does not wait.
+            let _ = ready.send(());
+            let _ = changed.recv();
+        });
+        drop(before);
+        if let Err(error) = exchanged {
             tracing::error!("the kernel goes by the configuration before: {error:#}");
         }
         self.attacher.reload(&interfaces, &config);
         self.endpoints.reload(interfaces);
     }
 
-    /// Has the kernel go by another policy. While lists are exchanged the daemon serves.
-    fn go_by(&mut self, policy: &Policy) -> anyhow::Result<()> {
+    /// Has kernel and daemon go by what is coming. `change` returns when the daemon does.
+    fn exchange(&mut self, change: impl FnOnce()) -> anyhow::Result<()> {
+        self.policies.prepare();
+        let coming = self.policies.coming();
+        let others_decide = self.others_decide(&coming.policy);
+        let held_back = self.publisher.hold_back(others_decide);
+        self.policies.hold_back(&coming);
+        // A run of the program may still go by what it was told before.
+        wait_for_kernel();
+        self.policies.commit();
+        change();
+        let policy = self.policies.enter(coming);
+        held_back?;
+        self.go_by(policy, others_decide)
+    }
+
+    /// Whether it is not for lists of torrents alone to decide otherwise than before.
+    fn others_decide(&self, policy: &Policy) -> bool {
         let Policy { config, clients, networks } = policy;
-        let mut config = *config;
-        if self.publisher.has_lists() || config.flags & LISTS != 0 {
-            self.publisher.pass_all()?;
-            wait_for_kernel();
-            let clients = self.lists.set_clients(clients.iter().copied());
-            if let Err(error) = clients.and_then(|()| self.lists.set_networks(networks)) {
+        let listed = |before: &Policy| (&before.clients, &before.networks) == (clients, networks);
+        self.publisher.decides() != config.flags & DECIDES
+            || config.flags & LISTS != 0 && !self.policy.as_ref().is_some_and(listed)
+    }
+
+    fn go_by(&mut self, policy: Policy, others_decide: bool) -> anyhow::Result<()> {
+        let Policy { mut config, .. } = policy;
+        if others_decide {
+            let clients = self.lists.set_clients(policy.clients.iter().copied());
+            if let Err(error) = clients.and_then(|()| self.lists.set_networks(&policy.networks)) {
                 tracing::error!("the daemon serves every announce: {error:#}");
                 config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
             }
         }
+        self.policy = Some(policy);
         self.publisher.set_policy(&config)
     }
 
-    /// Brings what the kernel knows up to date: lists that have changed, then addresses, so that an interface never answers
-    /// for ones it has lost, then interfaces.
+    /// Brings what the kernel knows up to date: lists that are to change, then addresses, so that an
+    /// interface never answers for ones it has lost, then interfaces.
     fn follow(&mut self) -> anyhow::Result<()> {
-        if let Some(policy) = self.policies.changed() {
-            self.go_by(&policy)?;
+        if self.policies.prepare() {
+            self.exchange(|| {})?;
         }
         if let Some((v4, v6)) = self.endpoints.changed() {
             self.publisher

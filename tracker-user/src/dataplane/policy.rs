@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// All that the kernel is to go by.
+#[derive(Default)]
 pub(super) struct Policy {
     /// The configuration, without endpoints.
     pub(super) config: abi::Config,
@@ -29,7 +30,16 @@ pub(super) struct Policy {
     pub(super) networks: Arc<NetworkList>,
 }
 
+/// What is going to be in force, when its torrents have been entered into the table.
+pub(super) struct Coming {
+    pub(super) policy: Policy,
+    torrents: Torrents,
+}
+
 /// The hooks and the lists in them, followed as they change.
+///
+/// A list changes for kernel and daemon at one moment: what the kernel is going to decide otherwise it
+/// leaves to the daemon first, which then goes by the new list; and only then the kernel does.
 pub(super) struct Policies {
     config: Config,
     connection_ids: ConnectionIds,
@@ -59,27 +69,48 @@ impl Policies {
         Self { config, connection_ids, storage, pipeline, torrents, networks }
     }
 
-    /// What the kernel is to go by, if it is another than last time. Listed torrents have been
-    /// entered into the table then, with their gates.
-    pub(super) fn changed(&mut self) -> Option<Policy> {
-        let torrents = self.torrents.iter_mut().filter_map(Follower::changed).count();
-        let networks = self.networks.iter_mut().filter_map(Follower::changed).count();
-        (torrents + networks > 0).then(|| self.compile())
+    /// Whether hooks have new lists, which [`Policies::commit`] puts into force.
+    pub(super) fn prepare(&mut self) -> bool {
+        let torrents = self.torrents.iter_mut().map(Follower::prepare);
+        let networks = self.networks.iter_mut().map(Follower::prepare);
+        torrents.chain(networks).fold(false, |any, one| any | one)
     }
 
-    /// The same, changed or not.
-    pub(super) fn compile(&mut self) -> Policy {
-        // What is compiled now is not news afterwards.
-        self.torrents.iter_mut().for_each(|list| drop(list.changed()));
-        self.networks.iter_mut().for_each(|list| drop(list.changed()));
+    /// What is going to be in force.
+    pub(super) fn coming(&self) -> Coming {
         let hooks = self.pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload()));
-        let hooks = Composed::of(hooks);
-        let listed = list_torrents(&hooks.torrents, &self.storage);
-        let config = self.config(&hooks, listed);
-        Policy { config, clients: hooks.clients.ids, networks: hooks.networks }
+        let Composed { flags, variation, torrents, clients, networks } = Composed::of(hooks);
+        let config = abi::Config {
+            flags: flags | configured_flags(&self.config),
+            variation,
+            ..self.abi_config()
+        };
+        Coming { policy: Policy { config, clients: clients.ids, networks }, torrents }
     }
 
-    fn config(&self, hooks: &Composed, listed: u32) -> abi::Config {
+    /// Has the kernel pass what is announced of torrents that it knows and that are going to be
+    /// decided on otherwise.
+    pub(super) fn hold_back(&self, coming: &Coming) {
+        // That of torrents that come meanwhile.
+        self.storage.set_unlisted_gate(Gate::Pass);
+        self.storage.hold_back(|info_hash| coming.torrents.gate(info_hash));
+    }
+
+    /// From here on the daemon goes by what is coming.
+    pub(super) fn commit(&mut self) {
+        self.torrents.iter_mut().for_each(Follower::commit);
+        self.networks.iter_mut().for_each(Follower::commit);
+    }
+
+    /// Enters listed torrents into the table, with their gates. Returns what the kernel is to go by.
+    pub(super) fn enter(&self, coming: Coming) -> Policy {
+        let Coming { mut policy, torrents } = coming;
+        policy.config.flags |= list_torrents(&torrents, &self.storage);
+        policy
+    }
+
+    /// What the kernel is to go by, but for flags and what hooks say.
+    pub(super) fn abi_config(&self) -> abi::Config {
         let Self { config, connection_ids, storage, pipeline, .. } = self;
         let post_hooks = pipeline.post_hooks().map(PostHook::interest);
         let interest = post_hooks.max().map(|interest| interest.max(config.xdp.events.into()));
@@ -97,8 +128,6 @@ impl Policies {
             numwant_default: udp.default_numwant.min(udp.max_numwant),
             numwant_max: udp.max_numwant,
             scrape_max: udp.max_scrape_infohashes,
-            flags: hooks.flags | listed | configured_flags(config),
-            variation: hooks.variation,
             events: interest.map_or(0, events),
             limits: config.xdp.limits.compile(),
             ..abi::Config::default()
@@ -186,7 +215,7 @@ impl Composed {
                 self.clients.ids = list.ids;
             }
             Offload::Networks(list) if self.flags & flag::NETWORKS == 0 => {
-                self.networks = Arc::clone(&list.load());
+                self.networks = list.coming();
                 self.flags |= flag::NETWORKS;
                 if self.networks.refuses_others() {
                     self.flags |= flag::NETWORKS_REFUSE_OTHERS;
@@ -209,13 +238,25 @@ impl Composed {
 }
 
 impl Torrents {
+    /// What the kernel does with a torrent that is in the table.
+    fn gate(&self, info_hash: &InfoHash) -> Gate {
+        let is_allowed = |allowed: &HashSet<_>| allowed.contains(info_hash);
+        if self.denied.contains(info_hash) {
+            Gate::Refuse
+        } else if self.allowed.as_ref().is_none_or(is_allowed) {
+            Gate::Open
+        } else {
+            Gate::Pass
+        }
+    }
+
     fn add(&mut self, list: &TorrentList) {
-        let info_hashes = list.info_hashes.load();
+        let info_hashes = list.info_hashes.coming();
         match list.kind {
             ListKind::Deny => self.denied.extend(info_hashes.iter().copied()),
             ListKind::Allow => match &mut self.allowed {
                 Some(allowed) => allowed.retain(|hash| info_hashes.contains(hash)),
-                None => self.allowed = Some((**info_hashes).clone()),
+                None => self.allowed = Some((*info_hashes).clone()),
             },
         }
     }

@@ -15,6 +15,10 @@ use crate::clock;
 /// Flags that have the program look into lists of clients and networks.
 pub(super) const LISTS: u32 = flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED | flag::NETWORKS;
 
+/// Flags by which an announce or a scrape is answered, refused or passed, whatever its torrent.
+pub(super) const DECIDES: u32 =
+    LISTS | flag::NETWORKS_REFUSE_OTHERS | flag::GRANTS | flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
 /// that is half written.
 pub(super) struct Publisher {
@@ -27,19 +31,17 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Publishes nothing yet: until then the program passes everything, or goes by what the daemon
-    /// before has published. Without a sign of life it does so for `orphan_limit`.
+    /// before has published. Without a sign of life it goes by a configuration for `orphan_limit`.
     ///
     /// # Errors
     /// When the program's maps are not what they should be.
-    pub(super) fn new(
-        kernel: &mut Kernel,
-        config: abi::Config,
-        orphan_limit: Duration,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn new(kernel: &mut Kernel, orphan_limit: Duration) -> anyhow::Result<Self> {
         let control: Array<_, Control> = kernel.take(name::CONTROL)?;
         let Control(before) = control.get(&0, 0).context("map CONTROL")?;
-        let configs = kernel.take(name::CONFIG)?;
-        Ok(Self { control, configs, config, active: before.active & 1, orphan_limit })
+        let active = before.active & 1;
+        let configs: Array<_, Config> = kernel.take(name::CONFIG)?;
+        let Config(config) = configs.get(&active, 0).context("map CONFIG")?;
+        Ok(Self { control, configs, config, active, orphan_limit })
     }
 
     /// Changes how long the program goes on without us.
@@ -76,18 +78,22 @@ impl Publisher {
         self.publish()
     }
 
-    /// Whether the program looks into lists now.
-    pub(super) const fn has_lists(&self) -> bool {
-        self.config.flags & LISTS != 0
+    /// The flags of [`DECIDES`] that are in force.
+    pub(super) const fn decides(&self) -> u32 {
+        self.config.flags & DECIDES
     }
 
-    /// Has the program pass everything, until the next configuration.
+    /// Has the program pass, until the next policy, what is announced of torrents that it does not know;
+    /// with `all`, all announces and scrapes, so that it does not look into lists.
     ///
     /// # Errors
     /// As for [`Publisher::set_endpoints`].
-    pub(super) fn pass_all(&mut self) -> anyhow::Result<()> {
-        self.config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
-        self.config.flags &= !LISTS;
+    pub(super) fn hold_back(&mut self, all: bool) -> anyhow::Result<()> {
+        let flags = &mut self.config.flags;
+        *flags = *flags & !flag::REFUSE_UNKNOWN | flag::LISTS_INCOMPLETE;
+        if all {
+            *flags = *flags & !LISTS | flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+        }
         self.publish()
     }
 

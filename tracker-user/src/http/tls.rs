@@ -1,8 +1,7 @@
 //! HTTPS: TLS 1.2 and 1.3 below HTTP, with a certificate that can be exchanged at any time.
 
 use std::{
-    fs, io,
-    os::unix::fs::MetadataExt as _,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -23,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::Transport;
+use crate::watch::{Watch, look_at};
 
 /// How often the files are looked at. A change counts when they have been the same for as long, so
 /// that a certificate is not read before its key has followed it.
@@ -35,6 +35,12 @@ pub struct CertificateFiles {
     pub chain: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+impl CertificateFiles {
+    fn look(&self) -> [Option<u64>; 2] {
+        [&self.chain, &self.key].map(|file| look_at(file))
+    }
 }
 
 /// Why a certificate cannot be used.
@@ -140,11 +146,18 @@ impl Tls {
     /// Goes on serving the certificate that the files hold, as they change. One that cannot be used
     /// is reported, and the one before stays.
     pub async fn follow_files(&self) {
-        let mut watch = Watch::new(self.files());
+        let mut followed = self.files();
+        let mut watch = Watch::new(followed.look());
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             let files = self.files();
-            if !watch.has_changed(&files) {
+            if files != followed {
+                // Whoever named others has read them.
+                watch = Watch::new(files.look());
+                followed = files;
+                continue;
+            }
+            if !watch.has_changed(files.look()) {
                 continue;
             }
             match Certificate::load(&files) {
@@ -173,48 +186,4 @@ impl ResolvesServerCert for Served {
     fn resolve(&self, _: ClientHello) -> Option<Arc<CertifiedKey>> {
         Some(self.certificate.load_full())
     }
-}
-
-/// Tells when the files have changed and come to rest.
-struct Watch {
-    files: CertificateFiles,
-    /// As they were when the certificate was read last, and as they were a moment ago.
-    read: [Stamp; 2],
-    last: [Stamp; 2],
-}
-
-/// What changes when a file is written or replaced: inode, length, and time of the last change of
-/// anything about it, as the time of modification can be set to what it was. `None` where there is no
-/// such file.
-type Stamp = Option<(u64, u64, [i64; 2])>;
-
-impl Watch {
-    fn new(files: CertificateFiles) -> Self {
-        let now = stamps(&files);
-        Self { files, read: now, last: now }
-    }
-
-    /// True once for each change.
-    fn has_changed(&mut self, files: &CertificateFiles) -> bool {
-        if *files != self.files {
-            // Whoever named others has read them.
-            *self = Self::new(files.clone());
-            return false;
-        }
-        let now = stamps(files);
-        let is_at_rest = now == self.last;
-        self.last = now;
-        let has_changed = is_at_rest && now != self.read;
-        if has_changed {
-            self.read = now;
-        }
-        has_changed
-    }
-}
-
-fn stamps(files: &CertificateFiles) -> [Stamp; 2] {
-    [&files.chain, &files.key].map(|file| {
-        let metadata = fs::metadata(file).ok()?;
-        Some((metadata.ino(), metadata.len(), [metadata.ctime(), metadata.ctime_nsec()]))
-    })
 }

@@ -211,21 +211,20 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_told_of_changes_of_a_file() {
+    fn a_changed_file_waits_for_the_kernel() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let whitelist_files = vec![file.path().to_owned()];
         let hook = make(TorrentApprovalOptions { whitelist_files, ..Default::default() }).unwrap();
         let Offload::Torrents(list) = hook.offload() else { panic!("not offloaded") };
         let mut follower = list.info_hashes.follow();
-        assert!(follower.changed().unwrap().is_empty());
         fs::write(file.path(), LISTED.to_string()).unwrap();
-        let changed = std::iter::repeat_with(|| {
+        while !follower.prepare() {
             std::thread::sleep(std::time::Duration::from_millis(10));
-            follower.changed()
-        });
-        let listed = changed.take(3000).flatten().next().unwrap();
-        assert!(listed.contains(&LISTED));
-        let mut response = AnnounceResponse::default();
-        assert_eq!(hook.announce(&announce_of(LISTED), &mut response), Ok(()));
+        }
+        let judge = || hook.announce(&announce_of(LISTED), &mut AnnounceResponse::default());
+        assert!(list.info_hashes.coming().contains(&LISTED));
+        assert_eq!(judge(), unapproved());
+        follower.commit();
+        assert_eq!(judge(), Ok(()));
     }
 }

@@ -1,36 +1,77 @@
 //! Values that a hook replaces while requests are judged by them.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
 /// A list, or the like, that the hook and the data plane share. Each request is judged by one whole
 /// value: the old one or the new one.
 #[derive(Debug)]
-pub struct Live<T>(Arc<ArcSwap<T>>);
+pub struct Live<T>(Arc<Shared<T>>);
+
+#[derive(Debug)]
+struct Shared<T> {
+    in_force: ArcSwap<T>,
+    next: Mutex<Next<T>>,
+}
+
+/// What is to come into force when the followers have prepared for it.
+#[derive(Debug)]
+struct Next<T> {
+    waiting: Option<Arc<T>>,
+    prepared: Option<Arc<T>>,
+    followers: usize,
+}
 
 impl<T> Live<T> {
     /// A first value.
     #[must_use]
     pub fn new(value: T) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(value)))
+        let next = Next { waiting: None, prepared: None, followers: 0 };
+        let in_force = ArcSwap::from_pointee(value);
+        Self(Arc::new(Shared { in_force, next: Mutex::new(next) }))
     }
 
     /// The value of this moment. To be held for one request, not longer.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<T>> {
-        self.0.load()
+        self.0.in_force.load()
     }
 
-    /// Puts another value in the place of the present one, of this and of all clones.
+    /// Puts another value in the place of the present one, of this and of all clones: at once, or when
+    /// the [`Follower`] says so.
     pub fn replace(&self, value: T) {
-        self.0.store(Arc::new(value));
+        let mut next = self.next();
+        next.waiting = Some(Arc::new(value));
+        if next.followers == 0 {
+            self.catch_up(&mut next);
+        }
     }
 
-    /// For those who keep a copy elsewhere: tells them when it is out of date.
+    /// For whoever keeps a copy elsewhere, so that both can change at one moment. There should be one
+    /// at a time.
     #[must_use]
     pub fn follow(&self) -> Follower<T> {
-        Follower { live: self.clone(), seen: Weak::new() }
+        self.next().followers += 1;
+        Follower { live: self.clone() }
+    }
+
+    /// What a follower has prepared for, else the value of this moment.
+    #[must_use]
+    pub fn coming(&self) -> Arc<T> {
+        self.next().prepared.clone().unwrap_or_else(|| self.0.in_force.load_full())
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next<T>> {
+        self.0.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest value comes into force.
+    fn catch_up(&self, next: &mut Next<T>) {
+        let prepared = next.prepared.take();
+        if let Some(value) = next.waiting.take().or(prepared) {
+            self.0.in_force.store(value);
+        }
     }
 }
 
@@ -40,24 +81,38 @@ impl<T> Clone for Live<T> {
     }
 }
 
-/// Looks for changes of a [`Live`] value whenever it is asked.
+/// Says when the next value of a [`Live`] comes into force. When it goes, that is at once.
 #[derive(Debug)]
 pub struct Follower<T> {
     live: Live<T>,
-    /// Keeps the value's address from being used again, but not the value.
-    seen: Weak<T>,
 }
 
 impl<T> Follower<T> {
-    /// The value, if it is another than at the last call; there always is one at the first. Values
-    /// that came and went in between are skipped.
-    pub fn changed(&mut self) -> Option<Arc<T>> {
-        let value = self.live.0.load_full();
-        if Weak::as_ptr(&self.seen) == Arc::as_ptr(&value) {
-            return None;
+    /// Whether there is another value to prepare for. Those that came and went since the last call are
+    /// skipped.
+    pub fn prepare(&mut self) -> bool {
+        let mut next = self.live.next();
+        if let Some(value) = next.waiting.take() {
+            next.prepared = Some(value);
         }
-        self.seen = Arc::downgrade(&value);
-        Some(value)
+        next.prepared.is_some()
+    }
+
+    /// What was prepared for comes into force.
+    pub fn commit(&mut self) {
+        if let Some(value) = self.live.next().prepared.take() {
+            self.live.0.in_force.store(value);
+        }
+    }
+}
+
+impl<T> Drop for Follower<T> {
+    fn drop(&mut self) {
+        let mut next = self.live.next();
+        next.followers -= 1;
+        if next.followers == 0 {
+            self.live.catch_up(&mut next);
+        }
     }
 }
 
@@ -74,33 +129,52 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_is_told_of_each_value_once_and_of_the_latest_only() {
+    fn a_follower_says_when_a_value_comes_into_force() {
         let live = Live::new(1);
         let mut follower = live.follow();
-        assert_eq!(follower.changed().as_deref(), Some(&1));
-        assert_eq!(follower.changed(), None);
+        assert!(!follower.prepare());
         live.replace(2);
         live.replace(3);
-        assert_eq!(follower.changed().as_deref(), Some(&3));
-        assert_eq!(follower.changed(), None);
+        assert!(follower.prepare());
+        assert_eq!((**live.load(), *live.coming()), (1, 3));
+        follower.commit();
+        assert_eq!((**live.load(), *live.coming()), (3, 3));
+        assert!(!follower.prepare());
     }
 
     #[test]
-    fn an_equal_value_is_a_change_too() {
+    fn what_comes_while_a_follower_prepares_is_for_the_next_time() {
         let live = Live::new(1);
         let mut follower = live.follow();
-        follower.changed();
-        live.replace(1);
-        assert_eq!(follower.changed().as_deref(), Some(&1));
+        live.replace(2);
+        follower.prepare();
+        live.replace(3);
+        follower.commit();
+        assert_eq!(**live.load(), 2);
+        assert!(follower.prepare());
+        follower.commit();
+        assert_eq!(**live.load(), 3);
     }
 
     #[test]
-    fn followers_do_not_keep_old_values() {
-        let value = Arc::new(());
-        let live = Live::new(Arc::clone(&value));
+    fn an_equal_value_is_another_too() {
+        let live = Live::new(1);
         let mut follower = live.follow();
-        follower.changed();
-        live.replace(Arc::default());
-        assert_eq!(Arc::strong_count(&value), 1);
+        live.replace(1);
+        assert!(follower.prepare());
+    }
+
+    #[test]
+    fn nothing_waits_for_a_follower_that_has_gone() {
+        let live = Live::new(1);
+        let (mut follower, other) = (live.follow(), live.follow());
+        live.replace(2);
+        follower.prepare();
+        drop(follower);
+        assert_eq!(**live.load(), 1);
+        drop(other);
+        assert_eq!(**live.load(), 2);
+        live.replace(3);
+        assert_eq!(**live.load(), 3);
     }
 }

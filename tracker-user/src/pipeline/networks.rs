@@ -9,7 +9,7 @@ use super::ListKind;
 
 /// Of the networks that hold an address the smallest decides; where none does, the address is
 /// admitted unless the list says otherwise.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkList {
     networks: JointPrefixMap<IpNet, ListKind>,
     refuses_others: bool,

@@ -14,6 +14,8 @@ mod grow;
 mod journal;
 mod leaves;
 mod lists;
+#[cfg(test)]
+mod rack_tests;
 mod saved;
 mod sweep;
 #[cfg(test)]

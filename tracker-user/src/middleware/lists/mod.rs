@@ -2,22 +2,23 @@
 //!
 //! * [`text`]: one entry a line;
 //! * [`torrents`]: info-hashes, in text files and in directories of `.torrent` files, which
-//!   [`metainfo`] reads;
-//! * [`watch`]: sees that files have changed.
+//!   [`metainfo`] reads.
 
 mod metainfo;
 mod text;
 mod torrents;
-mod watch;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 pub(super) use text::read_text;
 pub(super) use torrents::TorrentFiles;
-use watch::Watch;
 
 use super::background::Background;
-use crate::metrics::Refreshes;
+use crate::{metrics::Refreshes, watch::Watch};
 
 /// How often files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -62,11 +63,14 @@ pub(super) fn follow<E: From<ListError> + From<io::Error>>(
     refreshes: Refreshes,
     mut read: impl FnMut() -> Result<(), ListError> + Send + 'static,
 ) -> Result<Background, E> {
-    let mut watch = Watch::new(files);
+    let look = move || -> Vec<_> { files.iter().map(|file| torrents::look_at(file)).collect() };
+    let mut watch = Watch::new(look());
     read()?;
     let step = move || {
-        let (has_changed, took) = watch.look();
-        if has_changed {
+        let started = Instant::now();
+        let look = look();
+        let took = started.elapsed();
+        if watch.has_changed(look) {
             match read() {
                 Ok(()) => {
                     refreshes.succeeded.inc();

@@ -9,7 +9,8 @@ use std::{
 
 use tracker_common::id::InfoHash;
 
-use super::{ListError, metainfo, read_text, watch::stamp};
+use super::{ListError, metainfo, read_text};
+use crate::watch::{self, stamp};
 
 /// Bigger `.torrent` files are left out.
 const METAINFO_BYTES_MAX: u64 = 64 << 20;
@@ -113,9 +114,42 @@ pub(super) fn metainfo_files(
     }))
 }
 
+/// What a text file, or all of a directory, looks like. The order in which a directory lists its files
+/// does not matter.
+pub(super) fn look_at(path: &Path) -> Option<u64> {
+    match metainfo_files(path) {
+        Ok(files) => Some(files.fold(1, |sum, (_, stamp)| sum.wrapping_add(stamp))),
+        Err(_) => watch::look_at(path),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_looks_different_when_a_torrent_in_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let looks = || look_at(directory.path());
+        let torrent = directory.path().join("a.torrent");
+        let mut seen = vec![looks()];
+        fs::write(&torrent, "one").unwrap();
+        seen.push(looks());
+        fs::write(&torrent, "three").unwrap();
+        seen.push(looks());
+        assert!(seen[0] != seen[1] && seen[1] != seen[2]);
+        fs::write(directory.path().join("notes"), "other files do not matter").unwrap();
+        assert_eq!(looks(), seen[2]);
+        fs::remove_file(&torrent).unwrap();
+        assert_eq!(looks(), seen[0]);
+    }
+
+    #[test]
+    fn a_list_looks_like_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(look_at(file.path()), watch::look_at(file.path()));
+        assert_eq!(look_at(Path::new("/no/such/list")), None);
+    }
 
     fn torrent(name: &str) -> String {
         format!("d4:infod4:name1:{name}6:pieces0:ee")

@@ -139,6 +139,12 @@ impl MemoryStorage {
         self.table.set_unlisted_gate(gate);
     }
 
+    /// Leaves to the daemon the torrents whose gate is not what it is going to be.
+    pub fn hold_back(&self, coming: impl Fn(&InfoHash) -> Gate) {
+        self.table.hold_back::<V4>(&coming);
+        self.table.hold_back::<V6>(coming);
+    }
+
     /// Takes the torrents off the lists of which `is_unlisted` says so.
     pub fn unlist(&self, is_unlisted: impl Fn(&InfoHash) -> bool) {
         self.table.unlist::<V4>(&is_unlisted);

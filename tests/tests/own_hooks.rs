@@ -1,9 +1,12 @@
-//! Announces that the kernel answers are told to post-hooks. The configuration knows none yet, so the
-//! data plane is put together here, as somebody would who embeds the tracker.
+//! Hooks of somebody who embeds the tracker: the data plane is put together here, as they would. The
+//! configuration knows no post-hooks yet, and no pre-hook that the kernel cannot stand in for.
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,8 +22,9 @@ use tracker_user::{
     config::{self, Config, UnknownKeys},
     dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
-    pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, PostHook},
+    pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, PostHook, PreHook, Refusal},
     storage::memory::{MemoryStorage, Origin, TableSize},
+    udp::{UdpOptions, UdpServer},
 };
 
 const CONFIG: &str = "
@@ -55,12 +59,41 @@ impl PostHook for Notes {
     }
 }
 
-/// A kernel that answers, with nothing behind it but the hook.
+/// A hook that says nothing of the kernel, and refuses a port.
+#[derive(Default)]
+struct Doorman {
+    seen: Arc<AtomicUsize>,
+}
+
+const REFUSED_PORT: u16 = 13;
+
+impl PreHook for Doorman {
+    fn name(&self) -> &'static str {
+        "doorman"
+    }
+
+    fn announce(&self, request: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+        if request.peer.port() == REFUSED_PORT {
+            return Err(Refusal::Client("not you".into()));
+        }
+        Ok(())
+    }
+}
+
+/// A kernel that answers, and what is behind it.
+struct Parts {
+    pipeline: Arc<ArcSwap<Pipeline>>,
+    ids: ConnectionIds,
+    _data_plane: DataPlane,
+}
+
 fn start(
     config: &Config,
-    hook: impl PostHook + 'static,
+    pre_hooks: Vec<Box<dyn PreHook>>,
+    post_hooks: Vec<Box<dyn PostHook>>,
     metrics: &Arc<Metrics>,
-) -> Result<DataPlane> {
+) -> Result<Parts> {
     let size = TableSize::of(&config.xdp.table);
     let kernel = dataplane::load(config, &size)?.context("there is an XDP program")?;
     let memory = kernel.map_table(&size)?;
@@ -68,7 +101,7 @@ fn start(
     let key = TableKey([1, 2, 3, 4]);
     let storage =
         MemoryStorage::start(memory, &size, Origin::New(key), &Default::default(), grace, metrics)?;
-    let pipeline = Pipeline::new(storage.clone(), vec![], vec![Box::new(hook)], 1800, 900);
+    let pipeline = Pipeline::new(storage.clone(), pre_hooks, post_hooks, 1800, 900);
     let request = AnnounceRequest {
         info_hash: InfoHash(TORRENT),
         peer_id: PeerId([1; 20]),
@@ -85,7 +118,9 @@ fn start(
     pipeline.announce(&request, &mut AnnounceResponse::default()).expect("nobody refuses");
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
     let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 10);
-    DataPlane::start(kernel, config, ids, &storage, &pipeline, &Grants::default(), metrics)
+    let grants = Grants::default();
+    let data_plane = DataPlane::start(kernel, config, ids, &storage, &pipeline, &grants, metrics)?;
+    Ok(Parts { pipeline, ids, _data_plane: data_plane })
 }
 
 /// What a hook sees of a peer that starts, announces again, completes and stops.
@@ -95,7 +130,8 @@ fn seen_of_a_peer(interest: Interest) -> Result<Vec<Event>> {
     let seen = Arc::default();
     let hook = Notes { interest, seen: Arc::clone(&seen) };
     let metrics = Arc::new(Metrics::new()?);
-    let _data_plane = server.namespace.enter(|| start(&config, hook, &metrics))?;
+    let _parts =
+        server.namespace.enter(|| start(&config, vec![], vec![Box::new(hook)], &metrics))?;
     let tracker = SocketAddr::new(server.ip(Family::Ipv4), 6969);
     let peer = SocketAddr::new(client.ip(Family::Ipv4), 7);
     let mut client = UdpClient::connect(&client.namespace, tracker)?;
@@ -152,7 +188,8 @@ fn announces_that_a_stuck_hook_leaves_no_room_for_are_answered_and_counted() -> 
     let metrics = Arc::new(Metrics::new()?);
     let stuck = Arc::new(Mutex::new(()));
     let hook = Stuck(Arc::clone(&stuck));
-    let _data_plane = server.namespace.enter(|| start(&config, hook, &metrics))?;
+    let _parts =
+        server.namespace.enter(|| start(&config, vec![], vec![Box::new(hook)], &metrics))?;
     let held = stuck.lock().expect("nobody panics");
     let tracker = SocketAddr::new(server.ip(Family::Ipv4), 6969);
     let mut client = UdpClient::connect(&client.namespace, tracker)?;
@@ -169,4 +206,35 @@ fn announces_that_a_stuck_hook_leaves_no_room_for_are_answered_and_counted() -> 
         ensure!(lost.is_some_and(|lost| lost > 0.0 && lost < 200.0), "{lost:?} events are lost");
         Ok(())
     })
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn a_hook_that_says_nothing_of_the_kernel_sees_every_announce_and_is_heard() -> Result<()> {
+    const ANNOUNCES: u16 = 100;
+    let ([server, client], _far_end) = Host::pair()?;
+    let config = config::parse("config", CONFIG, UnknownKeys::Refuse)?.config;
+    let metrics = Arc::new(Metrics::new()?);
+    let seen = Arc::default();
+    let doorman = Doorman { seen: Arc::clone(&seen) };
+    let tracker = SocketAddr::new(server.ip(Family::Ipv4), 6969);
+    let (_parts, udp) = server.namespace.enter(|| {
+        let parts = start(&config, vec![Box::new(doorman)], vec![], &metrics)?;
+        let options = UdpOptions::new(vec![tracker], parts.ids);
+        let udp = UdpServer::start(options, Arc::clone(&parts.pipeline), Arc::new(()))?;
+        anyhow::Ok((parts, udp))
+    })?;
+    let mut client = UdpClient::connect(&client.namespace, tracker)?;
+    let before = seen.load(Ordering::Relaxed);
+    let info_hash = tracker_tests::InfoHash(TORRENT);
+    for port in 1..=ANNOUNCES {
+        let reply = client.announce(&Announce::leecher(info_hash, port));
+        let refusal = reply.err().map(|error| error.to_string());
+        let expected = (port == REFUSED_PORT).then(|| "tracker error: not you\0".to_owned());
+        ensure!(refusal == expected, "port {port}: {refusal:?}");
+    }
+    let seen = seen.load(Ordering::Relaxed) - before;
+    ensure!(seen == usize::from(ANNOUNCES), "it has seen {seen} of {ANNOUNCES} announces");
+    udp.stop();
+    Ok(())
 }
