@@ -9,10 +9,9 @@ use std::{
 use crate::INTERFACE;
 
 /// The port of both protocols.
-pub(crate) const PORT: u16 = 6969;
+const PORT: u16 = 6969;
 /// Where metrics are served.
-pub(crate) const METRICS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6880);
+const METRICS_PORT: u16 = 6880;
 
 /// How the tracker attaches its XDP program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +63,29 @@ pub struct Options<'a> {
     pub prehooks: &'a str,
     /// The key `xdp.orphan_limit`.
     pub orphan_limit: &'a str,
-    /// Whether the tracker runs without any capability.
-    pub is_unprivileged: bool,
+    /// The capabilities that the tracker runs with, as changes to those of root, in the words of
+    /// `setpriv --bounding-set`.
+    pub capabilities: &'a str,
+    /// Another user than root for it to run as, with these capabilities all the same.
+    pub user: Option<u32>,
+    /// The binary that runs.
+    pub build: Build,
+    /// Which of several trackers on one host it is: each has ports, pins and a socket of its own.
+    pub nth: u16,
+    /// Where the swarms are saved, once a second.
+    pub snapshot: Option<&'a Path>,
+    /// A file that says by how many seconds the wall clock is off, `+3600` for instance, and that may
+    /// change. It needs Debian's libfaketime.
+    pub clock: Option<&'a Path>,
+}
+
+/// Builds of the tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// The release build, or what `XDP_TRACKER_BINARY` says.
+    Tested,
+    /// The debug build, or what `XDP_TRACKER_OTHER_BINARY` says.
+    Other,
 }
 
 impl Options<'_> {
@@ -82,8 +102,23 @@ impl Options<'_> {
             interval: "30m",
             prehooks: "[]",
             orphan_limit: "10m",
-            is_unprivileged: false,
+            capabilities: "+all",
+            user: None,
+            build: Build::Tested,
+            nth: 0,
+            snapshot: None,
+            clock: None,
         }
+    }
+
+    /// Where metrics are served.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), METRICS_PORT + self.nth)
+    }
+
+    /// The port of HTTP, and of UDP where `udp_addr` does not say another.
+    pub(crate) fn port(&self) -> u16 {
+        PORT + self.nth
     }
 
     /// Writes the configuration file of a tracker whose files are in `folder`.
@@ -100,27 +135,35 @@ impl Options<'_> {
         let Self { interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } = self;
         let Self { interval, prehooks, .. } = self;
         let mode = self.mode.name();
+        let (metrics, port) = (self.metrics(), self.port());
+        let nth = if self.nth == 0 { String::new() } else { format!("-{}", self.nth) };
+        let snapshot = self.snapshot.map_or_else(String::new, |path| {
+            format!("config: {{ snapshot: {{ path: {}, interval: 1s }} }}", path.display())
+        });
         let socket = folder.join("control.sock");
         let socket = socket.display();
         format!(
             r#"chihaya:
   announce_interval: {interval}
   min_announce_interval: 15m
-  metrics_addr: "{METRICS}"
+  metrics_addr: "{metrics}"
   control_socket: "{socket}"
   http:
-    addr: "[::]:{PORT}"
+    addr: "[::]:{port}"
     announce_routes: ["/announce"]
     scrape_routes: ["/scrape"]
   udp:
     addr: "{udp_addr}"
     private_key: {private_key}
+    connection_id_lifetime: 30m
   storage:
     name: memory
+    {snapshot}
   prehooks: {prehooks}
   xdp:
     interfaces: [{interfaces}]
     mode: {mode}
+    pin_path: /sys/fs/bpf/xdp-tracker{nth}
     reply: {reply}
     orphan_limit: {orphan_limit}
     # Tests announce more torrents from one address than anybody.

@@ -11,8 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{
-    Announce, Host, INTERFACE, Metrics, Mode, Options, Program, UdpClient, eventually, http,
-    options::{METRICS, PORT},
+    Announce, Build, Host, INTERFACE, Metrics, Mode, Options, Program, UdpClient, eventually, http,
 };
 
 /// What carries a request.
@@ -37,6 +36,8 @@ pub enum Family {
 pub struct Tracker<'a> {
     host: &'a Host,
     program: Program,
+    port: u16,
+    metrics: SocketAddr,
 }
 
 impl<'a> Tracker<'a> {
@@ -63,10 +64,35 @@ impl<'a> Tracker<'a> {
     /// # Errors
     /// It has not been built, or ends.
     pub fn start_with(host: &'a Host, options: &Options<'_>, folder: &Path) -> Result<Self> {
+        let mut tracker = Self::launch(host, options, folder)?;
+        tracker.wait_until_ready()?;
+        Ok(tracker)
+    }
+
+    /// Starts one, and does not wait for it.
+    ///
+    /// # Errors
+    /// It has not been built.
+    pub fn launch(host: &'a Host, options: &Options<'_>, folder: &Path) -> Result<Self> {
         let mut command = command(host, options, folder)?;
-        let mut program = Program::start(&mut command, &folder.join("tracker.log"))?;
-        program.wait_for_output(" ready")?;
-        Ok(Self { host, program })
+        let program = Program::start(&mut command, &folder.join("tracker.log"))?;
+        Ok(Self { host, program, port: options.port(), metrics: options.metrics() })
+    }
+
+    /// Waits until it serves.
+    ///
+    /// # Errors
+    /// It ends.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        self.program.wait_for_output(" ready")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.program.signal(signal)
     }
 
     /// Starts one that cannot serve, and returns what it says before it ends.
@@ -93,24 +119,17 @@ impl<'a> Tracker<'a> {
         Ok(self.output())
     }
 
-    /// Runs `xdp-tracker detach` with the configuration that the last one in `folder` had.
+    /// Runs `xdp-tracker COMMAND` with the configuration that the last one in `folder` had, and returns
+    /// what it prints.
     ///
     /// # Errors
     /// It fails.
-    pub fn detach(host: &Host, folder: &Path) -> Result<()> {
-        let binary = binary()?;
+    pub fn run(host: &Host, folder: &Path, command: &str) -> Result<String> {
+        let binary = binary(Build::Tested)?;
         let config = folder.join("tracker.yaml");
         let [binary, config] =
             [&binary, &config].map(|path| path.to_str().context("path is not UTF-8"));
-        host.namespace.run(binary?, &["detach", "--config", config?]).map(drop)
-    }
-
-    /// Sends it a signal.
-    ///
-    /// # Errors
-    /// It has ended.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.program.signal(signal)
+        host.namespace.run(binary?, &[command, "--config", config?])
     }
 
     /// Runs `xdp-tracker reload` with another configuration, and returns what that says.
@@ -119,7 +138,7 @@ impl<'a> Tracker<'a> {
     /// It fails: the configuration stays as it was.
     pub fn reload(&self, options: &Options<'_>, folder: &Path) -> Result<String> {
         let config = options.write(folder)?;
-        let binary = binary()?;
+        let binary = binary(Build::Tested)?;
         let [binary, config] =
             [&binary, &config].map(|path| path.to_str().context("path is not UTF-8"));
         self.host.namespace.run(binary?, &["reload", "--config", config?])
@@ -134,16 +153,16 @@ impl<'a> Tracker<'a> {
     /// Where it serves, over UDP and HTTP alike.
     #[must_use]
     pub fn address(&self, family: Family) -> SocketAddr {
-        SocketAddr::new(self.host.ip(family), PORT)
+        SocketAddr::new(self.host.ip(family), self.port)
     }
 
     /// The URL for a torrent's metainfo file.
     #[must_use]
     pub fn url(&self, protocol: Protocol, family: Family) -> String {
-        let name = self.host.name(family);
+        let (name, port) = (self.host.name(family), self.port);
         match protocol {
-            Protocol::Udp => format!("udp://{name}:{PORT}"),
-            Protocol::Http => format!("http://{name}:{PORT}/announce"),
+            Protocol::Udp => format!("udp://{name}:{port}"),
+            Protocol::Http => format!("http://{name}:{port}/announce"),
         }
     }
 
@@ -160,7 +179,7 @@ impl<'a> Tracker<'a> {
     /// # Errors
     /// It does not answer.
     pub fn metrics(&self) -> Result<Metrics> {
-        let text = http::get(self.host, METRICS, "/metrics")?;
+        let text = http::get(self.host, self.metrics, "/metrics")?;
         Ok(Metrics::parse(&String::from_utf8(text)?))
     }
 
@@ -178,6 +197,12 @@ impl<'a> Tracker<'a> {
         })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.program.id()
+    }
+
     /// What it has logged so far.
     #[must_use]
     pub fn output(&self) -> String {
@@ -187,21 +212,44 @@ impl<'a> Tracker<'a> {
 
 fn command(host: &Host, options: &Options<'_>, folder: &Path) -> Result<Command> {
     let config = options.write(folder)?;
-    let binary = binary()?;
-    let mut command = if options.is_unprivileged {
-        let mut command = host.namespace.command("setpriv");
-        command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--"]).arg(&binary);
-        command
+    let mut command = host.namespace.command("setpriv");
+    command.args(["--bounding-set", options.capabilities]);
+    if let Some(user) = options.user {
+        let id = user.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+        command.args(["--inh-caps", options.capabilities, "--ambient-caps", options.capabilities]);
     } else {
-        host.namespace.command(binary.to_str().context("path is not UTF-8")?)
-    };
-    command.arg("--config").arg(&config);
+        command.args(["--inh-caps", "-all"]);
+    }
+    command.arg("--");
+    if let Some(clock) = options.clock {
+        command.arg("env").args(fake_clock(clock));
+    }
+    command.arg(binary(options.build)?).arg("--config").arg(&config);
     Ok(command)
 }
 
-/// The release build, or what `XDP_TRACKER_BINARY` says.
-fn binary() -> Result<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/xdp-tracker");
-    let path = env::var_os("XDP_TRACKER_BINARY").map_or(built, PathBuf::from);
+/// Variables that have libfaketime follow the file, for all clocks but the monotonic one.
+fn fake_clock(file: &Path) -> [String; 4] {
+    [
+        "LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1".to_owned(),
+        format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
+        "FAKETIME_NO_CACHE=1".to_owned(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+    ]
+}
+
+/// Where a build is.
+///
+/// # Errors
+/// It has not been built.
+pub fn binary(build: Build) -> Result<PathBuf> {
+    let (variable, profile) = match build {
+        Build::Tested => ("XDP_TRACKER_BINARY", "release"),
+        Build::Other => ("XDP_TRACKER_OTHER_BINARY", "debug"),
+    };
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let built = target.join(profile).join("xdp-tracker");
+    let path = env::var_os(variable).map_or(built, PathBuf::from);
     path.canonicalize().with_context(|| format!("no {}: run `cargo xtask build`", path.display()))
 }

@@ -28,6 +28,9 @@ const ATTEMPTS: usize = 5;
 /// Announces under way at a time: their replies fit into a socket's buffer.
 const WINDOW: usize = 100;
 
+/// How much a client that was held up makes good for.
+const LATE_MAX: Duration = Duration::from_millis(100);
+
 /// A socket with a connection id.
 pub struct UdpClient {
     socket: UdpSocket,
@@ -224,18 +227,22 @@ impl UdpClient {
             let _ = self.socket.send(&request);
             pending.insert(self.transaction_id);
             sent += 1;
-            next += period;
+            // Who is late hurries only a little: the socket holds no more replies than it has to.
+            next = (next + period).max(Instant::now() - LATE_MAX);
             loop {
                 let pause = next.saturating_duration_since(Instant::now());
-                if pause.is_zero() {
-                    break;
+                self.socket.set_nonblocking(pause.is_zero())?;
+                if !pause.is_zero() {
+                    self.socket.set_read_timeout(Some(pause))?;
                 }
-                self.socket.set_read_timeout(Some(pause))?;
-                if let Some((transaction_id, _)) = self.receive(ANNOUNCE)? {
-                    pending.remove(&transaction_id);
+                match self.receive(ANNOUNCE)? {
+                    Some((transaction_id, _)) => _ = pending.remove(&transaction_id),
+                    None if pause.is_zero() => break,
+                    None => {}
                 }
             }
         }
+        self.socket.set_nonblocking(false)?;
         self.socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         while !pending.is_empty()
             && let Some((transaction_id, _)) = self.receive(ANNOUNCE)?

@@ -75,7 +75,7 @@ fn an_interface_that_comes_back_is_attached_to_again() -> Result<()> {
 #[ignore = "needs root and BPF: `cargo xtask test e2e`"]
 fn without_privileges_the_tracker_serves_from_userspace() -> Result<()> {
     let ([server, client], _far_end) = Host::pair()?;
-    let options = Options { is_unprivileged: true, ..Options::new(Mode::Auto) };
+    let options = Options { capabilities: "-all", ..Options::new(Mode::Auto) };
     let log = log_from_userspace(&server, &client, &options)?;
     let reason = "WARN serving from userspace only: run as root, or grant CAP_NET_ADMIN, \
                   CAP_PERFMON, CAP_BPF\n";
@@ -88,7 +88,7 @@ fn without_privileges_the_tracker_serves_from_userspace() -> Result<()> {
 fn without_privileges_a_tracker_that_insists_on_the_driver_says_what_it_lacks() -> Result<()> {
     let folder = Scratch::new()?;
     let ([server, _client], _far_end) = Host::pair()?;
-    let options = Options { is_unprivileged: true, ..Options::new(Mode::Native) };
+    let options = Options { capabilities: "-all", ..Options::new(Mode::Native) };
     let error = error_of(&server, &options, folder.path())?;
     ensure!(
         error

@@ -92,21 +92,15 @@ fn start(
     config: &Config,
     pre_hooks: Vec<Box<dyn PreHook>>,
     post_hooks: Vec<Box<dyn PostHook>>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Parts> {
-    let metrics = Arc::new(Metrics::new()?);
     let size = TableSize::of(&config.xdp.table);
     let kernel = dataplane::load(config, &size)?.context("there is an XDP program")?;
     let memory = kernel.map_table(&size)?;
     let grace = Some(kernel.grace());
     let key = TableKey([1, 2, 3, 4]);
-    let storage = MemoryStorage::start(
-        memory,
-        &size,
-        Origin::New(key),
-        &Default::default(),
-        grace,
-        &metrics,
-    )?;
+    let storage =
+        MemoryStorage::start(memory, &size, Origin::New(key), &Default::default(), grace, metrics)?;
     let pipeline = Pipeline::new(storage.clone(), pre_hooks, post_hooks, 1800, 900);
     let request = AnnounceRequest {
         info_hash: InfoHash(TORRENT),
@@ -125,7 +119,7 @@ fn start(
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
     let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 10);
     let grants = Grants::default();
-    let data_plane = DataPlane::start(kernel, config, ids, &storage, &pipeline, &grants, &metrics)?;
+    let data_plane = DataPlane::start(kernel, config, ids, &storage, &pipeline, &grants, metrics)?;
     Ok(Parts { pipeline, ids, _data_plane: data_plane })
 }
 
@@ -135,7 +129,9 @@ fn seen_of_a_peer(interest: Interest) -> Result<Vec<Event>> {
     let config = config::parse("config", CONFIG, UnknownKeys::Refuse)?.config;
     let seen = Arc::default();
     let hook = Notes { interest, seen: Arc::clone(&seen) };
-    let _parts = server.namespace.enter(|| start(&config, vec![], vec![Box::new(hook)]))?;
+    let metrics = Arc::new(Metrics::new()?);
+    let _parts =
+        server.namespace.enter(|| start(&config, vec![], vec![Box::new(hook)], &metrics))?;
     let tracker = SocketAddr::new(server.ip(Family::Ipv4), 6969);
     let peer = SocketAddr::new(client.ip(Family::Ipv4), 7);
     let mut client = UdpClient::connect(&client.namespace, tracker)?;
@@ -167,17 +163,63 @@ fn a_hook_that_wants_changes_is_told_of_no_other_announce() -> Result<()> {
     Ok(())
 }
 
+/// A hook that does not come back before it is told that it may.
+struct Stuck(Arc<Mutex<()>>);
+
+impl PostHook for Stuck {
+    fn name(&self) -> &'static str {
+        "stuck"
+    }
+
+    fn announced(&self, _: &AnnounceRequest, _: &AnnounceResponse) {
+        drop(self.0.lock());
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Every
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn announces_that_a_stuck_hook_leaves_no_room_for_are_answered_and_counted() -> Result<()> {
+    let ([server, client], _far_end) = Host::pair()?;
+    let config = config::parse("config", CONFIG, UnknownKeys::Refuse)?.config;
+    let metrics = Arc::new(Metrics::new()?);
+    let stuck = Arc::new(Mutex::new(()));
+    let hook = Stuck(Arc::clone(&stuck));
+    let _parts =
+        server.namespace.enter(|| start(&config, vec![], vec![Box::new(hook)], &metrics))?;
+    let held = stuck.lock().expect("nobody panics");
+    let tracker = SocketAddr::new(server.ip(Family::Ipv4), 6969);
+    let mut client = UdpClient::connect(&client.namespace, tracker)?;
+    // Without a hook in the configuration the ring buffer is a page. Only the kernel serves.
+    for _ in 0..200 {
+        client.announce(&Announce::leecher(tracker_tests::InfoHash(TORRENT), 7))?;
+    }
+    drop(held);
+    eventually(|| {
+        let lost = metrics.registry().gather().into_iter().find_map(|family| {
+            let is_it = family.name() == "xdp_tracker_events_lost_total";
+            is_it.then(|| family.get_metric()[0].get_counter().get_value())
+        });
+        ensure!(lost.is_some_and(|lost| lost > 0.0 && lost < 200.0), "{lost:?} events are lost");
+        Ok(())
+    })
+}
+
 #[test]
 #[ignore = "needs root and BPF: `cargo xtask test e2e`"]
 fn a_hook_that_says_nothing_of_the_kernel_sees_every_announce_and_is_heard() -> Result<()> {
     const ANNOUNCES: u16 = 100;
     let ([server, client], _far_end) = Host::pair()?;
     let config = config::parse("config", CONFIG, UnknownKeys::Refuse)?.config;
+    let metrics = Arc::new(Metrics::new()?);
     let seen = Arc::default();
     let doorman = Doorman { seen: Arc::clone(&seen) };
     let tracker = SocketAddr::new(server.ip(Family::Ipv4), 6969);
     let (_parts, udp) = server.namespace.enter(|| {
-        let parts = start(&config, vec![Box::new(doorman)], vec![])?;
+        let parts = start(&config, vec![Box::new(doorman)], vec![], &metrics)?;
         let options = UdpOptions::new(vec![tracker], parts.ids);
         let udp = UdpServer::start(options, Arc::clone(&parts.pipeline), Arc::new(()))?;
         anyhow::Ok((parts, udp))

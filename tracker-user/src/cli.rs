@@ -38,6 +38,8 @@ pub enum Command {
     Check,
     /// Have the running tracker read its configuration again
     Reload,
+    /// Tell what this host and its interfaces can do, and what to change
+    Probe,
     /// Remove all that a tracker which runs no more has left in the kernel
     Detach,
     /// Announce to a running tracker, this or any other, and tell whether it answers as it should
@@ -77,6 +79,7 @@ impl Cli {
             None => daemon::run(&file),
             Some(Command::Check) => check(&file),
             Some(Command::Reload) => reload(&file),
+            Some(Command::Probe) => probe(&file),
             Some(Command::Detach) => detach(&file),
             Some(Command::E2e(options)) => e2e::run(options),
             Some(Command::ConfigExample) => print(config::example()),
@@ -115,6 +118,17 @@ fn reload(file: &ConfigFile) -> anyhow::Result<()> {
     }
     tracing::info!("reloaded");
     Ok(())
+}
+
+/// Looks at the host with the file's interfaces, or with those that have a default route.
+fn probe(file: &ConfigFile) -> anyhow::Result<()> {
+    let config = match file.load() {
+        Ok(loaded) => loaded.config,
+        Err(config::ConfigError::Read { .. }) => config::shipped(),
+        Err(error) => return Err(error.into()),
+    };
+    let findings = dataplane::survey(&config)?;
+    print(findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())
 }
 
 /// Detaches what no daemon keeps any more.

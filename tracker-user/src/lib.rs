@@ -15,6 +15,7 @@ pub mod logging;
 pub mod metrics;
 pub mod middleware;
 pub mod pipeline;
+pub mod privileges;
 pub mod storage;
 pub mod udp;
 mod watch;

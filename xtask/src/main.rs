@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod build;
 mod cargo_test;
+mod deb;
 mod demo;
 mod fuzz;
 mod process;
@@ -29,6 +30,8 @@ enum Verb {
     Setup,
     /// Compile the XDP program, then the daemon with it inside: target/release/xdp-tracker
     Build(build::Args),
+    /// Build, and make a Debian package of it
+    Deb,
     /// Build, and run with config.yaml or with the arguments after `--`
     Run(run::Args),
     /// Run the tests; installs what they need where root may
@@ -63,6 +66,7 @@ fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Setup => setup::run(),
         Verb::Build(args) => build::run(&args),
+        Verb::Deb => deb::run(),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(args),

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: every test there is, and what they need.
 
 use std::{
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -9,7 +11,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
-use crate::{apt, build, cargo_test::Totals, process, simulate};
+use crate::{apt, build, cargo_test::Totals, deb, process, simulate};
 
 /// What `cargo xtask test` accepts.
 #[derive(clap::Args)]
@@ -34,8 +36,10 @@ enum Group {
     Kernel,
     /// Namespaces and clients that we did not write: needs root, a BPF toolchain and the clients
     E2e,
-    /// Restarts and kills under load: needs root and a BPF toolchain
+    /// Restarts, kills and shortages under load: needs root and a BPF toolchain
     Faults,
+    /// What is installed: the unit, and a Debian package that is built for it
+    Package,
 }
 
 /// The Debian packages of the clients, and of what builds namespaces.
@@ -47,6 +51,18 @@ pub const CLIENT_PACKAGES: &[&str] = &[
     "transmission-cli",
     "transmission-daemon",
 ];
+
+/// What makes namespaces and faults.
+const FAULT_PROGRAMS: [(&str, &str); 4] = [
+    ("ethtool", "ethtool"),
+    ("faketime", "faketime"),
+    ("ip", "iproute2"),
+    ("prlimit", "util-linux"),
+];
+
+/// What reads the unit, and what looks into a package and finds what it depends on.
+const PACKAGE_PROGRAMS: [(&str, &str); 3] =
+    [("systemd-analyze", "systemd"), ("dpkg-deb", "dpkg"), ("dpkg-shlibdeps", "dpkg-dev")];
 
 const WEBTORRENT: &str = "bittorrent-tracker@10.0.12";
 
@@ -92,6 +108,7 @@ impl Group {
             Self::Kernel => "kernel",
             Self::E2e => "e2e",
             Self::Faults => "faults",
+            Self::Package => "package",
         }
     }
 
@@ -99,9 +116,11 @@ impl Group {
     fn missing(self, object: Option<&Path>) -> Option<String> {
         match self {
             Self::Lint | Self::Unit | Self::Search => None,
+            Self::Package => install(&PACKAGE_PROGRAMS).err().map(|error| format!("{error:#}")),
             _ if !process::is_root() => Some("needs root".to_owned()),
             _ if object.is_none() => Some("needs a BPF toolchain: `cargo xtask setup`".to_owned()),
-            Self::Kernel | Self::Faults => None,
+            Self::Kernel => None,
+            Self::Faults => install(&FAULT_PROGRAMS).err().map(|error| format!("{error:#}")),
             Self::E2e => install_clients().err().map(|error| format!("{error:#}")),
         }
     }
@@ -111,28 +130,59 @@ impl Group {
             Self::Lint => lint(object),
             Self::Unit => Totals::of(build::cargo(object).arg("test").args(filters)),
             Self::Search => Ok(search()),
-            Self::Kernel | Self::E2e | Self::Faults => {
-                if self != Self::Kernel {
-                    build::daemon(false, object)?;
+            Self::Kernel => Totals::of(self.ignored_tests(object)?.args(filters)),
+            Self::E2e | Self::Faults => {
+                build::daemon(false, object)?;
+                if self == Self::Faults {
+                    // What is upgraded to.
+                    build::daemon(true, object)?;
                 }
-                Totals::of(self.ignored_tests(object).args(filters))
+                Totals::of(self.ignored_tests(object)?.args(filters))
+            }
+            Self::Package => {
+                let package = deb::build(object)?;
+                let mut tests = self.ignored_tests(object)?;
+                Totals::of(tests.args(filters).env(deb::PACKAGE_VARIABLE, package))
             }
         }
     }
 
     fn skip(self, object: Option<&Path>, filters: &[String]) -> Result<Totals> {
-        Totals::of_skipped(self.ignored_tests(object).arg("--list").args(filters))
+        Totals::of_skipped(self.ignored_tests(object)?.arg("--list").args(filters))
     }
 
-    /// The tests of one package that are marked `#[ignore]`, for they need more than cargo.
-    fn ignored_tests(self, object: Option<&Path>) -> Command {
-        let package = if self == Self::Kernel { "tracker-user" } else { "tracker-tests" };
+    /// The tests of the group, which are marked `#[ignore]`, for they need more than cargo.
+    fn ignored_tests(self, object: Option<&Path>) -> Result<Command> {
+        let targets = match self {
+            Self::Kernel => vec!["kernel".to_owned()],
+            Self::Package => vec!["packaging".to_owned()],
+            Self::Faults => vec!["faults".to_owned()],
+            _ => end_to_end_tests()?,
+        };
+        let package = match self {
+            Self::Kernel | Self::Package => "tracker-user",
+            _ => "tracker-tests",
+        };
         let mut cargo = build::cargo(object);
         cargo.args(["test", "--no-fail-fast", "--package", package]);
-        cargo.args(if self == Self::Faults { &["--test", "restart"][..] } else { &["--tests"] });
+        cargo.args(targets.iter().flat_map(|target| ["--test", target]));
         cargo.args(["--", "--ignored"]);
-        cargo
+        Ok(cargo)
     }
+}
+
+/// Every file of their folder; the faults have a folder of their own in there.
+fn end_to_end_tests() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(process::root().join("tests/tests"))? {
+        let path = entry?.path();
+        if let (Some(name), Some("rs")) =
+            (path.file_stem(), path.extension().and_then(OsStr::to_str))
+        {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn lint(object: Option<&Path>) -> Result<Totals> {
@@ -149,6 +199,21 @@ fn search() -> Totals {
     let mut totals = Totals::default();
     totals.count(simulate::run(&simulate::SMALL));
     totals
+}
+
+/// Installs programs by their packages; the error names what cannot be had.
+fn install(programs: &[(&str, &str)]) -> Result<()> {
+    if apt::is_usable() {
+        let packages: Vec<_> = programs.iter().map(|(_, package)| *package).collect();
+        apt::install(&packages)?;
+    }
+    let missing: Vec<_> = programs
+        .iter()
+        .map(|(program, _)| *program)
+        .filter(|program| !process::on_path(program))
+        .collect();
+    ensure!(missing.is_empty(), "needs {}", missing.join(", "));
+    Ok(())
 }
 
 /// Installs the clients; the error names what is missing and cannot be had.

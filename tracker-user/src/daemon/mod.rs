@@ -5,6 +5,7 @@ mod control;
 mod frontends;
 mod hooks;
 mod listen;
+mod notify;
 mod observe;
 mod options;
 mod prepared;
@@ -18,7 +19,7 @@ mod tracker;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 pub use control::request_reload;
 pub use hooks::OwnHooks;
@@ -27,6 +28,7 @@ use crate::{
     config::{Config, ConfigFile, OnExit},
     dataplane::Grants,
     metrics::Metrics,
+    privileges,
 };
 use control::Control;
 use prepared::Prepared;
@@ -34,6 +36,7 @@ use signals::{Signal, Signals};
 use tracker::Tracker;
 
 /// Tracks until SIGINT or SIGTERM. SIGUSR1, SIGHUP and the control socket make it read `file` again.
+/// The calling thread loses its capabilities.
 ///
 /// # Errors
 /// When something cannot be started; the message says what, and what to do about it.
@@ -46,7 +49,12 @@ pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
 /// # Errors
 /// As for [`run`].
 pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
-    let runtime = Runtime::new().context("cannot start the threads of the async runtime")?;
+    privileges::limit()?;
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(privileges::drop_all)
+        .build()
+        .context("cannot start the threads of the async runtime")?;
     // Before anything slow, so that a signal during the start is not the end.
     let _runtime = runtime.enter();
     let mut signals = Signals::new().context("cannot wait for signals")?;
@@ -57,13 +65,17 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
     let prepared = prepare(loaded.config, own, &grants, &metrics)?;
     let mut tracker = Tracker::start(prepared, &grants, &metrics, &runtime)?;
     let mut control = Control::listen(&tracker.config().control_socket);
+    privileges::drop_all();
     tracing::info!("ready");
+    notify::ready();
+    let mut watchdog = notify::watchdog();
 
     let is_kernel_kept = loop {
         let event = runtime.block_on(async {
             tokio::select! {
                 signal = signals.next() => Event::Signal(signal),
                 client = control.next() => Event::Client(client),
+                () = tick(&mut watchdog) => Event::Watchdog,
             }
         });
         match event {
@@ -75,6 +87,7 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
             Event::Signal(Signal::Reload(name)) => {
                 reload(&mut tracker, file, own, name, &metrics);
             }
+            Event::Watchdog => notify::alive(),
             Event::Client(client) => {
                 let report = reload(&mut tracker, file, own, "control socket", &metrics);
                 runtime.block_on(client.answer(&report));
@@ -82,6 +95,7 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
         }
         control = control.follow(&tracker.config().control_socket);
     };
+    notify::stopping();
     drop(control);
     tracker.stop(&runtime, is_kernel_kept);
     Ok(())
@@ -108,6 +122,15 @@ fn prepare(
 enum Event {
     Signal(Signal),
     Client(control::Client),
+    Watchdog,
+}
+
+/// Waits for the next time to tell the watchdog that we live; for ever without one.
+async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(watchdog) => _ = watchdog.tick().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What came of a reload, for whoever asked for it.
@@ -126,6 +149,7 @@ fn reload(
     metrics: &Metrics,
 ) -> Report {
     tracing::info!("{asked_by}: reloading {}", file.path);
+    notify::reloading();
     let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
         let prepared = prepare(loaded.config, own, tracker.grants(), metrics)?;
@@ -137,6 +161,7 @@ fn reload(
         Ok(lines)
     });
     metrics.reloads().count(reloaded.is_ok());
+    notify::ready();
     match reloaded {
         Ok(lines) => {
             for line in &lines {

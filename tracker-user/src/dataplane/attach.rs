@@ -2,9 +2,12 @@
 
 use std::{fs, sync::Arc};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use aya::programs::ProgramError;
-use nix::net::if_::if_nameindex;
+use nix::{
+    errno::Errno,
+    net::if_::{if_nameindex, if_nametoindex},
+};
 
 use super::{
     Kernel, link,
@@ -81,7 +84,8 @@ impl Attacher {
         let mut result = Ok(());
         for i in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[i];
-            let index = index_of(&interface.name);
+            // Where the system does not tell, what was true before is.
+            let index = index_of(&interface.name).unwrap_or(interface.index);
             if index == interface.index {
                 continue;
             }
@@ -225,7 +229,10 @@ fn warn_unless_forwarding(interface: &str) {
 /// # Errors
 /// Names those that it has.
 pub(super) fn check_exists(name: &str) -> anyhow::Result<()> {
-    if index_of(name) != 0 {
+    let index = index_of(name).with_context(|| {
+        format!("xdp.interfaces: the system does not tell whether there is an interface `{name}`")
+    })?;
+    if index != 0 {
         return Ok(());
     }
     let all = if_nameindex()?;
@@ -234,8 +241,14 @@ pub(super) fn check_exists(name: &str) -> anyhow::Result<()> {
 }
 
 /// 0 if there is no such interface.
-fn index_of(name: &str) -> u32 {
-    nix::net::if_::if_nametoindex(name).unwrap_or(0)
+///
+/// # Errors
+/// The system cannot be asked: that takes a file descriptor.
+fn index_of(name: &str) -> nix::Result<u32> {
+    match if_nametoindex(name) {
+        Err(Errno::ENODEV) => Ok(0),
+        asked => asked,
+    }
 }
 
 /// What happened, and what to do about it.

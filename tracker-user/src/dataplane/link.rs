@@ -51,15 +51,23 @@ pub(super) fn is_veth(interface_index: u32) -> bool {
 
 /// The answer to `RTM_GETLINK`.
 fn ask(interface_index: u32) -> io::Result<Vec<u8>> {
-    let route = Protocol::from(libc::NETLINK_ROUTE);
-    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(route))?;
     let mut request = [0; HEADERS_BYTES];
     request[0..4].copy_from_slice(&(HEADERS_BYTES as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
     request[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
     request[20..24].copy_from_slice(&interface_index.to_ne_bytes());
+    exchange(libc::NETLINK_ROUTE, &request)
+}
+
+/// The kernel's answer to a netlink message: the first 32 KiB, far more than one interface takes.
+///
+/// # Errors
+/// When there can be no socket. That the kernel refuses is an answer.
+pub(super) fn exchange(protocol: i32, request: &[u8]) -> io::Result<Vec<u8>> {
+    let protocol = Protocol::from(protocol);
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
     // Not connected, a netlink socket talks to the kernel.
-    socket.send(&request)?;
+    socket.send(request)?;
     let mut answer = Vec::with_capacity(32 << 10);
     let len = socket.recv(answer.spare_capacity_mut())?;
     // SAFETY: that many bytes were received into the spare capacity.
@@ -69,7 +77,7 @@ fn ask(interface_index: u32) -> io::Result<Vec<u8>> {
 
 /// The value of the first attribute of this kind: each is a length, a kind and a value, padded to
 /// four bytes.
-fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(super) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
     loop {
         let (head, _) = attributes.split_first_chunk::<4>()?;
         let len = usize::from(u16::from_ne_bytes([head[0], head[1]]));

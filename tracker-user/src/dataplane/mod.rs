@@ -4,10 +4,11 @@
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
 //! * `pins`: what of it outlives the daemon;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
-//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` knows more of an
-//!   interface than files tell;
+//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` and `nic` know
+//!   more of an interface than files tell;
 //! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
+//! * `survey`: what the host can do, for `xdp-tracker probe`;
 //! * `counters`, `events`: what the kernel has done.
 
 mod attach;
@@ -18,10 +19,12 @@ mod grants;
 mod link;
 mod lists;
 mod load;
+mod nic;
 mod pins;
 mod policy;
 mod probe;
 mod publish;
+mod survey;
 
 use std::{
     mem,
@@ -29,7 +32,7 @@ use std::{
         Arc,
         mpsc::{self, RecvTimeoutError},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -38,11 +41,13 @@ use arc_swap::ArcSwap;
 use tracker_common::{abi::flag, connection::ConnectionIds};
 
 pub use load::Kernel;
+pub use survey::{Finding, survey};
 
 use crate::{
     config::{AttachMode, Config, XdpConfig},
     metrics::Metrics,
     pipeline::Pipeline,
+    privileges,
     storage::memory::{MemoryStorage, TableSize},
 };
 use attach::Attacher;
@@ -202,9 +207,7 @@ impl DataPlane {
         }
         worker.attacher.tidy();
         let (orders, received) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("data-plane".to_owned())
-            .spawn(move || worker.run(&received))
+        let thread = privileges::spawn("data-plane", move || worker.run(&received))
             .context("cannot start the data plane's thread")?;
         let storage = Arc::clone(storage);
         Ok(Self { orders: Some(orders), storage, thread: Some(thread) })

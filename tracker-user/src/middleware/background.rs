@@ -3,9 +3,10 @@
 use std::{
     io,
     sync::mpsc::{self, RecvTimeoutError},
-    thread,
     time::Duration,
 };
+
+use crate::privileges;
 
 /// A thread that takes one step after another and ends when this is dropped: at once if it pauses,
 /// else after its step. Nobody waits for that, as whoever drops the last of a pipeline may be busy
@@ -27,7 +28,7 @@ impl Background {
         mut step: impl FnMut() -> Duration + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
+        privileges::spawn(name, move || {
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 pause = step();
             }

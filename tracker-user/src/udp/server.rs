@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::fd::AsFd,
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     clock::wall_ns,
     pipeline::{Pipeline, Refusal},
+    privileges,
 };
 
 /// Why the server cannot start.
@@ -99,8 +100,8 @@ impl UdpServer {
                 scratches: std::iter::repeat_with(Scratch::default).take(BATCH).collect(),
                 complaints: Complaints::default(),
             };
-            let thread = thread::Builder::new().name(format!("udp-{index}"));
-            workers.push(thread.spawn(move || worker.run()).map_err(UdpError::Worker)?);
+            let thread = privileges::spawn(format!("udp-{index}"), move || worker.run());
+            workers.push(thread.map_err(UdpError::Worker)?);
         }
         Ok(Self { frontend, addrs, workers, stop })
     }

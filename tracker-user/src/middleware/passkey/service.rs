@@ -7,7 +7,6 @@ use std::{
     collections::HashSet,
     io,
     sync::{Weak, mpsc::Receiver},
-    thread,
     time::Instant,
 };
 
@@ -17,6 +16,7 @@ use super::{NAME, cache::Cache};
 use crate::{
     metrics::Refreshes,
     middleware::client::{Client, ClientError},
+    privileges,
 };
 
 #[derive(Serialize)]
@@ -45,8 +45,7 @@ impl Service {
     /// # Errors
     /// When there can be no more threads.
     pub(super) fn start(mut self, woken: Receiver<()>) -> io::Result<()> {
-        let thread = thread::Builder::new().name("hook-passkey".to_owned());
-        thread.spawn(move || {
+        privileges::spawn("hook-passkey", move || {
             while woken.recv().is_ok() {
                 self.ask();
             }

@@ -19,6 +19,7 @@ use crate::{
     clock::monotonic_ns,
     config::MemoryConfig,
     metrics::{Metrics, PerFamily},
+    privileges,
 };
 
 /// Waits until no kernel program that ran when it was called still runs.
@@ -60,9 +61,7 @@ impl Keeper {
             config: Arc::clone(&config),
             reported: Reported::default(),
         };
-        let handle = thread::Builder::new()
-            .name("table-keeper".to_owned())
-            .spawn(move || work.run(sweep_first))?;
+        let handle = privileges::spawn("table-keeper", move || work.run(sweep_first))?;
         let thread = handle.thread().clone();
         Ok(Self { thread, handle: Mutex::new(Some(handle)), stopping, config })
     }

@@ -15,7 +15,8 @@ use tracker_common::table::owner::Table;
 
 use super::save;
 use crate::{
-    clock::wall_ns, config::SnapshotConfig, metrics::Metrics, storage::memory::MappedMemory,
+    clock::wall_ns, config::SnapshotConfig, metrics::Metrics, privileges,
+    storage::memory::MappedMemory,
 };
 
 /// The handle of the running thread.
@@ -35,8 +36,7 @@ impl Saver {
         let config = Arc::new(ArcSwap::from_pointee(config.clone()));
         let work =
             Work { table, metrics, stopping: Arc::clone(&stopping), config: Arc::clone(&config) };
-        let handle =
-            thread::Builder::new().name("snapshot".to_owned()).spawn(move || work.run())?;
+        let handle = privileges::spawn("snapshot", move || work.run())?;
         Ok(Self { handle: Mutex::new(Some(handle)), stopping, config })
     }
 

@@ -1,0 +1,130 @@
+//! What happens to the tracker's interface.
+
+use anyhow::{Result, ensure};
+use tracker_tests::{
+    Announce, Family, Host, INTERFACE, Mode, Options, Scratch, Tracker, UdpClient, XdpPass,
+    eventually,
+};
+
+use crate::watch::{TORRENT, program_id, program_on, unnoticed};
+
+/// A tracker and a client that it answers in the kernel; then `act`; then it does so again.
+fn answers_again(
+    act: impl FnOnce(&Host, &Tracker<'_>, &mut UdpClient) -> Result<()>,
+) -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, client], _far_end) = Host::pair()?;
+    let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
+    let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
+    let one = Announce::leecher(TORRENT, 1);
+    tracker.wait_for_kernel(&mut client, &one)?;
+    act(&server, &tracker, &mut client)?;
+    tracker.wait_for_kernel(&mut client, &one)?;
+    ensure!(tracker.metrics()?.is_attached(INTERFACE, "native"), "{}", tracker.output());
+    ensure!(client.scrape(&[TORRENT])?[0].leechers == 1, "the peer is lost");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn an_interface_that_was_down_is_answered_on_again() -> Result<()> {
+    answers_again(|server, _, _| {
+        let before = program_id(server)?;
+        for state in ["down", "up"] {
+            server.namespace.run("ip", &["link", "set", INTERFACE, state])?;
+        }
+        ensure!(program_id(server)? == before, "it was attached anew");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn under_another_name_an_interface_is_served_by_the_daemon_until_it_has_its_own_again() -> Result<()>
+{
+    let rename = |server: &Host, old: &str, new: &str| {
+        server.namespace.run("ip", &["link", "set", old, "down"])?;
+        server.namespace.run("ip", &["link", "set", old, "name", new])?;
+        server.namespace.run("ip", &["link", "set", new, "up"])
+    };
+    answers_again(|server, tracker, client| {
+        rename(server, INTERFACE, "lan0")?;
+        eventually(|| {
+            ensure!(program_on(server, "lan0")? == 0, "the program is still there");
+            Ok(())
+        })?;
+        let said = tracker.output();
+        ensure!(said.contains("eth0: the interface is gone"), "{said}");
+        client.announce(&Announce::leecher(TORRENT, 1))?;
+        rename(server, "lan0", INTERFACE)?;
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn a_change_of_the_mtu_goes_unnoticed() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, client], _far_end) = Host::pair()?;
+    let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
+    unnoticed(&client, tracker, |tracker| {
+        let before = program_id(&server)?;
+        for mtu in ["1400", "3000", "1500"] {
+            server.namespace.run("ip", &["link", "set", INTERFACE, "mtu", mtu])?;
+        }
+        ensure!(program_id(&server)? == before, "it was attached anew");
+        Ok(tracker)
+    })?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn a_second_tracker_on_the_interface_is_refused_and_the_first_goes_on() -> Result<()> {
+    let (folder, second) = (Scratch::new()?, Scratch::new()?);
+    let ([server, client], _far_end) = Host::pair()?;
+    let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
+    unnoticed(&client, tracker, |tracker| {
+        let before = program_id(&server)?;
+        for mode in [Mode::Native, Mode::Generic] {
+            let options = Options { nth: 1, udp_addr: "[::]:6970", ..Options::new(mode) };
+            let said = Tracker::fail(&server, &options, second.path())?;
+            let named =
+                format!("eth0: another XDP program is attached (`xdp_tracker`, id {before})");
+            ensure!(said.contains(&named), "{said}");
+        }
+        ensure!(program_id(&server)? == before, "the program was replaced");
+        Ok(tracker)
+    })?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn a_program_that_takes_the_interface_meanwhile_is_named_and_stays() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, client], _far_end) = Host::pair()?;
+    let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
+    let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
+    let ip = |args: &[&str]| server.namespace.run("ip", args);
+    ip(&["link", "set", INTERFACE, "down"])?;
+    ip(&["link", "set", INTERFACE, "name", "lan0"])?;
+    eventually(|| {
+        ensure!(program_on(&server, "lan0")? == 0, "the program is still there");
+        Ok(())
+    })?;
+    let _other = XdpPass::attach(&server.namespace, "lan0")?;
+    let other = program_on(&server, "lan0")?;
+    ip(&["link", "set", "lan0", "name", INTERFACE])?;
+    ip(&["link", "set", INTERFACE, "up"])?;
+    eventually(|| {
+        let named = "eth0: another XDP program is attached (";
+        ensure!(tracker.output().contains(named), "{}", tracker.output());
+        Ok(())
+    })?;
+    ensure!(program_id(&server)? == other, "the program was replaced");
+    // The daemon serves the interface.
+    client.announce(&Announce::leecher(TORRENT, 1))?;
+    ensure!(tracker.metrics()?.is_attached(INTERFACE, "userspace"), "{}", tracker.output());
+    Ok(())
+}

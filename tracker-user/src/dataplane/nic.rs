@@ -1,0 +1,163 @@
+//! What an interface's driver says of itself: by `ioctl` what `ethtool` shows, and by generic netlink
+//! whether it runs XDP programs.
+
+use std::{collections::BTreeSet, io, ptr};
+
+use socket2::{Domain, Socket, Type};
+use std::os::fd::AsRawFd as _;
+
+use super::link::{attribute, exchange};
+
+/// Commands of `SIOCETHTOOL` (`linux/ethtool.h`); none needs a capability.
+const GDRVINFO: u32 = 0x03;
+const GRXFH: u32 = 0x29;
+const GRXFHINDIR: u32 = 0x38;
+const GCHANNELS: u32 = 0x3c;
+
+/// For `GRXFH`: UDP over either family.
+const UDP_FLOWS: [u32; 2] = [0x02, 0x06];
+/// And bits of its answer: the ports count.
+const HASHES_PORTS: u32 = 1 << 6 | 1 << 7;
+
+/// Words that the kernel may write for a command: the most is `ethtool_drvinfo`, 196 bytes.
+const WORDS: usize = 64;
+
+/// Rings that an indirection table is read of.
+const TABLE_MAX: usize = 4096;
+
+/// The family of generic netlink that tells families, and its command and attributes
+/// (`linux/genetlink.h`).
+const CONTROL: u16 = 0x10;
+const GET_FAMILY: u8 = 3;
+const FAMILY_ID: u16 = 1;
+const FAMILY_NAME: u16 = 2;
+
+/// Of the family `netdev` (`linux/netdev.h`, since Linux 6.3).
+const DEV_GET: u8 = 1;
+const DEV_IFINDEX: u16 = 1;
+const DEV_XDP_FEATURES: u16 = 3;
+/// The driver runs programs, and does what they return.
+const XDP_BASIC: u64 = 1;
+
+/// Bytes of the headers before the attributes of an answer: `nlmsghdr` and `genlmsghdr`.
+const HEADERS_BYTES: usize = 16 + 4;
+
+/// Receive queues that are in use, and that the NIC has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Queues {
+    pub(super) used: u32,
+    pub(super) max: u32,
+}
+
+/// How packets find their queue (RSS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spreading {
+    /// The queues that it leads to.
+    pub(super) queues: usize,
+    /// Whether the ports of UDP over IPv4 and over IPv6 count, not addresses alone; where it is told.
+    pub(super) by_ports: [Option<bool>; 2],
+}
+
+/// The driver's name.
+pub(super) fn driver(interface: &str) -> Option<String> {
+    let mut words = [0; WORDS];
+    ask(interface, GDRVINFO, &mut words).ok()?;
+    let bytes: Vec<_> = words[1..9].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let name = bytes.split(|byte| *byte == 0).next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Its queues, where the driver tells.
+pub(super) fn queues(interface: &str) -> Option<Queues> {
+    let mut words = [0; WORDS];
+    ask(interface, GCHANNELS, &mut words).ok()?;
+    // Each may be for receiving, or for both ways.
+    let [_, max_rx, _, _, max_combined, rx, _, _, combined, ..] = words;
+    Some(Queues { used: rx + combined, max: max_rx + max_combined })
+}
+
+/// Its receive-side scaling, where it has any.
+pub(super) fn spreading(interface: &str) -> Option<Spreading> {
+    let mut words = [0; 2 + TABLE_MAX];
+    // Asked with no room, it tells how much it needs.
+    ask(interface, GRXFHINDIR, &mut words).ok()?;
+    let size = words[1] as usize;
+    if size > TABLE_MAX {
+        return None;
+    }
+    ask(interface, GRXFHINDIR, &mut words).ok()?;
+    let queues: BTreeSet<_> = words[2..2 + size].iter().collect();
+    let by_ports = UDP_FLOWS.map(|flow| {
+        let mut words = [0; WORDS];
+        words[1] = flow;
+        ask(interface, GRXFH, &mut words).ok()?;
+        // The low half of 64 bits.
+        let fields = if cfg!(target_endian = "little") { words[2] } else { words[3] };
+        Some(fields & HASHES_PORTS == HASHES_PORTS)
+    });
+    Some(Spreading { queues: queues.len(), by_ports })
+}
+
+/// Asks the driver. The first word is the command; others may say more, and hold the answer.
+fn ask(interface: &str, command: u32, words: &mut [u32]) -> io::Result<()> {
+    debug_assert!(words.len() >= WORDS);
+    words[0] = command;
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    // SAFETY: integers and pointers may be zero.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // One byte stays zero and ends the name.
+    let room = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name.iter_mut().take(room).zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
+    // SAFETY: the request is valid. What it points to has room for all that these commands write:
+    // WORDS words, or, for the indirection table, as many entries as the second word has asked for.
+    let result =
+        unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, ptr::from_mut(&mut request)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `linux/sockios.h`
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+
+/// Whether the driver runs XDP programs; `None` where the kernel does not tell.
+pub(super) fn runs_xdp(interface_index: u32) -> Option<bool> {
+    let family = generic(CONTROL, GET_FAMILY, FAMILY_NAME, b"netdev\0").ok()?;
+    let id = attribute(family.get(HEADERS_BYTES..)?, FAMILY_ID)?;
+    let id = u16::from_ne_bytes(id.try_into().ok()?);
+    let device = generic(id, DEV_GET, DEV_IFINDEX, &interface_index.to_ne_bytes()).ok()?;
+    let features = attribute(device.get(HEADERS_BYTES..)?, DEV_XDP_FEATURES)?;
+    Some(u64::from_ne_bytes(features.try_into().ok()?) & XDP_BASIC != 0)
+}
+
+/// The answer to a command of generic netlink with one attribute.
+fn generic(family: u16, command: u8, kind: u16, value: &[u8]) -> io::Result<Vec<u8>> {
+    let attribute_bytes = 4 + value.len();
+    let bytes = HEADERS_BYTES + attribute_bytes.next_multiple_of(4);
+    let mut request = Vec::with_capacity(bytes);
+    request.extend((bytes as u32).to_ne_bytes());
+    request.extend(family.to_ne_bytes());
+    request.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    // Neither a number nor a sender.
+    request.extend([0; 8]);
+    request.extend([command, 1, 0, 0]);
+    request.extend((attribute_bytes as u16).to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
+    request.extend(value);
+    request.resize(bytes, 0);
+    exchange(libc::NETLINK_GENERIC, &request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_has_no_driver_that_tells_anything() {
+        assert_eq!((driver("lo"), queues("lo"), spreading("lo")), (None, None, None));
+        assert_eq!(driver("no such interface, and a long name"), None);
+        // A kernel that knows the question answers no.
+        assert_ne!(runs_xdp(1), Some(true));
+    }
+}
