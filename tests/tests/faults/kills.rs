@@ -55,7 +55,8 @@ impl Growth {
                         Err(_) => thread::sleep(PERIOD),
                     }
                 };
-                self.listed[torrent].extend(peers);
+                // Who finds nobody else is given himself, in the table or not.
+                self.listed[torrent].extend(peers.into_iter().filter(|peer| peer.port() != port));
             }
         }
     }

@@ -14,9 +14,12 @@ use tracker_tests::{
 /// The client's torrent.
 pub const TORRENT: InfoHash = InfoHash([7; 20]);
 
+/// So few that some of a test's torrents must make way for others.
+const TORRENTS: u32 = 4000;
+
 /// Without a key of their own, connection ids must outlive the daemon that issued them.
 pub const OPTIONS: Options<'static> =
-    Options { private_key: "null", ..Options::new(Mode::Generic) };
+    Options { private_key: "null", torrents: TORRENTS, ..Options::new(Mode::Generic) };
 
 /// The client announces once in it.
 pub const PERIOD: Duration = Duration::from_millis(2);

@@ -47,6 +47,10 @@ impl<F: Family> Batch<F> {
     fn new() -> Self {
         Self { waiting: Vec::new(), lines: Vec::new(), spans: Vec::new(), moves: Vec::new() }
     }
+
+    fn has_frozen_lines(&self) -> bool {
+        !self.lines.is_empty() || !self.moves.is_empty()
+    }
 }
 
 impl<M: Memory> Table<M> {
@@ -101,7 +105,12 @@ impl<M: Memory> Table<M> {
         for one in homeless {
             if !self.admit::<F>(&one.info_hash, Gate::Open, false) {
                 let Some(moves) = self.plan_displacement::<F>(&one.info_hash) else {
-                    self.refuse_admission();
+                    // What is frozen for others may move the next time.
+                    if batch.has_frozen_lines() {
+                        self.wait_again(one);
+                    } else {
+                        self.refuse_admission();
+                    }
                     continue;
                 };
                 moves.iter().for_each(|step| step.from.freeze(true));
@@ -145,12 +154,20 @@ impl<M: Memory> Table<M> {
                 Ok(()) => {}
                 // Somebody else has taken the line that was to become vacant.
                 Err(Miss::Unknown) if !self.is_at_cap::<F>() => self.wait_again(*one),
+                // The kernel uses a line that has just been admitted, until it is frozen to grow.
+                Err(Miss::Full) if self.is_in_use::<F>(&one.info_hash) => self.wait_again(*one),
                 Err(_) => self.refuse_admission(),
             }
         }
         let _moving = self.write_lock();
         batch.lines.iter().for_each(|line| line.freeze(false));
         batch.spans.iter().for_each(|span| self.unfreeze(span));
+    }
+
+    /// Whether the torrent's peers are in its line, which is not frozen.
+    fn is_in_use<F: Family>(&self, info_hash: &InfoHash) -> bool {
+        let found = find::<F, M>(&self.memory, &self.shape, info_hash);
+        found.is_some_and(|(_, line)| !line.is_outgrown() && !line.meta().is_frozen())
     }
 
     fn apply_growing<F: Family>(
