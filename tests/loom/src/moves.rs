@@ -71,7 +71,7 @@ impl<F: Family> Runs<F> {
     }
 }
 
-/// A peer of the other torrent.
+/// The peer of the other torrent.
 const STRANGER: u32 = 99;
 
 /// All peers of a torrent, which are leechers.
@@ -79,9 +79,15 @@ fn leechers<F: Family>(world: &World<F>, info_hash: &InfoHash) -> Vec<u32> {
     world.peers(info_hash).into_iter().map(|(peer, _)| peer).collect()
 }
 
-/// Room is made where the last of so many leechers waits, while the first completes its download and
-/// another one joins. What the program passes reaches the daemon afterwards.
-fn growth<F: Family>(world: &Shared<F>, leechers: u32, order: Order, grace: Grace) {
+/// Room is made where the last of so many leechers waits, while the first completes its download, and
+/// then another announces. What the program passes reaches the daemon afterwards.
+fn growth<F: Family>(
+    world: &Shared<F>,
+    leechers: u32,
+    (other, is_seeder): (u32, bool),
+    order: Order,
+    grace: Grace,
+) {
     let begin = |peer, seeder| {
         let run = move |world: &World<F>| world.kernel(&HASH, &announce(peer, seeder, None)).err();
         Some((peer, seeder, world.processor(order, run)))
@@ -91,25 +97,28 @@ fn growth<F: Family>(world: &Shared<F>, leechers: u32, order: Order, grace: Grac
         assert!(!matches!(miss, Miss::Unknown | Miss::Corrupt), "{miss:?}");
         Some((peer, seeder))
     };
-    let (mut completes, mut joins) = (begin(1, true), Option::None);
+    let (mut first, mut second) = (begin(1, true), Option::None);
     let mut passed = Vec::new();
     world.table.grow(NOW, || {
-        joins = begin(FIRST, false);
+        second = begin(other, is_seeder);
         if grace == Grace::Waits {
-            passed.extend(completes.take().and_then(end));
+            passed.extend(first.take().and_then(end));
         }
     });
     // Who left a slot in time has made room enough.
-    let joins = joins.or_else(|| begin(FIRST, false));
-    passed.extend([joins, completes].into_iter().flatten().filter_map(end));
+    let second = second.or_else(|| begin(other, is_seeder));
+    passed.extend([second, first].into_iter().flatten().filter_map(end));
     for (peer, seeder) in passed {
         world.daemon(&HASH, &announce(peer, seeder, None));
     }
     world.table.grow(NOW, || {});
-    let there = (1..=leechers).map(|peer| (peer, peer == 1));
-    let expected: Vec<_> = there.chain([(FIRST, false)]).collect();
+    let mut expected: Vec<_> =
+        (1..=leechers).map(|peer| (peer, peer == 1)).filter(|&(peer, _)| peer != other).collect();
+    expected.push((other, is_seeder));
+    expected.sort_unstable();
     assert_eq!(world.peers(&HASH), expected, "peers are lost");
-    assert_eq!(world.counts(&HASH), [1, leechers]);
+    let seeders = 1 + u32::from(is_seeder);
+    assert_eq!(world.counts(&HASH), [seeders, expected.len() as u32 - seeders]);
 }
 
 /// A full line is moved into leaves.
@@ -119,7 +128,7 @@ fn line_that_is_outgrown<F: Family>(order: Order, grace: Grace) {
         world.daemon(&HASH, &announce(peer, false, Started));
     }
     let world = world.share(1, 2 * F::GROUP_UNITS as usize);
-    growth(&world, F::INLINE_PEERS + 1, order, grace);
+    growth(&world, F::INLINE_PEERS + 1, (FIRST, false), order, grace);
 }
 
 /// A full leaf is moved into a bigger one.
@@ -132,7 +141,7 @@ fn leaf_that_grows(order: Order, grace: Grace) {
     for peer in 7..=9 {
         world.daemon(&HASH, &announce(peer, false, Started));
     }
-    growth(&world.share(1, 6), 9, order, grace);
+    growth(&world.share(1, 6), 9, (2, true), order, grace);
 }
 
 #[test]
@@ -164,34 +173,58 @@ fn without_a_grace_period_a_leaf_grows_under_somebody() {
     assert!(failure.contains("peers are lost"), "{failure}");
 }
 
-/// A torrent without peers is freed, and another gets its line, while somebody joins the first.
-fn line_that_is_given_up(order: Order, grace: Grace) {
+/// When the daemon admits another torrent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    /// At the beginning of the grace period that the line which is given up rests for.
+    Meanwhile,
+    /// When it has rested.
+    After,
+}
+
+/// A torrent without peers is freed, and another admitted, while newcomers join the first.
+fn line_that_is_given_up(order: Order, grace: Grace, admission: Admission) {
     let world = World::<V4>::new();
     world.daemon(&HASH, &announce(1, false, Started));
     world.daemon(&HASH, &announce(1, false, Stopped));
     let world = world.share(2, 0);
+    let admit = || world.daemon(&OTHER_HASH, &announce(STRANGER, false, Started));
     let mut runs = Runs::begin(&world, order, grace, HASH);
-    world.table.sweep(NOW, || runs.grace_period());
-    world.daemon(&OTHER_HASH, &announce(STRANGER, false, Started));
+    let mut grace_periods = 0;
+    world.table.sweep(NOW, || {
+        grace_periods += 1;
+        if grace_periods == 2 && admission == Admission::Meanwhile {
+            admit();
+        }
+        runs.grace_period();
+    });
+    if admission == Admission::After {
+        admit();
+    }
     let (joined, _) = runs.end();
-    assert_eq!(leechers(&world, &OTHER_HASH), [STRANGER]);
+    let others = leechers(&world, &OTHER_HASH);
+    assert!(others.iter().all(|&peer| peer == STRANGER), "in another torrent: {others:?}");
     assert_eq!(leechers(&world, &HASH), joined, "peers are lost");
 }
 
 #[test]
 fn nobody_joins_the_torrent_that_gets_a_line_next() {
-    explore(2, || line_that_is_given_up(Order::Strong, Grace::Waits));
+    let model = |admission| line_that_is_given_up(Order::Strong, Grace::Waits, admission);
+    explore(2, move || model(Admission::After));
+    explore(1, move || model(Admission::Meanwhile));
 }
 
 #[test]
 fn without_grace_periods_somebody_joins_the_torrent_that_gets_a_line_next() {
-    let failure = failure_of(2, || line_that_is_given_up(Order::Strong, Grace::Ends));
+    let model = || line_that_is_given_up(Order::Strong, Grace::Ends, Admission::After);
+    let failure = failure_of(2, model);
     assert!(failure.contains("a peer of another torrent"), "{failure}");
 }
 
 #[test]
 fn a_torrent_may_be_taken_for_the_one_before_it_where_loads_are_reordered() {
-    let failure = failure_of(2, || line_that_is_given_up(Order::Weak, Grace::Waits));
+    let model = || line_that_is_given_up(Order::Weak, Grace::Waits, Admission::After);
+    let failure = failure_of(2, model);
     assert!(failure.contains("a peer of another torrent"), "{failure}");
 }
 
