@@ -5,10 +5,13 @@
 //! Every read-modify-write is sequentially consistent on both sides.
 //!
 //! With the feature `simulate` each operation first calls [`simulate::step`], where a simulation lets
-//! others run; and so do waits for a lock.
+//! others run; and so do waits for a lock. With the feature `loom` a word within a model is one of
+//! loom's: see [`loom`].
 
 #[cfg(not(target_arch = "bpf"))]
 pub(crate) mod locks;
+#[cfg(feature = "loom")]
+pub mod loom;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 
@@ -34,18 +37,29 @@ mod native {
             pub struct $name($atomic);
 
             impl $name {
+                #[cfg(not(feature = "loom"))]
+                #[inline(always)]
+                fn place(&self) -> &$atomic {
+                    &self.0
+                }
+
+                #[cfg(feature = "loom")]
+                fn place(&self) -> super::loom::$atomic<'_> {
+                    super::loom::$atomic::of(&self.0)
+                }
+
                 /// The present value.
                 #[inline(always)]
                 pub fn load(&self) -> $int {
                     step();
-                    self.0.load(Acquire)
+                    self.place().load(Acquire)
                 }
 
                 /// Publishes a value, with all that was written before it.
                 #[inline(always)]
                 pub fn store(&self, value: $int) {
                     step();
-                    self.0.swap(value, SeqCst);
+                    self.place().swap(value, SeqCst);
                 }
 
                 /// Stores where nobody else does, after all that was written before it: for words that are
@@ -53,21 +67,21 @@ mod native {
                 #[inline(always)]
                 pub fn put(&self, value: $int) {
                     step();
-                    self.0.store(value, Release);
+                    self.place().store(value, Release);
                 }
 
                 /// Replaces `old` by `new`; `false`, and no change, when the value was another.
                 #[inline(always)]
                 pub fn replace(&self, old: $int, new: $int) -> bool {
                     step();
-                    self.0.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+                    self.place().compare_exchange(old, new, SeqCst, SeqCst).is_ok()
                 }
 
                 /// Adds, wrapping around.
                 #[inline(always)]
                 pub fn add(&self, value: $int) {
                     step();
-                    self.0.fetch_add(value, SeqCst);
+                    self.place().fetch_add(value, SeqCst);
                 }
             }
         };

@@ -30,7 +30,7 @@ enum Group {
     Lint,
     /// What needs nothing but cargo
     Unit,
-    /// What looks for faults at random, always beginning at the same place
+    /// The simulation, always of the same worlds, and loom's models
     Search,
     /// The XDP program in this machine's kernel: needs root and a BPF toolchain
     Kernel,
@@ -129,7 +129,7 @@ impl Group {
         match self {
             Self::Lint => lint(object),
             Self::Unit => Totals::of(build::cargo(object).arg("test").args(filters)),
-            Self::Search => Ok(search()),
+            Self::Search => search(filters),
             Self::Kernel => Totals::of(self.ignored_tests(object)?.args(filters)),
             Self::E2e | Self::Faults => {
                 build::daemon(false, object)?;
@@ -189,16 +189,20 @@ fn lint(object: Option<&Path>) -> Result<Totals> {
     let mut totals = Totals::default();
     let clippy = ["clippy", "--all-targets", "--", "--deny", "warnings"];
     let simulate = ["clippy", "--package", "simulate", "--", "--deny", "warnings"];
-    for check in [["fmt", "--check"].as_slice(), &clippy, &simulate] {
+    let loom = ["clippy", "--package", "loom-models", "--tests", "--", "--deny", "warnings"];
+    for check in [["fmt", "--check"].as_slice(), &clippy, &simulate, &loom] {
         totals.count(process::run(build::cargo(object).args(check)));
     }
     Ok(totals)
 }
 
-fn search() -> Totals {
+fn search(filters: &[String]) -> Result<Totals> {
     let mut totals = Totals::default();
     totals.count(simulate::run(&simulate::SMALL));
-    totals
+    let mut models = process::cargo();
+    models.args(["test", "--profile", "checked", "--package", "loom-models"]).args(filters);
+    totals += Totals::of(models.env("RUST_BACKTRACE", "0"))?;
+    Ok(totals)
 }
 
 /// Installs programs by their packages; the error names what cannot be had.
