@@ -1,5 +1,7 @@
 //! Making room for announces that found none.
 
+use std::marker::PhantomData;
+
 use super::{
     Table, Waiting,
     displace::Move,
@@ -36,11 +38,12 @@ struct Batch<F: Family> {
 /// The part of a half that one frozen leaf was for.
 #[derive(Clone, Copy)]
 struct Span<F> {
-    line: Line<F>,
+    info_hash: InfoHash,
     seeder: bool,
     /// The first hash, and the depth down to which hashes of the part agree.
     hash: u64,
     depth: u32,
+    family: PhantomData<F>,
 }
 
 impl<F: Family> Batch<F> {
@@ -141,7 +144,8 @@ impl<M: Memory> Table<M> {
         let span = self.span(root, entry);
         let depth = root.depth() - span.len().trailing_zeros();
         self.refer(&half, span, leaf.with_frozen(true));
-        batch.spans.push(Span { line, seeder: one.seeder, hash, depth });
+        let info_hash = one.info_hash;
+        batch.spans.push(Span { info_hash, seeder: one.seeder, hash, depth, family: PhantomData });
     }
 
     /// Makes room, applies the announces and unfreezes.
@@ -190,10 +194,10 @@ impl<M: Memory> Table<M> {
     }
 
     fn unfreeze<F: Family>(&self, span: &Span<F>) {
-        if !span.line.is_outgrown() {
-            return;
-        }
-        let [half, _] = span.line.halves().own_and_other(span.seeder);
+        // The torrent may have made way for another.
+        let found = find::<F, M>(&self.memory, &self.shape, &span.info_hash);
+        let Some((_, line)) = found.filter(|(_, line)| line.is_outgrown()) else { return };
+        let [half, _] = line.halves().own_and_other(span.seeder);
         let root = half.root();
         if root.depth() == 0 {
             let Ok(leaf) = root.entry(&self.memory, 0) else { return };
