@@ -67,8 +67,11 @@ fn an_interface_that_comes_back_is_attached_to_again() -> Result<()> {
 
     lan.plug_in(&server)?;
     tracker.wait_for_kernel(&mut client, &leecher())?;
-    ensure!(tracker.metrics()?.is_attached(INTERFACE, "native"), "the metrics do not show it");
-    Ok(())
+    // It answers a moment before it says so.
+    eventually(|| {
+        ensure!(tracker.metrics()?.is_attached(INTERFACE, "native"), "the metrics do not show it");
+        Ok(())
+    })
 }
 
 #[test]
