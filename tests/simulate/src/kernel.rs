@@ -1,17 +1,14 @@
 //! What the XDP program does with an announce: no lock, and nothing that is frozen.
 
-use std::marker::PhantomData;
-
 use tracker_common::{
     family::Family,
     id::InfoHash,
     peers::PeerBuf,
     table::{
-        Miss,
+        Miss, direct,
         index::{Search, TableShape},
         layout::Memory,
-        leaf::{LeafRef, Outcome, Pick},
-        swarm::{self, Announce, Counts, Leaves, Side, Visit},
+        swarm::{Announce, Counts, Side, Visit},
     },
     time::Clock,
 };
@@ -29,35 +26,5 @@ pub fn announce<F: Family>(
     let (_, line) = search.end(memory, shape).ok_or(Miss::Unknown)?;
     let mut visit = Visit::default();
     visit.begin(Side::Kernel, shape, clock, announce);
-    if !line.is_outgrown() {
-        return swarm::announce_inline(line, &visit, list).map(|(counts, _)| counts);
-    }
-    visit.place::<F>(shape);
-    swarm::begin_list::<F>(&visit, list);
-    let mut leaves = Direct::<F, _> { memory, visit: &visit, list, family: PhantomData };
-    let (counts, _) = swarm::announce_outgrown(memory, line, &visit, &mut leaves)?;
-    swarm::finish_list::<F>(&visit, list);
-    Ok(counts)
-}
-
-/// The leaves, without the detours that the verifier wants.
-struct Direct<'a, F, M> {
-    memory: &'a M,
-    visit: &'a Visit,
-    list: &'a mut PeerBuf,
-    family: PhantomData<F>,
-}
-
-impl<F: Family, M: Memory> Leaves for Direct<'_, F, M> {
-    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome {
-        swarm::replace::<F, M>(self.memory, self.visit, leaf, remove)
-    }
-
-    fn join(&mut self, leaf: LeafRef) -> Outcome {
-        swarm::join::<F, M>(self.memory, self.visit, leaf)
-    }
-
-    fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
-        swarm::draw::<F, M>(self.memory, self.visit, leaf, pick, self.list)
-    }
+    direct::announce(memory, shape, line, &mut visit, list)
 }

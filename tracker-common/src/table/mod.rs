@@ -4,8 +4,11 @@
 //! * `word`, `run`: one peer, and a run of them; [`leaf`], `half`: those of bigger swarms;
 //! * [`index`]: from an info-hash to its line;
 //! * `visit`, [`swarm`]: what announces and scrapes do, in the kernel and in the daemon alike;
+//! * `direct`: an announce from end to end, where no verifier looks;
 //! * [`owner`]: what only the daemon does: admit, grow, expire.
 
+#[cfg(not(target_arch = "bpf"))]
+pub mod direct;
 mod half;
 pub mod index;
 pub mod layout;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     family::{V4, V6},
-    table::{half::Root, index::find},
+    table::{half::Root, index::find, leaf::LeafRef},
     time::lifetime_from_secs,
 };
 

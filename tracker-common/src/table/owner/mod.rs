@@ -32,10 +32,10 @@ pub use self::saved::SavedPeer;
 pub use self::sweep::Totals;
 use super::{
     Miss,
+    direct::{self, Direct},
     index::{Place, TableShape, find},
     layout::{BUCKET_LINES, Form, Gate, Line, Memory, Meta},
-    leaf::{LeafRef, Outcome, Pick},
-    swarm::{self, Announce, Counts, Leaves, Side, Visit},
+    swarm::{self, Announce, Counts, Side, Visit},
 };
 use crate::{
     announce::Event, family::Family, id::InfoHash, peers::PeerBuf, sync::locks, time::Clock,
@@ -115,30 +115,6 @@ pub struct Stats {
     pub queue_dropped: u64,
     /// Announces that were answered but not remembered because the table was full.
     pub admission_refused: u64,
-}
-
-/// The leaves themselves.
-struct Direct<'a, F, M> {
-    memory: &'a M,
-    visit: &'a Visit,
-    list: &'a mut PeerBuf,
-    family: std::marker::PhantomData<F>,
-}
-
-impl<F: Family, M: Memory> Leaves for Direct<'_, F, M> {
-    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome {
-        swarm::replace::<F, M>(self.memory, self.visit, leaf, remove)
-    }
-
-    fn join(&mut self, leaf: LeafRef) -> Outcome {
-        swarm::join::<F, M>(self.memory, self.visit, leaf)
-    }
-
-    fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
-        // An announce that waits for room may still be there in its former role.
-        let pick = if pick == Pick::ANY { Pick::OTHERS } else { pick };
-        swarm::draw::<F, M>(self.memory, self.visit, leaf, pick, self.list)
-    }
 }
 
 impl<M: Memory> Table<M> {
@@ -260,16 +236,7 @@ impl<M: Memory> Table<M> {
         if let Some(seen) = seen {
             visit.backdate(seen);
         }
-        if !line.is_outgrown() {
-            return Ok(swarm::announce_inline(line, &visit, list)?.0);
-        }
-        visit.place::<F>(shape);
-        swarm::begin_list::<F>(&visit, list);
-        let mut leaves =
-            Direct::<F, M> { memory, visit: &visit, list, family: std::marker::PhantomData };
-        let (counts, _) = swarm::announce_outgrown(memory, line, &visit, &mut leaves)?;
-        swarm::finish_list::<F>(&visit, list);
-        Ok(counts)
+        direct::announce(memory, shape, line, &mut visit, list)
     }
 
     /// Answers without changing anything; the figures include the announcer.
@@ -290,8 +257,7 @@ impl<M: Memory> Table<M> {
         if let Some((_, line)) = find::<F, M>(memory, shape, info_hash) {
             counts = swarm::figures(line, clock);
             if line.is_outgrown() {
-                let family = std::marker::PhantomData;
-                let mut leaves = Direct::<F, M> { memory, visit: &visit, list, family };
+                let mut leaves = Direct::<F, M>::new(memory, &visit, list);
                 // A corrupt reference ends the list early.
                 let _ = swarm::draw_outgrown(memory, &line, &visit, &mut leaves);
             } else {
