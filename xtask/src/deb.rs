@@ -2,7 +2,7 @@
 //! prints.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -57,8 +57,7 @@ pub fn build(object: Option<&Path>) -> Result<PathBuf> {
 fn cargo_deb() -> Result<PathBuf> {
     let root = process::root().join("target/tools/cargo-deb");
     let ours = root.join("bin/cargo-deb");
-    let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).map(|folder| folder.join("cargo-deb"));
+    let on_path = process::path_folders().into_iter().map(|folder| folder.join("cargo-deb"));
     let is_pinned = |program: &PathBuf| {
         let version = process::output(Command::new(program).arg("--version"));
         version.is_some_and(|version| version.ends_with(CARGO_DEB_VERSION))

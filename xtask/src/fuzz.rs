@@ -40,6 +40,9 @@ const FLAGS: [&str; 8] = [
     ADDRESS,
 ];
 
+/// Where the targets are: a program each.
+const TARGETS: &str = "tests/fuzz/fuzz_targets";
+
 /// Packets that the kernel is given in one run of the test.
 const KERNEL_PACKETS: u64 = 100_000;
 
@@ -51,7 +54,8 @@ pub fn run(args: &Args) -> Result<()> {
     if apt::is_usable() {
         apt::install(&["g++"])?;
     }
-    let targets = if args.targets.is_empty() { all()? } else { args.targets.clone() };
+    let targets =
+        if args.targets.is_empty() { process::rust_files(TARGETS)? } else { args.targets.clone() };
     let folder = compile(&targets)?;
     let with_kernel = args.targets.is_empty() && process::is_root();
     let shares = targets.len() as u64 + u64::from(with_kernel);
@@ -79,17 +83,6 @@ pub fn run(args: &Args) -> Result<()> {
     lines.iter().for_each(|line| println!("{line}"));
     ensure!(found == 0, "found {found}");
     Ok(())
-}
-
-/// The names of the targets: one program each.
-fn all() -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for file in fs::read_dir(process::root().join("tests/fuzz/fuzz_targets"))? {
-        let path = file?.path();
-        names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-    }
-    names.sort();
-    Ok(names)
 }
 
 /// Compiles the programs. Returns the folder that they are in.

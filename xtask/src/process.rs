@@ -1,6 +1,7 @@
 //! Child processes, and where the workspace is.
 
 use std::{
+    fs,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -25,10 +26,34 @@ pub fn is_root() -> bool {
     nix::unistd::Uid::effective().is_root()
 }
 
+/// The folders of `PATH`.
+pub fn path_folders() -> Vec<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
+}
+
+/// The first `program` on `PATH`.
+pub fn find(program: &str) -> Option<PathBuf> {
+    path_folders().into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
 /// Whether `program` is on `PATH`.
 pub fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    find(program).is_some()
+}
+
+/// The names of the Rust files in a folder of the workspace, in alphabetical order: each is a program,
+/// or a test of its own.
+///
+/// # Errors
+/// There is no such folder.
+pub fn rust_files(folder: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root().join(folder))? {
+        let name = entry?.file_name();
+        names.extend(name.to_string_lossy().strip_suffix(".rs").map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Runs `command` to its end with our own input and output.

@@ -80,10 +80,8 @@ fn install_linker(llvm_major: u32) -> Result<Option<PathBuf>> {
     println!(
         "xtask: compiling bpf-linker {BPF_LINKER_VERSION} with LLVM {llvm_major}; this takes minutes, once"
     );
-    let path = std::env::join_paths(
-        std::iter::once(prefix.join("bin"))
-            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
-    )?;
+    let path =
+        std::env::join_paths(std::iter::once(prefix.join("bin")).chain(process::path_folders()))?;
     process::run(
         process::cargo()
             .args(["install", "--locked", "--no-default-features", "--root"])

@@ -1,8 +1,6 @@
 //! `cargo xtask test`: every test there is, and what they need.
 
 use std::{
-    ffi::OsStr,
-    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -157,7 +155,8 @@ impl Group {
             Self::Kernel => vec!["kernel".to_owned()],
             Self::Package => vec!["packaging".to_owned()],
             Self::Faults => vec!["faults".to_owned()],
-            _ => end_to_end_tests()?,
+            // The faults have a folder of their own in there.
+            _ => process::rust_files("tests/tests")?,
         };
         let package = match self {
             Self::Kernel | Self::Package => "tracker-user",
@@ -169,20 +168,6 @@ impl Group {
         cargo.args(["--", "--ignored"]);
         Ok(cargo)
     }
-}
-
-/// Every file of their folder; the faults have a folder of their own in there.
-fn end_to_end_tests() -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(process::root().join("tests/tests"))? {
-        let path = entry?.path();
-        if let (Some(name), Some("rs")) =
-            (path.file_stem(), path.extension().and_then(OsStr::to_str))
-        {
-            names.push(name.to_string_lossy().into_owned());
-        }
-    }
-    Ok(names)
 }
 
 fn lint(object: Option<&Path>) -> Result<Totals> {

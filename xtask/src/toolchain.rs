@@ -1,7 +1,7 @@
 //! What compiles the XDP program: a rustc with `core` for the BPF target, and bpf-linker.
 
 use std::{
-    env, fmt,
+    fmt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -105,9 +105,8 @@ pub fn linker_root(llvm_major: u32) -> PathBuf {
 /// A bpf-linker of the pinned version: ours for this LLVM, else one on `PATH`, whose LLVM cannot be
 /// told and is trusted to be recent enough.
 pub fn find_linker(llvm_major: u32) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
     std::iter::once(linker_root(llvm_major).join("bin"))
-        .chain(env::split_paths(&path))
+        .chain(process::path_folders())
         .map(|folder| folder.join("bpf-linker"))
         .find(|program| {
             let version = process::output(Command::new(program).arg("--version"));

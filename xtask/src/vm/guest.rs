@@ -152,12 +152,8 @@ impl Outcome {
     }
 }
 
-/// A program on `PATH`.
 fn find(program: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
-    found.with_context(|| format!("{program} is not installed"))
+    process::find(program).with_context(|| format!("{program} is not installed"))
 }
 
 /// Where an absolute path is in the guest's file system.
