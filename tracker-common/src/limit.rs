@@ -15,9 +15,6 @@ pub struct Rate {
     burst_ns: u64,
 }
 
-/// The most units that are taken at once.
-pub const UNITS_MAX: u32 = 1 << 16;
-
 impl Rate {
     /// So many units each second, and as many at once as a second brings; 0 is no limit.
     #[must_use]
@@ -74,7 +71,7 @@ impl Meter {
         }
     }
 
-    /// Counts `units`, at most [`UNITS_MAX`].
+    /// Counts `units`, fewer than 2^24.
     #[inline(always)]
     pub fn spend(&self, rate: &Rate, now_ns: u64, units: u32) {
         let paid_ns = self.0.load();

@@ -175,9 +175,6 @@ fn xdp(xdp: &XdpConfig, path: &Path, findings: &mut Findings) {
             findings.error(&limits.key(key), format!("{len} is more than {max}"));
         }
     }
-    if xdp.limits.sources == 0 {
-        findings.error(&limits.key("sources"), "is 0");
-    }
     for (i, name) in xdp.interfaces.iter().enumerate() {
         let has_bad_char = name.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');
         if name.is_empty() || name.len() > INTERFACE_NAME_MAX || has_bad_char {

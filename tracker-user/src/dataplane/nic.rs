@@ -1,10 +1,9 @@
 //! What an interface's driver says of itself: by `ioctl` what `ethtool` shows, and by generic netlink
 //! whether it runs XDP programs.
 
-use std::{collections::BTreeSet, io, ptr};
+use std::{collections::BTreeSet, io, os::fd::AsRawFd as _, ptr};
 
 use socket2::{Domain, Socket, Type};
-use std::os::fd::AsRawFd as _;
 
 use super::link::{attribute, exchange};
 

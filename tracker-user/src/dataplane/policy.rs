@@ -80,11 +80,10 @@ impl Policies {
     pub(super) fn coming(&self) -> Coming {
         let hooks = self.pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload()));
         let Composed { flags, variation, torrents, clients, networks } = Composed::of(hooks);
-        let config = abi::Config {
-            flags: flags | configured_flags(&self.config),
-            variation,
-            ..self.abi_config()
-        };
+        let config = self.abi_config();
+        let limits = if config.limits.concern_all() { flag::LIMITS } else { 0 };
+        let flags = flags | configured_flags(&self.config) | limits;
+        let config = abi::Config { flags, variation, ..config };
         Coming { policy: Policy { config, clients: clients.ids, networks }, torrents }
     }
 
@@ -139,9 +138,6 @@ fn configured_flags(config: &Config) -> u32 {
     let mut flags = 0;
     if config.xdp.bad_connection_id == BadConnectionId::Drop {
         flags |= flag::BAD_ID_SILENT;
-    }
-    if config.xdp.limits.compile().concern_all() {
-        flags |= flag::LIMITS;
     }
     if config.udp.allow_ip_spoofing {
         flags |= flag::IP_SPOOFING;
