@@ -61,24 +61,8 @@ impl PeerBuf {
 
     /// Goes on with the list.
     #[inline(always)]
-    pub(crate) fn cursor(&mut self) -> Cursor<'_> {
+    pub fn cursor(&mut self) -> Cursor<'_> {
         Cursor { offset: self.len, end: self.end, buf: self }
-    }
-
-    /// Ends the list. Some clients expect to find themselves in it when there is nobody else.
-    #[inline(always)]
-    pub(crate) fn finish_for<F: Family>(&mut self, addr: [u64; 2], port: [u8; 2]) {
-        if self.len != 0 {
-            return;
-        }
-        let mut cursor = self.cursor();
-        let port = u16::from_ne_bytes(port);
-        if F::IS_V6 {
-            cursor.push_v6(addr, port, 1);
-        } else {
-            cursor.push_v4(addr[0] | (port as u64) << 32, 1);
-        }
-        cursor.save();
     }
 
     /// Appends one entry of a scrape, which is not a peer but is put together in the same way.
@@ -171,19 +155,51 @@ impl Default for PeerBuf {
     }
 }
 
+/// Where peers of one family are appended.
+pub trait List {
+    /// Whether it takes all peers that a line can have, however few are asked for.
+    const IS_WHOLE: bool;
+
+    /// Whether there are as many as asked for.
+    fn is_full(&self) -> bool;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool;
+
+    /// Takes the peer that is the first six bytes of `word` in memory order if `accept` is 1, and
+    /// none if it is 0.
+    fn push_v4(&mut self, word: u64, accept: u64);
+
+    /// The same of an address as two words and a port, all in memory order.
+    fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64);
+
+    /// Ends the list. Some clients expect to find themselves in it when there is nobody else.
+    #[inline(always)]
+    fn finish_for<F: Family>(&mut self, addr: [u64; 2], port: [u8; 2]) {
+        if !self.is_empty() {
+            return;
+        }
+        let port = u16::from_ne_bytes(port);
+        if F::IS_V6 {
+            self.push_v6(addr, port, 1);
+        } else {
+            self.push_v4(addr[0] | (port as u64) << 32, 1);
+        }
+    }
+}
+
+/// A compact peer over IPv6: address and port.
+#[repr(C, packed)]
+pub struct PeerV6(pub [u64; 2], pub u16);
+
 /// Appends to a [`PeerBuf`], with what changes kept in registers.
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     buf: &'a mut PeerBuf,
     offset: u32,
     end: u32,
 }
 
 impl Cursor<'_> {
-    #[inline(always)]
-    pub(crate) const fn is_full(&self) -> bool {
-        self.offset >= self.end
-    }
-
     /// Where the next peer goes. What is written there and not taken is overwritten.
     #[inline(always)]
     fn next(&mut self) -> *mut u8 {
@@ -193,33 +209,38 @@ impl Cursor<'_> {
         unsafe { self.buf.bytes.as_mut_ptr().add(offset) }
     }
 
-    /// Takes the peer that is the first six bytes of `word` in memory order if `accept` is 1, and
-    /// none if it is 0.
+    /// Puts what has changed back into the list.
     #[inline(always)]
-    pub(crate) fn push_v4(&mut self, word: u64, accept: u64) {
-        let at = self.next();
+    pub fn save(self) {
+        self.buf.len = self.offset;
+    }
+}
+
+impl List for Cursor<'_> {
+    const IS_WHOLE: bool = false;
+
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.offset >= self.end
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.offset == 0
+    }
+
+    #[inline(always)]
+    fn push_v4(&mut self, word: u64, accept: u64) {
         // SAFETY: there is room for a peer, and more.
-        unsafe { at.cast::<u64>().write_unaligned(word) };
+        unsafe { self.next().cast::<u64>().write_unaligned(word) };
         self.offset += accept as u32 * 6;
     }
 
-    /// The same of an address as two words and a port, all in memory order.
     #[inline(always)]
-    pub(crate) fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64) {
-        let at = self.next();
+    fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64) {
         // SAFETY: there is room for a peer.
-        unsafe {
-            at.cast::<u64>().write_unaligned(addr[0]);
-            at.add(8).cast::<u64>().write_unaligned(addr[1]);
-            at.add(16).cast::<u16>().write_unaligned(port);
-        }
+        unsafe { self.next().cast::<PeerV6>().write_unaligned(PeerV6(addr, port)) };
         self.offset += accept as u32 * 18;
-    }
-
-    /// Puts what has changed back into the list.
-    #[inline(always)]
-    pub(crate) fn save(self) {
-        self.buf.len = self.offset;
     }
 }
 

@@ -1,8 +1,9 @@
 //! Announce: join, refresh or leave a swarm, and learn of its peers.
 //!
 //! In up to three steps, which are functions of their own for want of stack: [`run`] finds the
-//! torrent and, if its peers are in its line, sees to all the rest; [`run_outgrown`] changes a bigger
-//! swarm and draws peers from it; [`run_reply`] replies.
+//! torrent and, if its peers are in its line, all of them are wanted and no hook waits to hear of it, sees to the rest;
+//! [`run_begun`], or [`run_outgrown`] for a bigger swarm, changes the swarm and draws peers from it;
+//! [`run_reply`] tells the hooks and replies.
 
 use core::mem::MaybeUninit;
 
@@ -14,10 +15,10 @@ use tracker_common::{
         Miss,
         index::Search,
         layout::{Gate, Line},
-        swarm::{self, Announce, Side},
+        swarm::{self, Announce, Counts, Side, Visit},
     },
     time::Clock,
-    wire::{AnnounceReply, AnnounceRequest, Failure, numwant, option},
+    wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant, option},
 };
 
 use crate::{
@@ -43,8 +44,11 @@ pub type Outcome = Result<Done, Verdict>;
 pub enum Done {
     /// To its end.
     Served(Verdict),
-    /// Its torrent is outgrown: the visit and the line's number are in the scratch space.
-    Found,
+    /// Not all peers are wanted, or hooks are to hear of it: the visit and the line's number are in the
+    /// scratch space.
+    Begun,
+    /// Its torrent is outgrown: the same.
+    Outgrown,
     /// It is to be refused.
     Refused(Failure),
 }
@@ -96,18 +100,35 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
     }
     let Some((number, line)) = found else { return Err(Verdict::UnknownTorrent) };
 
-    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
-    begin(scratch, datagram, config, event, now_ns);
-    if line.is_outgrown() {
-        scratch.visit.place::<F>(&config.shape);
-        scratch.line = number;
-        return Ok(Done::Found);
+    let visit = visit_of(datagram, config, event, now_ns);
+    let wants_all = visit.numwant() >= F::INLINE_PEERS;
+    if !line.is_outgrown() && wants_all && config.events == 0 {
+        return serve_inline(datagram, env, line, &visit).map(Done::Served);
     }
-    let (counts, change) =
-        swarm::announce_inline(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
-    scratch.counts = counts;
-    scratch.change = change as u32;
-    finish(datagram, env, scratch).map(Done::Served)
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    scratch.visit = visit;
+    scratch.line = number;
+    if !line.is_outgrown() {
+        return Ok(Done::Begun);
+    }
+    scratch.visit.place::<F>(&config.shape);
+    Ok(Done::Outgrown)
+}
+
+/// Applies an announce to a torrent that keeps its peers in its line, and replies.
+#[inline(always)]
+fn serve_inline<F: Ip>(
+    datagram: &Request<F>,
+    env: &Env,
+    line: Line<F>,
+    visit: &Visit,
+) -> Answer {
+    let interval_s = interval_s(datagram, env.config);
+    reply::shrink(datagram, env, |list| {
+        let (counts, _) = swarm::announce_inline(line, visit, list).map_err(verdict)?;
+        Ok(head(datagram, interval_s, &counts))
+    })
+    .map(|()| Verdict::Announced)
 }
 
 /// What to do with a torrent that is not in the table. If nobody objects to it, it is the daemon's.
@@ -123,13 +144,7 @@ fn gate_of_unknown(config: &Config, objections: u32) -> Gate {
 }
 
 #[inline(always)]
-fn begin<F: Ip>(
-    scratch: &mut Scratch,
-    datagram: &Request<F>,
-    config: &Config,
-    event: Event,
-    now_ns: u64,
-) {
+fn visit_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event, now_ns: u64) -> Visit {
     let request = datagram.payload;
     let announce = Announce::<F> {
         addr: F::source(datagram.ip),
@@ -140,7 +155,25 @@ fn begin<F: Ip>(
         seed: request.fixed.seed(),
     };
     let clock = Clock::new(now_ns, config.lifetime);
-    scratch.visit.begin(Side::Kernel, &config.shape, clock, &announce);
+    let mut visit = Visit::default();
+    visit.begin(Side::Kernel, &config.shape, clock, &announce);
+    visit
+}
+
+/// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
+/// Leaves the list of peers there.
+#[inline(always)]
+pub fn run_begun<F: Ip>() -> Result<(), Verdict> {
+    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
+    swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
+    let mut cursor = scratch.list.cursor();
+    let (counts, change) =
+        swarm::announce_inline(line, &scratch.visit, &mut cursor).map_err(verdict)?;
+    cursor.save();
+    scratch.counts = counts;
+    scratch.change = change as u32;
+    Ok(())
 }
 
 /// Applies the announce in the scratch space to its outgrown torrent. Leaves the list of peers there.
@@ -171,21 +204,30 @@ pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32) -> Answer {
 
 #[inline(always)]
 fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &mut Scratch) -> Answer {
-    let config = env.config;
-    let fixed = &datagram.payload.fixed;
-    let interval_s =
-        config.interval_s + config.variation.increase_s(&fixed.info_hash, &fixed.peer_id);
-    let reply = Head(AnnounceReply {
-        action: fixed.head.action,
-        transaction_id: fixed.head.transaction_id,
-        interval: interval_s.to_be_bytes(),
-        leechers: scratch.counts.leechers.to_be_bytes(),
-        seeders: scratch.counts.seeders.to_be_bytes(),
-    });
-    if config.events >> scratch.change & 1 != 0 {
+    let reply = head(datagram, interval_s(datagram, env.config), &scratch.counts);
+    if env.config.events >> scratch.change & 1 != 0 {
         emit(datagram, scratch);
     }
     reply::send(datagram, env, &reply, Some(&mut scratch.list)).map(|()| Verdict::Announced)
+}
+
+#[inline(always)]
+fn interval_s<F: Ip>(datagram: &Request<F>, config: &Config) -> u32 {
+    let fixed = &datagram.payload.fixed;
+    config.interval_s + config.variation.increase_s(&fixed.info_hash, &fixed.peer_id)
+}
+
+/// The fixed part of the reply.
+#[inline(always)]
+fn head<F: Ip>(datagram: &Request<F>, interval_s: u32, counts: &Counts) -> Head<AnnounceReply> {
+    let RequestHead { action, transaction_id, .. } = datagram.payload.fixed.head;
+    Head(AnnounceReply {
+        action,
+        transaction_id,
+        interval: interval_s.to_be_bytes(),
+        leechers: counts.leechers.to_be_bytes(),
+        seeders: counts.seeders.to_be_bytes(),
+    })
 }
 
 const fn verdict(miss: Miss) -> Verdict {

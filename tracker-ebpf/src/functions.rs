@@ -30,6 +30,9 @@ use crate::{
 /// No XDP action: the torrent's peers are not in its line, and what to do is in the scratch space.
 pub const OUTGROWN: u32 = 100;
 
+/// No XDP action: the torrent's peers are in its line, and what to do is in the scratch space.
+pub const BEGUN: u32 = 106;
+
 /// No XDP action: the connection id is bad.
 pub const BAD_ID: u32 = 101;
 
@@ -83,8 +86,11 @@ pub trait Functions: Sized + Family {
     where
         Self: crate::packet::Ip;
 
-    /// Applies the announce in the scratch space to its outgrown torrent. Returns [`APPLIED`] or a
-    /// verdict.
+    /// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
+    /// Returns [`APPLIED`] or a verdict.
+    fn inline() -> u32;
+
+    /// The same for a torrent that has outgrown its line.
     fn outgrown() -> u32;
 
     /// Replies to that announce: returns an XDP action.
@@ -131,13 +137,14 @@ mod half {
 }
 
 macro_rules! functions {
-    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident, $miss:ident, $calm:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
+    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident, $miss:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64, objections: u32) -> u32 {
             let ctx = &XdpContext::new(ctx);
             let answer = match announce::run::<$family>(ctx, l3, now_ns, objections) {
-                Ok(Done::Found) => return OUTGROWN,
+                Ok(Done::Outgrown) => return OUTGROWN,
+                Ok(Done::Begun) => return BEGUN,
                 Ok(Done::Refused(Failure::BadConnectionId)) => return BAD_ID,
                 Ok(Done::Refused(Failure::UnapprovedClient)) => return UNAPPROVED_CLIENT,
                 Ok(Done::Refused(Failure::UnapprovedIp)) => return UNAPPROVED_IP,
@@ -185,6 +192,12 @@ macro_rules! functions {
         extern "C" fn $calm(ctx: *mut xdp_md, l3: u32, verdict: u32) -> u32 {
             let ctx = &XdpContext::new(ctx);
             conclude::<$family>(ctx, limits::calm::<$family>(ctx, l3, verdict))
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $inline() -> u32 {
+            announce::run_begun::<$family>().map_or_else(|verdict| verdict as u32, |()| APPLIED)
         }
 
         #[unsafe(no_mangle)]
@@ -289,6 +302,11 @@ macro_rules! functions {
             }
 
             #[inline(always)]
+            fn inline() -> u32 {
+                $inline()
+            }
+
+            #[inline(always)]
             fn outgrown() -> u32 {
                 $outgrown()
             }
@@ -344,6 +362,7 @@ functions!(
     admit_v4,
     miss_v4,
     calm_v4,
+    inline_v4,
     outgrown_v4,
     reply_v4,
     refuse_v4,
@@ -362,6 +381,7 @@ functions!(
     admit_v6,
     miss_v6,
     calm_v6,
+    inline_v6,
     outgrown_v6,
     reply_v6,
     refuse_v6,

@@ -38,7 +38,7 @@ use tracker_common::{
 
 use crate::{
     functions::{
-        ADMITTED, APPLIED, BAD_ID, MISSED, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP,
+        ADMITTED, APPLIED, BAD_ID, BEGUN, MISSED, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP,
         UNAPPROVED_TORRENT,
     },
     maps::{Env, count},
@@ -145,15 +145,20 @@ fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
         F::objections(datagram, now_ns.wrapping_add(env.wall_offset_ns))
     };
     match F::announce(datagram, now_ns, objections) {
-        OUTGROWN => {}
-        MISSED => return F::miss(datagram, now_ns),
-        BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
-        UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
-        UNAPPROVED_CLIENT => return F::refuse(datagram, Failure::UnapprovedClient),
-        UNAPPROVED_IP => return F::refuse(datagram, Failure::UnapprovedIp),
-        action => return action,
+        OUTGROWN => reply_to(datagram, F::outgrown()),
+        BEGUN => reply_to(datagram, F::inline()),
+        MISSED => F::miss(datagram, now_ns),
+        BAD_ID => F::refuse(datagram, Failure::BadConnectionId),
+        UNAPPROVED_TORRENT => F::refuse(datagram, Failure::UnapprovedTorrent),
+        UNAPPROVED_CLIENT => F::refuse(datagram, Failure::UnapprovedClient),
+        UNAPPROVED_IP => F::refuse(datagram, Failure::UnapprovedIp),
+        action => action,
     }
-    let outcome = F::outgrown();
+}
+
+/// Replies to an announce that has been applied.
+#[inline(always)]
+fn reply_to<F: Ip>(datagram: &Datagram<F>, outcome: u32) -> u32 {
     if outcome == APPLIED {
         return F::reply(datagram);
     }

@@ -8,8 +8,9 @@ use aya_ebpf::{
 };
 use tracker_common::{
     abi::{Verdict, flag},
-    peers::PeerBuf,
-    wire::{Failure, ReplyHead, action},
+    peers::{List, PeerBuf, PeerV6},
+    verifier::{bounded, never},
+    wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, action},
 };
 
 use crate::{
@@ -53,14 +54,112 @@ pub fn send<F: Ip, T, H>(
         Some(list) => (list.len() as usize, checksum::sum_list(list)),
         None => (0, 0),
     };
-    let payload = l3 + Datagram::<F, T>::PAYLOAD;
     let udp_len = UDP_BYTES + size_of::<H>() + list_len;
+    resize(ctx, l3 + F::HEADER_BYTES + udp_len)?;
 
-    let len = ctx.data_end() - ctx.data();
-    let mut reply_len = l3 + F::HEADER_BYTES + udp_len;
-    if reply_len < FRAME_BYTES_MIN && len >= FRAME_BYTES_MIN {
-        reply_len = FRAME_BYTES_MIN;
+    // The frame is as long as the reply, so this is all there.
+    let ethernet: *mut Ethernet = at(ctx, 0).ok_or(Verdict::NoReply)?;
+    let start: *mut Reply<F::Header, H> = at(ctx, l3).ok_or(Verdict::NoReply)?;
+    // SAFETY: `at` checked the bounds, and the two do not overlap.
+    unsafe { write::<F, H>(start, head, udp_len as u16, list_sum) };
+    if let Some(list) = list {
+        store(ctx, l3 + Datagram::<F, T>::PAYLOAD + size_of::<H>(), list)?;
     }
+    // SAFETY: as above.
+    address(unsafe { &mut *ethernet }, env, ctx.ingress_ifindex() as u32)
+}
+
+/// Replies with a list that is drawn straight into the frame, in the place of the request, which is
+/// longer than the reply. `draw` makes the list and the head; if it fails, it has drawn nothing.
+#[inline(always)]
+pub fn shrink<F: Ip>(
+    datagram: &Datagram<F, AnnounceRequest>,
+    env: &Env,
+    draw: impl FnOnce(&mut FrameList) -> Result<Head<AnnounceReply>, Verdict>,
+) -> Result<(), Verdict> {
+    const HEAD_BYTES: usize = size_of::<AnnounceReply>();
+    const { assert!(HEAD_BYTES + FrameList::ROOM <= size_of::<AnnounceRequest>()) };
+    find_next_hop(datagram, env)?;
+    let ctx = datagram.ctx;
+    let ethernet: *mut Ethernet = at(ctx, 0).ok_or(Verdict::NoReply)?;
+    let start: *mut Reply<F::Header, AnnounceReply> =
+        at(ctx, datagram.l3).ok_or(Verdict::NoReply)?;
+    let offset = datagram.l3 + Datagram::<F, AnnounceRequest>::PAYLOAD + HEAD_BYTES;
+    let mut list = FrameList { ctx, offset, len: 0, sum: 0 };
+    let head = draw(&mut list)?;
+    let udp_len = UDP_BYTES + HEAD_BYTES + list.len as usize * F::PEER_BYTES;
+    // SAFETY: `at` checked the bounds, and the two do not overlap.
+    unsafe { write::<F, AnnounceReply>(start, &head, udp_len as u16, list.sum) };
+    // SAFETY: as above.
+    address(unsafe { &mut *ethernet }, env, ctx.ingress_ifindex() as u32)?;
+    // Taking bytes from a frame never fails.
+    resize(ctx, datagram.l3 + F::HEADER_BYTES + udp_len)
+}
+
+/// A list of no more peers than a line holds, written to its place in the frame and summed up for the
+/// checksum.
+pub struct FrameList<'a> {
+    ctx: &'a XdpContext,
+    /// Where in the frame.
+    offset: usize,
+    /// Peers that there are.
+    len: u32,
+    sum: u64,
+}
+
+impl FrameList<'_> {
+    /// Bytes that are written to, at most: a word and seven peers over IPv4, four over IPv6.
+    const ROOM: usize = 72;
+
+    /// Writes after `MASK` peers at most. There is room, which the verifier cannot know.
+    #[inline(always)]
+    fn write<T, const MASK: u32, const BYTES: usize>(&self, peer: T) {
+        const { assert!(MASK as usize * BYTES + size_of::<T>() <= Self::ROOM) };
+        let offset = self.offset + bounded::<MASK>(self.len) * BYTES;
+        let Some(place) = at::<T>(self.ctx, offset) else { never() };
+        // SAFETY: `at` checked the bounds.
+        unsafe { place.write_unaligned(peer) };
+    }
+}
+
+impl List for FrameList<'_> {
+    const IS_WHOLE: bool = true;
+
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline(always)]
+    fn push_v4(&mut self, word: u64, accept: u64) {
+        self.write::<u64, 7, 6>(word);
+        self.len += accept as u32;
+        self.sum += (word & 0xffff_ffff_ffff) * accept;
+    }
+
+    #[inline(always)]
+    fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64) {
+        self.write::<PeerV6, 3, 18>(PeerV6(addr, port));
+        self.len += accept as u32;
+        let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
+        self.sum += (halves(addr[0]) + halves(addr[1]) + port as u64) * accept;
+    }
+}
+
+/// Gives the frame the length of the reply.
+#[inline(always)]
+fn resize(ctx: &XdpContext, reply_len: usize) -> Result<(), Verdict> {
+    let len = ctx.data_end() - ctx.data();
+    let reply_len = if reply_len < FRAME_BYTES_MIN && len >= FRAME_BYTES_MIN {
+        FRAME_BYTES_MIN
+    } else {
+        reply_len
+    };
     if reply_len != len {
         // SAFETY: the context is this program's.
         let failed =
@@ -69,21 +168,32 @@ pub fn send<F: Ip, T, H>(
             return Err(Verdict::NoReply);
         }
     }
+    Ok(())
+}
 
-    // The frame is as long as the reply, so this is all there.
-    let ethernet: *mut Ethernet = at(ctx, 0).ok_or(Verdict::NoReply)?;
-    let start: *mut Reply<F::Header, H> = at(ctx, l3).ok_or(Verdict::NoReply)?;
-    // SAFETY: `at` checked the bounds; the two do not overlap, and frames are aligned to 2.
-    let (ethernet, ip) = unsafe { (&mut *ethernet, &mut *(&raw mut (*start).ip)) };
+/// Writes the headers and the head of the reply over those of the request. `list_sum` is that of what
+/// comes after the head.
+///
+/// # Safety
+/// `start` is where the request's IP header begins, and there is room for all.
+#[inline(always)]
+unsafe fn write<F: Ip, H>(
+    start: *mut Reply<F::Header, H>,
+    head: &Head<H>,
+    udp_len: u16,
+    list_sum: u64,
+) {
+    // SAFETY: as the caller says; frames are aligned to 2.
+    let ip = unsafe { &mut *(&raw mut (*start).ip) };
     let addresses =
         checksum::sum_addr::<F>(&F::source(ip)) + checksum::sum_addr::<F>(&F::destination(ip));
-    F::turn_around(ip, udp_len as u16, addresses);
+    F::turn_around(ip, udp_len, addresses);
     // SAFETY: as above.
     let asked = unsafe { (*start).udp };
     let mut udp = Udp {
         source: asked.destination,
         destination: asked.source,
-        len: (udp_len as u16).to_be(),
+        len: udp_len.to_be(),
         checksum: 0,
     };
     let sum = addresses
@@ -102,10 +212,6 @@ pub fn send<F: Ip, T, H>(
         (*start).udp = udp;
         (&raw mut (*start).head).write_unaligned(core::ptr::read(&head.0));
     }
-    if let Some(list) = list {
-        store(ctx, payload + size_of::<H>(), list)?;
-    }
-    address(ethernet, env, ctx.ingress_ifindex() as u32)
 }
 
 /// Copies the list into the frame, in one call (kernel 5.18).

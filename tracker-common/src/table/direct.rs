@@ -24,7 +24,11 @@ pub fn announce<F: Family, M: Memory>(
     list: &mut PeerBuf,
 ) -> Result<Counts, Miss> {
     if !line.is_outgrown() {
-        return swarm::announce_inline(line, visit, list).map(|(counts, _)| counts);
+        swarm::begin_list::<F>(visit, list);
+        let mut cursor = list.cursor();
+        let (counts, _) = swarm::announce_inline(line, visit, &mut cursor)?;
+        cursor.save();
+        return Ok(counts);
     }
     visit.place::<F>(shape);
     swarm::begin_list::<F>(visit, list);

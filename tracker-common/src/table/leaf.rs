@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     family::Family,
-    peers::PeerBuf,
+    peers::{List, PeerBuf},
     verifier::{Sign, bounded, forgotten, turns},
 };
 

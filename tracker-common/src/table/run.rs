@@ -8,7 +8,7 @@ use super::{
     visit::Visit,
     word::{ABOVE_KEY, PeerWord},
 };
-use crate::{family::Family, peers::Cursor, sync::Word64, time::Clock, verifier::Sign};
+use crate::{family::Family, peers::List, sync::Word64, time::Clock, verifier::Sign};
 
 /// `N` slots. Indices are below `N`.
 pub(crate) struct Run<F, const N: usize> {
@@ -89,41 +89,59 @@ impl<F: Family, const N: usize> Run<F, N> {
         true
     }
 
-    /// Appends the slot's peer if it is live and not `unwanted`. Returns 1 if it did, else 0.
+    /// Appends the slot's peer if it is live and not `unwanted`. Returns its word.
     #[inline(always)]
     pub(crate) fn draw(
         &self,
         index: usize,
         clock: &Clock,
         unwanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
-        cursor: &mut Cursor<'_>,
-    ) -> u64 {
+        list: &mut impl List,
+    ) -> PeerWord {
         let word = self.peer(index);
         if F::IS_V6 {
             let addr = self.addr(index);
             // The slot may have changed hands since its word was read.
             let changed = Sign::is_zero((self.peer(index).0 ^ word.0) << ABOVE_KEY).not();
             let accept = word.is_gone(clock).or(changed).or(unwanted(word, addr)).not_bit();
-            cursor.push_v6(addr, word.port(), accept);
-            accept
+            list.push_v6(addr, word.port(), accept);
         } else {
             let addr = [word.0 & 0xffff_ffff, 0];
             let accept = word.is_gone(clock).or(unwanted(word, addr)).not_bit();
-            cursor.push_v4(word.0, accept);
-            accept
+            list.push_v4(word.0, accept);
         }
+        word
     }
 
     /// Live seeders and leechers.
     #[inline(always)]
     pub(crate) fn count(&self, clock: &Clock) -> [u32; 2] {
-        let (mut live, mut seeders) = (0, 0);
+        let mut tally = Tally::default();
         for index in 0..N {
-            let word = self.peer(index);
-            let one = word.is_gone(clock).not_bit();
-            live += one;
-            seeders += one & word.seeder_bit();
+            tally.add(self.peer(index), clock);
         }
-        [seeders as u32, (live - seeders) as u32]
+        tally.figures()
+    }
+}
+
+/// Counts live peers.
+#[derive(Default)]
+pub(crate) struct Tally {
+    live: u64,
+    seeders: u64,
+}
+
+impl Tally {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, word: PeerWord, clock: &Clock) {
+        let one = word.is_gone(clock).not_bit();
+        self.live += one;
+        self.seeders += one & word.seeder_bit();
+    }
+
+    /// Seeders and leechers.
+    #[inline(always)]
+    pub(crate) const fn figures(&self) -> [u32; 2] {
+        [self.seeders as u32, (self.live - self.seeders) as u32]
     }
 }

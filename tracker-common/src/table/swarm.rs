@@ -7,12 +7,12 @@ use super::{
     index::NEAR_BITS,
     layout::{Form, Line, Memory, Meta},
     leaf::{Leaf, LeafRef, Outcome, Pick},
-    run::Run,
+    run::{Run, Tally},
     word::PeerWord,
 };
 use crate::{
     family::Family,
-    peers::{Cursor, PeerBuf},
+    peers::{List, PeerBuf},
     time::Clock,
     verifier::{Sign, bounded},
 };
@@ -113,7 +113,7 @@ pub fn draw<F: Family, M: Memory>(
     }
 }
 
-/// Applies an announce to a torrent that keeps its peers in its line, and fills `list`.
+/// Applies an announce to a torrent that keeps its peers in its line, and fills `list`, which is empty.
 ///
 /// # Errors
 /// A [`Miss`] says that somebody else must do it; nothing has been changed then.
@@ -121,7 +121,7 @@ pub fn draw<F: Family, M: Memory>(
 pub fn announce_inline<F: Family>(
     line: Line<F>,
     visit: &Visit,
-    list: &mut PeerBuf,
+    list: &mut impl List,
 ) -> Result<(Counts, Change), Miss> {
     let meta = line.meta();
     if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Inline {
@@ -134,9 +134,8 @@ pub fn announce_inline<F: Family>(
     };
     let was_seeder = was_there && old.is_seeder();
     let completed = complete(&line, meta, visit.has_completed(was_seeder));
-    begin_list::<F>(visit, list);
     let [seeders, leechers] = draw_from_line(line, visit, list);
-    finish_list::<F>(visit, list);
+    list.finish_for::<F>(visit.addr, visit.port());
     let change = Change::of(visit, was_there, was_seeder);
     Ok((Counts { seeders, leechers, completed }, change))
 }
@@ -150,7 +149,9 @@ pub fn begin_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {
 /// Ends the list of a reply.
 #[inline(always)]
 pub fn finish_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {
-    list.finish_for::<F>(visit.addr, visit.port());
+    let mut cursor = list.cursor();
+    cursor.finish_for::<F>(visit.addr, visit.port());
+    cursor.save();
 }
 
 /// Appends peers of a torrent that keeps them in its line. Returns all seeders and leechers.
@@ -158,12 +159,12 @@ pub fn finish_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {
 pub(crate) fn draw_from_line<F: Family>(
     line: Line<F>,
     visit: &Visit,
-    list: &mut PeerBuf,
+    list: &mut impl List,
 ) -> [u32; 2] {
     if F::IS_V6 {
-        draw_inline::<F, 4>(&line.run(), visit, list)
+        draw_inline::<F, _, 4>(&line.run(), visit, list)
     } else {
-        draw_inline::<F, 5>(&line.run(), visit, list)
+        draw_inline::<F, _, 5>(&line.run(), visit, list)
     }
 }
 
@@ -179,7 +180,10 @@ fn settle_inline<F: Family, const N: usize>(
     }
     let slot = slot::<N>(number).ok_or(Miss::Contended)?;
     let old = run.peer(slot);
-    if !visit.key.is_of(old) || !run.word(slot).replace(old.0, visit.new.0) {
+    if !visit.key.is_of(old) {
+        return Err(Miss::Contended);
+    }
+    if old != visit.new && !run.word(slot).replace(old.0, visit.new.0) {
         return Err(Miss::Contended);
     }
     Ok((true, old))
@@ -223,25 +227,25 @@ fn slot<const N: usize>(number: u64) -> Option<usize> {
 
 /// Appends a line's peers to the list, and counts all.
 #[inline(always)]
-fn draw_inline<F: Family, const N: usize>(
+fn draw_inline<F: Family, L: List, const N: usize>(
     run: &Run<F, N>,
     visit: &Visit,
-    list: &mut PeerBuf,
+    list: &mut L,
 ) -> [u32; 2] {
-    let mut cursor = list.cursor();
-    if visit.numwant >= N as u32 {
-        let no_seeders = (visit.is_seeder() as u64) << 63;
-        for index in 0..N {
-            let unwanted = |word: PeerWord, _| {
-                visit.key.names(word).or(word.is_seeder_sign().and(Sign::new(no_seeders)))
-            };
-            run.draw(index, &visit.clock, unwanted, &mut cursor);
-        }
-    } else {
-        draw_some_inline(run, visit, &mut cursor);
+    if !L::IS_WHOLE && visit.numwant < N as u32 {
+        draw_some_inline(run, visit, list);
+        return run.count(&visit.clock);
     }
-    cursor.save();
-    run.count(&visit.clock)
+    let no_seeders = (visit.is_seeder() as u64) << 63;
+    let mut tally = Tally::default();
+    for index in 0..N {
+        let unwanted = |word: PeerWord, _| {
+            visit.key.names(word).or(word.is_seeder_sign().and(Sign::new(no_seeders)))
+        };
+        let word = run.draw(index, &visit.clock, unwanted, list);
+        tally.add(word, &visit.clock);
+    }
+    tally.figures()
 }
 
 /// The same where not all may fit: the best first.
@@ -249,7 +253,7 @@ fn draw_inline<F: Family, const N: usize>(
 fn draw_some_inline<F: Family, const N: usize>(
     run: &Run<F, N>,
     visit: &Visit,
-    cursor: &mut Cursor<'_>,
+    list: &mut impl List,
 ) {
     let no_subnet = if visit.prefers_near() { Sign::NO } else { Sign::YES };
     // By turns: seeders of the own subnet, leechers of it, other seeders, other leechers. The turns
@@ -261,7 +265,7 @@ fn draw_some_inline<F: Family, const N: usize>(
             continue;
         }
         for index in 0..N {
-            if cursor.is_full() {
+            if list.is_full() {
                 break;
             }
             let unwanted = |word: PeerWord, addr| {
@@ -269,7 +273,7 @@ fn draw_some_inline<F: Family, const N: usize>(
                 let other_subnet = visit.is_near(addr).not().xor(far).and(no_subnet.not());
                 visit.key.names(word).or(other_role).or(other_subnet)
             };
-            run.draw(rotated::<N>(index, visit.seed), &visit.clock, unwanted, cursor);
+            run.draw(rotated::<N>(index, visit.seed), &visit.clock, unwanted, list);
         }
     }
 }

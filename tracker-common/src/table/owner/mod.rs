@@ -261,7 +261,9 @@ impl<M: Memory> Table<M> {
                 // A corrupt reference ends the list early.
                 let _ = swarm::draw_outgrown(memory, &line, &visit, &mut leaves);
             } else {
-                swarm::draw_from_line(line, &visit, list);
+                let mut cursor = list.cursor();
+                swarm::draw_from_line(line, &visit, &mut cursor);
+                cursor.save();
             }
         }
         swarm::finish_list::<F>(&visit, list);
