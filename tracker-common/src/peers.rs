@@ -209,6 +209,14 @@ impl Cursor<'_> {
         unsafe { self.buf.bytes.as_mut_ptr().add(offset) }
     }
 
+    /// Leaves out what is more than was asked for.
+    #[inline(always)]
+    pub(crate) fn cut(&mut self) {
+        if self.offset > self.end {
+            self.offset = self.end;
+        }
+    }
+
     /// Puts what has changed back into the list.
     #[inline(always)]
     pub fn save(self) {

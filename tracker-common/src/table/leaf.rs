@@ -203,6 +203,20 @@ impl<F: Family> Leaf<F> {
         if old.is_peer() { Outcome::TAKEN_OVER } else { Outcome::DONE }
     }
 
+    /// The group from which on peers are drawn.
+    #[inline(always)]
+    const fn drawn_first(&self, visit: &Visit) -> u32 {
+        ((visit.seed & 0xffff) * self.groups) >> 16
+    }
+
+    /// Begins to load what will be drawn first.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, visit: &Visit) {
+        if let Some(run) = self.group(self.drawn_first(visit)) {
+            run.peer(0);
+        }
+    }
+
     /// Appends peers to `list`, beginning at a group that the announce's seed chooses. Returns
     /// whether the list is full.
     #[inline(always)]
@@ -228,19 +242,20 @@ impl<F: Family> Leaf<F> {
         unwanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
     ) {
         let mut cursor = list.cursor();
-        let mut group = ((visit.seed & 0xffff) * self.groups) >> 16;
+        let mut group = self.drawn_first(visit);
         // Exclusive-or with one number visits the slots of a group in another order.
-        'groups: for _ in turns::<CHUNK_UNITS>(self.groups) {
+        let order = bounded::<{ GROUP_SLOTS - 1 }>(visit.seed);
+        for _ in turns::<CHUNK_UNITS>(self.groups) {
             let Some(run) = self.group(group) else { break };
-            for slot in 0..GROUP_SLOTS {
-                if cursor.is_full() {
-                    break 'groups;
-                }
-                let slot = bounded::<{ GROUP_SLOTS - 1 }>(slot ^ visit.seed);
-                run.draw(slot, &visit.clock, &unwanted, &mut cursor);
+            for slot in 0..GROUP_SLOTS as usize {
+                run.draw(slot ^ order, &visit.clock, &unwanted, &mut cursor);
+            }
+            if cursor.is_full() {
+                break;
             }
             group = self.after(group);
         }
+        cursor.cut();
         cursor.save();
     }
 }

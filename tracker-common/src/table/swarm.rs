@@ -304,6 +304,8 @@ pub fn announce_outgrown<F: Family, M: Memory>(
     if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Outgrown {
         return Err(Miss::Frozen);
     }
+    prefetch::<F, M>(memory, line.halves().seeders(), visit);
+    prefetch::<F, M>(memory, line.halves().leechers(), visit);
     let (was_there, was_seeder) = settle_outgrown(memory, &line, visit, leaves)?;
     let completed = complete(&line, meta, visit.has_completed(was_seeder));
     draw_outgrown(memory, &line, visit, leaves)?;
@@ -313,6 +315,18 @@ pub fn announce_outgrown<F: Family, M: Memory>(
         completed,
     };
     Ok((counts, Change::of(visit, was_there, was_seeder)))
+}
+
+/// Begins to load what will be drawn from half of a small swarm, so that this overlaps with the search
+/// for the announcer's slot. Big swarms stay in the caches by themselves.
+#[inline(always)]
+fn prefetch<F: Family, M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) {
+    let root = half.root();
+    if root.depth() == 0
+        && let Some(leaf) = Leaf::<F>::open(memory, LeafRef(root.unit()))
+    {
+        leaf.prefetch(visit);
+    }
 }
 
 /// Changes the announcer's slot. Returns whether it had one, and was a seeder.
