@@ -23,11 +23,13 @@ mod native {
     };
 
     #[cfg(feature = "simulate")]
-    use super::simulate::step;
+    fn step<W>(word: &W) {
+        super::simulate::step(core::ptr::from_ref(word).addr());
+    }
 
     #[cfg(not(feature = "simulate"))]
     #[inline(always)]
-    fn step() {}
+    fn step<W>(_word: &W) {}
 
     macro_rules! word {
         ($name:ident, $atomic:ident, $int:ident) => {
@@ -51,14 +53,14 @@ mod native {
                 /// The present value.
                 #[inline(always)]
                 pub fn load(&self) -> $int {
-                    step();
+                    step(self);
                     self.place().load(Acquire)
                 }
 
                 /// Publishes a value, with all that was written before it.
                 #[inline(always)]
                 pub fn store(&self, value: $int) {
-                    step();
+                    step(self);
                     self.place().swap(value, SeqCst);
                 }
 
@@ -66,21 +68,21 @@ mod native {
                 /// read when another one has said so.
                 #[inline(always)]
                 pub fn put(&self, value: $int) {
-                    step();
+                    step(self);
                     self.place().store(value, Release);
                 }
 
                 /// Replaces `old` by `new`; `false`, and no change, when the value was another.
                 #[inline(always)]
                 pub fn replace(&self, old: $int, new: $int) -> bool {
-                    step();
+                    step(self);
                     self.place().compare_exchange(old, new, SeqCst, SeqCst).is_ok()
                 }
 
                 /// Adds, wrapping around.
                 #[inline(always)]
                 pub fn add(&self, value: $int) {
-                    step();
+                    step(self);
                     self.place().fetch_add(value, SeqCst);
                 }
             }

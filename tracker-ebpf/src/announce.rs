@@ -117,12 +117,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
 
 /// Applies an announce to a torrent that keeps its peers in its line, and replies.
 #[inline(always)]
-fn serve_inline<F: Ip>(
-    datagram: &Request<F>,
-    env: &Env,
-    line: Line<F>,
-    visit: &Visit,
-) -> Answer {
+fn serve_inline<F: Ip>(datagram: &Request<F>, env: &Env, line: Line<F>, visit: &Visit) -> Answer {
     let interval_s = interval_s(datagram, env.config);
     reply::shrink(datagram, env, |list| {
         let (counts, _) = swarm::announce_inline(line, visit, list).map_err(verdict)?;

@@ -173,7 +173,7 @@ impl Group {
 fn lint(object: Option<&Path>) -> Result<Totals> {
     let mut totals = Totals::default();
     let clippy = ["clippy", "--all-targets", "--", "--deny", "warnings"];
-    let simulate = ["clippy", "--package", "simulate", "--", "--deny", "warnings"];
+    let simulate = ["clippy", "--package", "simulate", "--all-targets", "--", "--deny", "warnings"];
     let loom = ["clippy", "--package", "loom-models", "--tests", "--", "--deny", "warnings"];
     for check in [["fmt", "--check"].as_slice(), &clippy, &simulate, &loom] {
         totals.count(process::run(build::cargo(object).args(check)));
@@ -184,9 +184,11 @@ fn lint(object: Option<&Path>) -> Result<Totals> {
 fn search(filters: &[String]) -> Result<Totals> {
     let mut totals = Totals::default();
     totals.count(simulate::run(&simulate::SMALL));
-    let mut models = process::cargo();
-    models.args(["test", "--profile", "checked", "--package", "loom-models"]).args(filters);
-    totals += Totals::of(models.env("RUST_BACKTRACE", "0"))?;
+    for package in ["simulate", "loom-models"] {
+        let mut tests = process::cargo();
+        tests.args(["test", "--profile", "checked", "--package", package]).args(filters);
+        totals += Totals::of(tests.env("RUST_BACKTRACE", "0"))?;
+    }
     Ok(totals)
 }
 

@@ -7,6 +7,8 @@
 //!
 //! A world is made of its seed alone, so it comes out the same every time.
 
+#[cfg(test)]
+mod budget;
 mod check;
 mod heap;
 mod kernel;

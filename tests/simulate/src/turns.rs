@@ -41,7 +41,7 @@ fn with<T>(what: impl FnOnce(&mut Turns) -> T) -> T {
 /// Begins a world.
 pub fn begin(seed: u64) {
     with(|turns| *turns = Turns { rng: fastrand::Rng::with_seed(seed), ..Turns::default() });
-    install(Some(Hooks { step, wait }));
+    install(Some(Hooks { step: |_| step(), wait }));
 }
 
 /// Ends it: what is done now is done at once.

@@ -36,7 +36,7 @@ pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 #[cfg(feature = "simulate")]
 fn waited<G>(attempt: impl Fn() -> TryLockResult<G>) -> G {
     loop {
-        super::simulate::step();
+        super::simulate::step(0);
         match attempt() {
             Ok(guard) => return guard,
             Err(TryLockError::Poisoned(error)) => return error.into_inner(),

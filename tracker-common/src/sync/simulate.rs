@@ -6,8 +6,8 @@ use std::cell::Cell;
 /// What a simulation does at these points.
 #[derive(Clone, Copy)]
 pub struct Hooks {
-    /// Before an operation: lets others run, or not.
-    pub step: fn(),
+    /// Before an operation on the word at an address, or on a lock (0): lets others run, or not.
+    pub step: fn(usize),
     /// Nothing can be done before others have run.
     pub wait: fn(),
 }
@@ -21,9 +21,9 @@ pub fn install(hooks: Option<Hooks>) {
     HOOKS.set(hooks);
 }
 
-pub(crate) fn step() {
+pub(crate) fn step(address: usize) {
     if let Some(hooks) = HOOKS.get() {
-        (hooks.step)();
+        (hooks.step)(address);
     }
 }
 

@@ -102,6 +102,7 @@ impl<'a> Dataplane<'a> {
                 "replies/s",
                 "spread",
                 "of echo",
+                "of the best peer",
                 "in kernel",
                 "peers a reply",
             ],
@@ -125,7 +126,7 @@ impl<'a> Dataplane<'a> {
         let folder = TempDir::new()?;
         let mut contest = Contest::new(&self.object, &load, &IN_KERNEL, folder.path())?;
         for generators in [1, 2] {
-            self.take_turns(profile, &mut contest, &IN_KERNEL, generators)?;
+            self.take_turns(profile, &mut contest, &Entrant::all(&IN_KERNEL, generators))?;
         }
         self.look_at_program(profile, &mut contest)?;
         if profile == Profile::Public {
@@ -139,31 +140,40 @@ impl<'a> Dataplane<'a> {
         let all = [&IN_KERNEL, self.others.as_slice()].concat();
         let folder = TempDir::new()?;
         let mut contest = Contest::new(&self.object, &load, &all, folder.path())?;
-        self.take_turns(profile, &mut contest, &all, 1)
+        // Those in the kernel take their turns among the others with two generators as well: they
+        // answer on the processor that asks, while another tracker answers on one of its own.
+        let entrants = [Entrant::all(&all, 1), Entrant::all(&IN_KERNEL, 2)].concat();
+        self.take_turns(profile, &mut contest, &entrants)
     }
 
     fn take_turns(
         &mut self,
         profile: Profile,
         contest: &mut Contest<'_>,
-        kinds: &[Kind],
-        generators: usize,
+        entrants: &[Entrant],
     ) -> Result<()> {
         let turns = &self.args.turns;
-        let mut series = vec![Series::default(); kinds.len()];
-        let mut answered = vec![Answered::default(); kinds.len()];
+        let mut series = vec![Series::default(); entrants.len()];
+        let mut answered = vec![Answered::default(); entrants.len()];
         for _ in 0..turns.rounds {
-            for index in 0..kinds.len() {
+            for (entrant, &Entrant { index, generators, .. }) in entrants.iter().enumerate() {
                 let before = contest.subject(index).answered()?;
                 let outcome = contest.take_turn(index, generators, turns.time())?;
-                answered[index] += contest.subject(index).answered()? - before;
-                series[index].0.push(outcome.rate());
+                answered[entrant] += contest.subject(index).answered()? - before;
+                series[entrant].0.push(outcome.rate());
             }
         }
-        for (index, kind) in kinds.iter().enumerate() {
+        let best_peer = best_peer(entrants, &series);
+        for (entrant, &Entrant { kind, index, generators }) in entrants.iter().enumerate() {
             let findings = contest.check(index)?;
             let peers = findings.map_or(f64::NAN, |findings| findings.peers_per_announce());
-            let rates = &series[index];
+            let rates = &series[entrant];
+            let echo = entrants
+                .iter()
+                .position(|other| (other.kind, other.generators) == (Kind::Echo, generators));
+            let relative = |to: Option<usize>| {
+                to.map_or(f64::NAN, |to| rates.relative_to(&series[to]).median())
+            };
             self.throughput.push(vec![
                 profile.name().into(),
                 kind.name().into(),
@@ -171,8 +181,9 @@ impl<'a> Dataplane<'a> {
                 Cell::number(generators as f64, 0),
                 Cell::number(rates.median(), 0),
                 Cell::spread(rates),
-                Cell::ratio(rates.relative_to(&series[0]).median()),
-                Cell::ratio(answered[index].in_kernel()),
+                Cell::ratio(relative(echo)),
+                Cell::ratio(relative(best_peer)),
+                Cell::ratio(answered[entrant].in_kernel()),
                 Cell::number(peers, 1),
             ]);
         }
@@ -193,4 +204,26 @@ impl<'a> Dataplane<'a> {
         ]);
         Ok(())
     }
+}
+
+/// One that takes turns with others.
+#[derive(Clone, Copy)]
+struct Entrant {
+    kind: Kind,
+    /// Among the subjects of the contest.
+    index: usize,
+    generators: usize,
+}
+
+impl Entrant {
+    fn all(kinds: &[Kind], generators: usize) -> Vec<Self> {
+        let of = |(index, &kind)| Self { kind, index, generators };
+        kinds.iter().enumerate().map(of).collect()
+    }
+}
+
+/// The fastest of the others' trackers.
+fn best_peer(entrants: &[Entrant], series: &[Series]) -> Option<usize> {
+    let peers = (0..entrants.len()).filter(|&entrant| entrants[entrant].kind.is_peer());
+    peers.max_by(|&a, &b| series[a].median().total_cmp(&series[b].median()))
 }

@@ -1,4 +1,4 @@
-//! aquatic: its UDP tracker has one worker, over io_uring.
+//! aquatic: its UDP tracker runs over io_uring.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use tracker_tests::{Namespace, Program, eventually};
 
-use super::{on_last_processor, opentracker::answers};
+use super::{on_last_processors, opentracker::answers};
 use crate::{bench::cable::PORT, process};
 
 /// Versions are pinned, for figures to be comparable. The metrics of the trackers need an older
@@ -47,14 +47,19 @@ fn root() -> PathBuf {
     process::root().join("target/tools/aquatic")
 }
 
-/// Starts it.
+/// Starts it with so many workers.
 ///
 /// # Errors
 /// It does not serve.
-pub fn start(host: &Namespace, address: Ipv4Addr, folder: &Path) -> Result<Program> {
-    let config = folder.join("aquatic.toml");
+pub fn start(
+    host: &Namespace,
+    address: Ipv4Addr,
+    folder: &Path,
+    workers: usize,
+) -> Result<Program> {
+    let config = folder.join(format!("aquatic-{workers}.toml"));
     let text = format!(
-        r#"socket_workers = 1
+        r#"socket_workers = {workers}
 [network]
 address = "[::]:{PORT}"
 socket_recv_buffer_size = 33554432
@@ -67,9 +72,9 @@ max_peer_age = 1860
 "#
     );
     fs::write(&config, text)?;
-    let mut command = on_last_processor(host, &binary("aquatic_udp"))?;
+    let mut command = on_last_processors(host, &binary("aquatic_udp"), workers)?;
     command.arg("-c").arg(&config);
-    let mut program = Program::start(&mut command, &folder.join("aquatic.log"))?;
+    let mut program = Program::start(&mut command, &folder.join(format!("aquatic-{workers}.log")))?;
     eventually(|| {
         program.ensure_running()?;
         answers(host, address)

@@ -37,6 +37,8 @@ pub enum Kind {
     Opentracker,
     /// aquatic_udp over io_uring
     Aquatic,
+    /// The same with as many workers as processors
+    AquaticWhole,
 }
 
 /// Requests that were answered, by whom.
@@ -82,12 +84,18 @@ impl Kind {
             Self::Userspace => "xdp-tracker, userspace",
             Self::Opentracker => "opentracker",
             Self::Aquatic => "aquatic_udp",
+            Self::AquaticWhole => "aquatic_udp, all processors",
         }
     }
 
     /// Whether replies come from a process, which must not be overrun.
     pub fn is_userspace(self) -> bool {
         !matches!(self, Self::Echo | Self::Kernel)
+    }
+
+    /// Whether it is another's tracker.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Self::Opentracker | Self::Aquatic | Self::AquaticWhole)
     }
 
     /// Whether replies shall have checksums. Those that come down the stack leave them to the NIC
@@ -103,7 +111,7 @@ impl Kind {
     pub fn install(self) -> Result<()> {
         match self {
             Self::Opentracker => opentracker::install(),
-            Self::Aquatic => aquatic::install(),
+            Self::Aquatic | Self::AquaticWhole => aquatic::install(),
             Self::Echo | Self::Kernel | Self::Userspace => Ok(()),
         }
     }
@@ -177,7 +185,8 @@ pub fn start_in_userspace(
     match kind {
         Kind::Userspace => xdp_tracker::start(host, "off", figures, folder),
         Kind::Opentracker => opentracker::start(host, address, figures, folder),
-        Kind::Aquatic => aquatic::start(host, address, folder),
+        Kind::Aquatic => aquatic::start(host, address, folder, 1),
+        Kind::AquaticWhole => aquatic::start(host, address, folder, processor::count()),
         Kind::Echo | Kind::Kernel => bail!("{} does not run in userspace", kind.name()),
     }
 }
@@ -185,10 +194,16 @@ pub fn start_in_userspace(
 /// A command on a host, for a tracker with one worker: it stays on the last processor, where no
 /// generator runs unless there are as many as processors.
 fn on_last_processor(host: &Namespace, program: &Path) -> Result<Command> {
-    let last = processor::count() - 1;
+    on_last_processors(host, program, 1)
+}
+
+/// The same, for one with more workers.
+fn on_last_processors(host: &Namespace, program: &Path, workers: usize) -> Result<Command> {
+    let all = processor::count();
+    let processors = format!("{}-{}", all.saturating_sub(workers), all - 1);
     ensure!(program.is_file(), "there is no {}", program.display());
     let mut command = host.command("nice");
     command.arg(format!("--adjustment={PRIORITY}"));
-    command.args(["taskset", "--cpu-list", &last.to_string()]).arg(program);
+    command.args(["taskset", "--cpu-list", &processors]).arg(program);
     Ok(command)
 }
