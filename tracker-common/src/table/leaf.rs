@@ -243,12 +243,13 @@ impl<F: Family> Leaf<F> {
     ) {
         let mut cursor = list.cursor();
         let mut group = self.drawn_first(visit);
-        // Exclusive-or with one number visits the slots of a group in another order.
-        let order = bounded::<{ GROUP_SLOTS - 1 }>(visit.seed);
         for _ in turns::<CHUNK_UNITS>(self.groups) {
             let Some(run) = self.group(group) else { break };
-            for slot in 0..GROUP_SLOTS as usize {
-                run.draw(slot ^ order, &visit.clock, &unwanted, &mut cursor);
+            for slot in 0..GROUP_SLOTS {
+                // Exclusive-or with one number visits the slots of a group in another order. Older kernels
+                // do not know what it leaves, so its result is masked.
+                let slot = bounded::<{ GROUP_SLOTS - 1 }>(slot ^ visit.seed);
+                run.draw(slot, &visit.clock, &unwanted, &mut cursor);
             }
             if cursor.is_full() {
                 break;

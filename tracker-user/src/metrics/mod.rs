@@ -226,6 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn all_that_is_served_is_in_the_manual() {
+        let manual = include_str!("../../../docs/operations.md");
+        let metrics = Metrics::new().unwrap();
+        for family in metrics.registry().gather() {
+            let name = family.name();
+            let is_there = manual.contains(&format!("`{name}`"));
+            assert!(is_there || name.starts_with("process_"), "docs/operations.md has no {name}");
+        }
+    }
+
+    #[test]
     fn requests_of_all_frontends_are_counted_by_outcome() {
         let metrics = Metrics::new().unwrap();
         let observe = |frontend: &FrontendMetrics, error| {
