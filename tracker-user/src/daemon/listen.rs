@@ -49,6 +49,8 @@ fn open_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     }
     // Or a restart would have to wait for the connections of the process before.
     socket.set_reuse_address(true)?;
+    // Connections inherit it. A reply is one write: there is nothing to gather.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;

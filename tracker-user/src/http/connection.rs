@@ -71,22 +71,33 @@ pub(super) struct Connection<S> {
     deadline: Instant,
     /// Set to `deadline` no sooner than there is something to wait for.
     timer: Pin<Box<Sleep>>,
+    /// The request that is being answered waited for a hook.
+    has_waited: bool,
+    /// Whether the stream has more to say at the end than that the socket is closed.
+    says_goodbye: bool,
 }
 
 impl<S> Connection<S> {
     /// The first request has the read timeout to arrive.
-    pub(super) fn new(stream: S, outbox: Arc<Outbox>, options: &HttpOptions) -> Self {
+    pub(super) fn new(stream: S, says_goodbye: bool, options: &HttpOptions) -> Self {
         let deadline = Instant::now() + options.read_timeout;
         Self {
             stream,
-            outbox,
+            outbox: Arc::default(),
             read_timeout: options.read_timeout,
             write_timeout: options.write_timeout,
             idle_timeout: options.idle_timeout,
             phase: Phase::Reading,
             deadline,
             timer: Box::pin(sleep_until(deadline)),
+            has_waited: false,
+            says_goodbye,
         }
+    }
+
+    /// The announces whose replies have not left yet.
+    pub(super) fn outbox(&self) -> Arc<Outbox> {
+        Arc::clone(&self.outbox)
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -117,7 +128,7 @@ impl<S> Connection<S> {
         write: impl FnOnce(&mut S, &mut Context) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.phase != Phase::Writing {
-            self.outbox.waits.store(false, Ordering::Relaxed);
+            self.has_waited = self.outbox.waits.swap(false, Ordering::Relaxed);
             self.enter(Phase::Writing);
         }
         match write(&mut self.stream, context) {
@@ -177,7 +188,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
                     self.outbox.run_post_hooks();
                     self.enter(Phase::Idle);
                     // hyper does not read again if it did while a request waited.
-                    if let Poll::Ready(late) = self.poll_deadline(context) {
+                    if self.has_waited
+                        && let Poll::Ready(late) = self.poll_deadline(context)
+                    {
                         return Poll::Ready(late);
                     }
                 }
@@ -187,6 +200,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        if !self.says_goodbye {
+            return Poll::Ready(Ok(()));
+        }
         match Pin::new(&mut self.stream).poll_shutdown(context) {
             Poll::Pending => self.poll_deadline(context),
             ready => ready,

@@ -42,6 +42,9 @@ const LIKELY_CAUSE: &str = "is the limit of open files (LimitNOFILE, ulimit -n) 
 
 /// What lies between TCP and HTTP: nothing, or TLS.
 pub trait Transport: Clone + Send + 'static {
+    /// Whether there is something to say before the socket is closed.
+    const SAYS_GOODBYE: bool;
+
     /// What HTTP is spoken on.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -57,6 +60,8 @@ pub trait Transport: Clone + Send + 'static {
 pub struct Plain;
 
 impl Transport for Plain {
+    const SAYS_GOODBYE: bool = false;
+
     type Stream = TcpStream;
 
     async fn open(&self, tcp: TcpStream) -> io::Result<TcpStream> {
@@ -140,27 +145,26 @@ async fn serve_connection<T: Transport>(
     frontend: Arc<HttpFrontend>,
     watcher: Watcher,
 ) {
-    // A reply is one write: there is nothing to gather.
-    let _ = tcp.set_nodelay(true);
     let settings = frontend.settings();
     let options = &settings.options;
     match timeout(options.read_timeout, transport.open(tcp)).await {
-        Ok(Ok(stream)) => serve_stream(stream, remote, frontend, watcher, options).await,
+        Ok(Ok(stream)) => {
+            let stream = Connection::new(stream, T::SAYS_GOODBYE, options);
+            serve_stream(stream, remote, frontend, watcher, options).await;
+        }
         Ok(Err(_)) | Err(_) => frontend.observer.handshake_failed(),
     }
 }
 
 /// What ends a connection early is the client's affair: nothing is reported.
 pub(super) async fn serve_stream(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: Connection<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     remote: SocketAddr,
     frontend: Arc<HttpFrontend>,
     watcher: Watcher,
     options: &HttpOptions,
 ) {
-    let outbox = Arc::new(Outbox::default());
-    let stream = Connection::new(stream, Arc::clone(&outbox), options);
-    let connection = Handle { frontend, remote, outbox };
+    let connection = Handle { frontend, remote, outbox: stream.outbox() };
     let exchange = Exchange { connection, scratch: RefCell::default() };
     let connection = http(options).serve_connection(TokioIo::new(stream), exchange);
     let _ = watcher.watch(connection).await;

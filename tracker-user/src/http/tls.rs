@@ -175,6 +175,8 @@ impl Tls {
 }
 
 impl Transport for Tls {
+    const SAYS_GOODBYE: bool = true;
+
     type Stream = TlsStream<TcpStream>;
 
     async fn open(&self, tcp: TcpStream) -> io::Result<Self::Stream> {

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::http::{Plain, Transport, serve, server::serve_stream};
+use crate::http::{Plain, Transport, connection::Connection, serve, server::serve_stream};
 
 const PATIENT: Duration = Duration::from_secs(600);
 
@@ -199,6 +199,7 @@ fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
         let options = frontend.settings().options.clone();
         let remote = SocketAddr::from(([192, 0, 2, 1], 40000));
         let graceful = GracefulShutdown::new();
+        let stream = Connection::new(stream, true, &options);
         serve_stream(stream, remote, frontend, graceful.watcher(), &options).await;
     });
     (client, task)
