@@ -43,7 +43,7 @@ pub type Outcome = Result<Done, Verdict>;
 /// How far an announce has come.
 pub enum Done {
     /// To its end.
-    Served(Verdict),
+    Served,
     /// Not all peers are wanted, or hooks are to hear of it: the visit and the line's number are in the
     /// scratch space.
     Begun,
@@ -100,13 +100,18 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
     }
     let Some((number, line)) = found else { return Err(Verdict::UnknownTorrent) };
 
-    let visit = visit_of(datagram, config, event, now_ns);
-    let wants_all = visit.numwant() >= F::INLINE_PEERS;
-    if !line.is_outgrown() && wants_all && config.events == 0 {
-        return serve_inline(datagram, env, line, &visit).map(Done::Served);
-    }
+    let announce = announce_of(datagram, config, event);
+    let clock = Clock::new(now_ns, config.lifetime);
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
-    scratch.visit = visit;
+    let wants_all = announce.numwant >= F::INLINE_PEERS;
+    if !line.is_outgrown() && wants_all && config.events == 0 {
+        // Over IPv6 it would take more stack than there is.
+        let mut on_stack = Visit::default();
+        let visit = if F::IS_V6 { &mut scratch.visit } else { &mut on_stack };
+        visit.begin(Side::Kernel, &config.shape, clock, &announce);
+        return serve_inline(datagram, env, line, visit).map(|()| Done::Served);
+    }
+    scratch.visit.begin(Side::Kernel, &config.shape, clock, &announce);
     scratch.line = number;
     if !line.is_outgrown() {
         return Ok(Done::Begun);
@@ -117,13 +122,17 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
 
 /// Applies an announce to a torrent that keeps its peers in its line, and replies.
 #[inline(always)]
-fn serve_inline<F: Ip>(datagram: &Request<F>, env: &Env, line: Line<F>, visit: &Visit) -> Answer {
+fn serve_inline<F: Ip>(
+    datagram: &Request<F>,
+    env: &Env,
+    line: Line<F>,
+    visit: &Visit,
+) -> Result<(), Verdict> {
     let interval_s = interval_s(datagram, env.config);
     reply::shrink(datagram, env, |list| {
         let (counts, _) = swarm::announce_inline(line, visit, list).map_err(verdict)?;
         Ok(head(datagram, interval_s, &counts))
     })
-    .map(|()| Verdict::Announced)
 }
 
 /// What to do with a torrent that is not in the table. If nobody objects to it, it is the daemon's.
@@ -139,20 +148,16 @@ fn gate_of_unknown(config: &Config, objections: u32) -> Gate {
 }
 
 #[inline(always)]
-fn visit_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event, now_ns: u64) -> Visit {
+fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> Announce<F> {
     let request = datagram.payload;
-    let announce = Announce::<F> {
+    Announce {
         addr: F::source(datagram.ip),
         port: request.tail.port,
         seeder: request.fixed.is_seeder(),
         event,
         numwant: numwant(request.tail.numwant, config.numwant_default, config.numwant_max),
         seed: request.fixed.seed(),
-    };
-    let clock = Clock::new(now_ns, config.lifetime);
-    let mut visit = Visit::default();
-    visit.begin(Side::Kernel, &config.shape, clock, &announce);
-    visit
+    }
 }
 
 /// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.

@@ -27,26 +27,26 @@ use crate::{
     scrape,
 };
 
-/// No XDP action: the torrent's peers are not in its line, and what to do is in the scratch space.
+/// No verdict: the torrent's peers are not in its line, and what to do is in the scratch space.
 pub const OUTGROWN: u32 = 100;
 
-/// No XDP action: the torrent's peers are in its line, and what to do is in the scratch space.
+/// No verdict: the torrent's peers are in its line, and what to do is in the scratch space.
 pub const BEGUN: u32 = 106;
 
-/// No XDP action: the connection id is bad.
+/// No verdict: the connection id is bad.
 pub const BAD_ID: u32 = 101;
 
-/// No XDP action: the torrent is not approved.
+/// No verdict: the torrent is not approved.
 pub const UNAPPROVED_TORRENT: u32 = 102;
 
-/// No XDP action: the client is not approved.
+/// No verdict: the client is not approved.
 pub const UNAPPROVED_CLIENT: u32 = 103;
 
-/// No XDP action: the source is not approved.
+/// No verdict: the source is not approved.
 pub const UNAPPROVED_IP: u32 = 104;
 
-/// No XDP action: the torrent is not in the table.
-pub const MISSED: u32 = 105;
+/// No verdict: the reply is in the frame.
+pub const ANSWERED: u32 = 105;
 
 /// No verdict: the request is within the limits.
 pub const ADMITTED: u32 = 101;
@@ -56,7 +56,8 @@ pub const APPLIED: u32 = 100;
 
 /// The global functions, by address family.
 pub trait Functions: Sized + Family {
-    /// Serves an announce to its end: returns an XDP action, or what else is to be done.
+    /// Serves an announce to its end if it can: returns [`ANSWERED`], what else is to be done, or the verdict
+    /// with which it is passed.
     fn announce(datagram: &Datagram<Self>, now_ns: u64, objections: u32) -> u32
     where
         Self: crate::packet::Ip;
@@ -141,19 +142,16 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64, objections: u32) -> u32 {
-            let ctx = &XdpContext::new(ctx);
-            let answer = match announce::run::<$family>(ctx, l3, now_ns, objections) {
-                Ok(Done::Outgrown) => return OUTGROWN,
-                Ok(Done::Begun) => return BEGUN,
-                Ok(Done::Refused(Failure::BadConnectionId)) => return BAD_ID,
-                Ok(Done::Refused(Failure::UnapprovedClient)) => return UNAPPROVED_CLIENT,
-                Ok(Done::Refused(Failure::UnapprovedIp)) => return UNAPPROVED_IP,
-                Ok(Done::Refused(_)) => return UNAPPROVED_TORRENT,
-                Err(Verdict::UnknownTorrent) => return MISSED,
-                Ok(Done::Served(verdict)) => Ok(verdict),
-                Err(verdict) => Err(verdict),
-            };
-            conclude::<$family>(ctx, answer)
+            match announce::run::<$family>(&XdpContext::new(ctx), l3, now_ns, objections) {
+                Ok(Done::Served) => ANSWERED,
+                Ok(Done::Begun) => BEGUN,
+                Ok(Done::Outgrown) => OUTGROWN,
+                Ok(Done::Refused(Failure::BadConnectionId)) => BAD_ID,
+                Ok(Done::Refused(Failure::UnapprovedClient)) => UNAPPROVED_CLIENT,
+                Ok(Done::Refused(Failure::UnapprovedIp)) => UNAPPROVED_IP,
+                Ok(Done::Refused(_)) => UNAPPROVED_TORRENT,
+                Err(verdict) => verdict as u32,
+            }
         }
 
         #[unsafe(no_mangle)]

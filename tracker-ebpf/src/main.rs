@@ -38,7 +38,7 @@ use tracker_common::{
 
 use crate::{
     functions::{
-        ADMITTED, APPLIED, BAD_ID, BEGUN, MISSED, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP,
+        ADMITTED, ANSWERED, APPLIED, BAD_ID, BEGUN, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP,
         UNAPPROVED_TORRENT,
     },
     maps::{Env, count},
@@ -144,7 +144,9 @@ fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
     } else {
         F::objections(datagram, now_ns.wrapping_add(env.wall_offset_ns))
     };
+    const MISSED: u32 = Verdict::UnknownTorrent as u32;
     match F::announce(datagram, now_ns, objections) {
+        ANSWERED => conclude::<F>(datagram.ctx, Ok(Verdict::Announced)),
         OUTGROWN => reply_to(datagram, F::outgrown()),
         BEGUN => reply_to(datagram, F::inline()),
         MISSED => F::miss(datagram, now_ns),
@@ -152,7 +154,10 @@ fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
         UNAPPROVED_TORRENT => F::refuse(datagram, Failure::UnapprovedTorrent),
         UNAPPROVED_CLIENT => F::refuse(datagram, Failure::UnapprovedClient),
         UNAPPROVED_IP => F::refuse(datagram, Failure::UnapprovedIp),
-        action => action,
+        verdict => {
+            count::<F>(verdict);
+            XDP_PASS
+        }
     }
 }
 

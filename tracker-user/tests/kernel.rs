@@ -402,7 +402,7 @@ fn the_program_stays_within_its_budget() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let most = if release.starts_with("6.1.") { 500_000 } else { 300_000 };
     assert!(verified < most, "{verified} instructions verified on {release}");
-    assert!(jited < 88 << 10, "{jited} bytes of machine code");
+    assert!(jited < 90 << 10, "{jited} bytes of machine code");
 }
 
 #[test]

@@ -127,13 +127,6 @@ impl Visit {
         self.completed != 0 && !was_seeder
     }
 
-    /// How many peers are asked for.
-    #[inline(always)]
-    #[must_use]
-    pub const fn numwant(&self) -> u32 {
-        self.numwant
-    }
-
     #[inline(always)]
     pub(super) fn port(&self) -> [u8; 2] {
         self.port
