@@ -200,8 +200,12 @@ fn leave_route_open(header: &mut libc::msghdr) {
         return;
     }
     // SAFETY: the buffer holds this message, header and data.
-    let (data, level, kind) =
-        unsafe { (libc::CMSG_DATA(control), (*control).cmsg_level, (*control).cmsg_type) };
+    let (data, level, kind, len) = unsafe {
+        let libc::cmsghdr { cmsg_level, cmsg_type, cmsg_len, .. } = *control;
+        (libc::CMSG_DATA(control), cmsg_level, cmsg_type, cmsg_len)
+    };
+    // Without the padding after it the system has room for it on its stack, and allocates none.
+    header.msg_controllen = len;
     match (level, kind) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
             // SAFETY: the type says what the data is, and the buffer is aligned.
