@@ -449,7 +449,7 @@ const fn seeded(root: Root, seed: u32) -> u32 {
 
 /// Counts a completed download, if it is one. Returns how many there are now.
 #[inline(always)]
-fn complete<F: Family>(line: &Line<F>, meta: Meta, has_completed: bool) -> u32 {
+pub(crate) fn complete<F: Family>(line: &Line<F>, meta: Meta, has_completed: bool) -> u32 {
     let completed = meta.completed();
     if !has_completed || completed >= Meta::COMPLETED_MAX {
         return completed;

@@ -195,7 +195,8 @@ impl<M: Memory> Table<M> {
                     break;
                 }
                 Err(Miss::Unknown | Miss::Full) if self.shared_with_kernel => {
-                    self.wait_for_room(info_hash, announce);
+                    let announce = self.complete_early(info_hash, announce);
+                    self.wait_for_room(info_hash, &announce);
                     break;
                 }
                 Err(Miss::Unknown) if self.displace_now::<F>(info_hash) => {}
@@ -207,6 +208,26 @@ impl<M: Memory> Table<M> {
             }
         }
         self.peek(info_hash, announce, &clock, peers)
+    }
+
+    /// Counts a completed download before its announce waits for room: another announce of the peer may
+    /// be quicker, after which nobody could tell that this one has not been counted. Returns what is left
+    /// to do.
+    fn complete_early<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+    ) -> Announce<F> {
+        let mut rest = *announce;
+        let _reading = self.read_lock();
+        if announce.event == Event::Completed
+            && announce.seeder
+            && let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash)
+        {
+            swarm::complete(&line, line.meta(), true);
+            rest.event = Event::None;
+        }
+        rest
     }
 
     /// The caller holds the lock, either way.

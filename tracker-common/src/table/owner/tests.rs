@@ -157,6 +157,27 @@ fn what_the_kernel_may_be_using_grows_only_after_a_grace_period() {
 }
 
 #[test]
+fn a_download_counts_though_a_later_announce_is_quicker() {
+    let (table, mut peers) = (table(true), PeerBuf::new());
+    let mut announce = |announce| table.announce(&HASH, &announce, NOW, &mut peers);
+    for peer in 0..40 {
+        announce(v4(peer, false, Event::Started));
+        table.grow(NOW, || {});
+    }
+    let last = (0..40).find(|&peer| {
+        announce(v4(peer, true, Event::Completed));
+        table.has_work()
+    });
+    let last = last.expect("no seeder has to wait");
+    // Another leaves, so that there is room before the table grows.
+    announce(v4(last - 1, true, Event::Stopped));
+    announce(v4(last, true, Event::None));
+    table.grow(NOW, || {});
+    let counts = table.scrape::<crate::family::V4>(&HASH, NOW);
+    assert_eq!(counts, Counts { seeders: last, leechers: 39 - last, completed: last + 1 });
+}
+
+#[test]
 fn an_index_line_is_reached_by_its_number() {
     let table = table(false);
     let last = table.shape().buckets_v4 * BUCKET_LINES;
