@@ -61,7 +61,7 @@ impl PeerBuf {
 
     /// Goes on with the list.
     #[inline(always)]
-    pub fn cursor(&mut self) -> Cursor<'_> {
+    pub(crate) fn cursor(&mut self) -> Cursor<'_> {
         Cursor { offset: self.len, end: self.end, buf: self }
     }
 
@@ -193,7 +193,7 @@ pub trait List {
 pub struct PeerV6(pub [u64; 2], pub u16);
 
 /// Appends to a [`PeerBuf`], with what changes kept in registers.
-pub struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     buf: &'a mut PeerBuf,
     offset: u32,
     end: u32,
@@ -219,7 +219,7 @@ impl Cursor<'_> {
 
     /// Puts what has changed back into the list.
     #[inline(always)]
-    pub fn save(self) {
+    pub(crate) fn save(self) {
         self.buf.len = self.offset;
     }
 }

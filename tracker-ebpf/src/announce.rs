@@ -166,11 +166,8 @@ fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> A
 pub fn run_begun<F: Ip>() -> Result<(), Verdict> {
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
     let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
-    swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
-    let mut cursor = scratch.list.cursor();
     let (counts, change) =
-        swarm::announce_inline(line, &scratch.visit, &mut cursor).map_err(verdict)?;
-    cursor.save();
+        swarm::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
     scratch.counts = counts;
     scratch.change = change as u32;
     Ok(())

@@ -35,9 +35,14 @@ pub fn sum<T>(value: &T) -> u64 {
 /// The words of an address.
 #[inline(always)]
 pub fn sum_addr<F: Family>(addr: &F::Addr) -> u64 {
+    sum_words(F::words(addr))
+}
+
+/// The same of an address as two words.
+#[inline(always)]
+pub fn sum_words([first, second]: [u64; 2]) -> u64 {
     let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
-    let [first, second] = F::words(addr);
-    if F::IS_V6 { halves(first) + halves(second) } else { first }
+    halves(first) + halves(second)
 }
 
 /// Bytes that `bpf_csum_diff` takes at a time: older kernels have no room for more.

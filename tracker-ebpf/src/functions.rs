@@ -30,9 +30,6 @@ use crate::{
 /// No verdict: the torrent's peers are not in its line, and what to do is in the scratch space.
 pub const OUTGROWN: u32 = 100;
 
-/// No verdict: the torrent's peers are in its line, and what to do is in the scratch space.
-pub const BEGUN: u32 = 106;
-
 /// No verdict: the connection id is bad.
 pub const BAD_ID: u32 = 101;
 
@@ -47,6 +44,9 @@ pub const UNAPPROVED_IP: u32 = 104;
 
 /// No verdict: the reply is in the frame.
 pub const ANSWERED: u32 = 105;
+
+/// No verdict: the torrent's peers are in its line, and what to do is in the scratch space.
+pub const BEGUN: u32 = 106;
 
 /// No verdict: the request is within the limits.
 pub const ADMITTED: u32 = 101;

@@ -145,29 +145,22 @@ fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
         F::objections(datagram, now_ns.wrapping_add(env.wall_offset_ns))
     };
     const MISSED: u32 = Verdict::UnknownTorrent as u32;
-    match F::announce(datagram, now_ns, objections) {
-        ANSWERED => conclude::<F>(datagram.ctx, Ok(Verdict::Announced)),
-        OUTGROWN => reply_to(datagram, F::outgrown()),
-        BEGUN => reply_to(datagram, F::inline()),
-        MISSED => F::miss(datagram, now_ns),
-        BAD_ID => F::refuse(datagram, Failure::BadConnectionId),
-        UNAPPROVED_TORRENT => F::refuse(datagram, Failure::UnapprovedTorrent),
-        UNAPPROVED_CLIENT => F::refuse(datagram, Failure::UnapprovedClient),
-        UNAPPROVED_IP => F::refuse(datagram, Failure::UnapprovedIp),
-        verdict => {
-            count::<F>(verdict);
-            XDP_PASS
-        }
-    }
-}
-
-/// Replies to an announce that has been applied.
-#[inline(always)]
-fn reply_to<F: Ip>(datagram: &Datagram<F>, outcome: u32) -> u32 {
+    let outcome = match F::announce(datagram, now_ns, objections) {
+        ANSWERED => return conclude::<F>(datagram.ctx, Ok(Verdict::Announced)),
+        OUTGROWN => F::outgrown(),
+        BEGUN => F::inline(),
+        MISSED => return F::miss(datagram, now_ns),
+        BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
+        UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
+        UNAPPROVED_CLIENT => return F::refuse(datagram, Failure::UnapprovedClient),
+        UNAPPROVED_IP => return F::refuse(datagram, Failure::UnapprovedIp),
+        verdict => verdict,
+    };
     if outcome == APPLIED {
         return F::reply(datagram);
     }
     count::<F>(outcome);
+    trace!(datagram.ctx, "verdict {}", outcome);
     XDP_PASS
 }
 

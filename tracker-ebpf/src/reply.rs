@@ -146,8 +146,7 @@ impl List for FrameList<'_> {
     fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64) {
         self.write::<PeerV6, 3, 18>(PeerV6(addr, port));
         self.len += accept as u32;
-        let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
-        self.sum += (halves(addr[0]) + halves(addr[1]) + port as u64) * accept;
+        self.sum += (checksum::sum_words(addr) + port as u64) * accept;
     }
 }
 

@@ -24,11 +24,7 @@ pub fn announce<F: Family, M: Memory>(
     list: &mut PeerBuf,
 ) -> Result<Counts, Miss> {
     if !line.is_outgrown() {
-        swarm::begin_list::<F>(visit, list);
-        let mut cursor = list.cursor();
-        let (counts, _) = swarm::announce_inline(line, visit, &mut cursor)?;
-        cursor.save();
-        return Ok(counts);
+        return swarm::announce_and_list(line, visit, list).map(|(counts, _)| counts);
     }
     visit.place::<F>(shape);
     swarm::begin_list::<F>(visit, list);

@@ -140,6 +140,23 @@ pub fn announce_inline<F: Family>(
     Ok((Counts { seeders, leechers, completed }, change))
 }
 
+/// The same with a list from its beginning to its end.
+///
+/// # Errors
+/// As for [`announce_inline`].
+#[inline(always)]
+pub fn announce_and_list<F: Family>(
+    line: Line<F>,
+    visit: &Visit,
+    list: &mut PeerBuf,
+) -> Result<(Counts, Change), Miss> {
+    begin_list::<F>(visit, list);
+    let mut cursor = list.cursor();
+    let done = announce_inline(line, visit, &mut cursor)?;
+    cursor.save();
+    Ok(done)
+}
+
 /// Begins the list of a reply.
 #[inline(always)]
 pub fn begin_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {

@@ -219,11 +219,11 @@ impl<M: Memory> Table<M> {
         announce: &Announce<F>,
     ) -> Announce<F> {
         let mut rest = *announce;
+        if announce.event != Event::Completed || !announce.seeder {
+            return rest;
+        }
         let _reading = self.read_lock();
-        if announce.event == Event::Completed
-            && announce.seeder
-            && let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash)
-        {
+        if let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) {
             swarm::complete(&line, line.meta(), true);
             rest.event = Event::None;
         }
