@@ -197,10 +197,15 @@ impl<'a> Tracker<'a> {
         })
     }
 
-    /// Its process id.
-    #[must_use]
-    pub fn process_id(&self) -> u32 {
-        self.program.id()
+    /// Waits until its metrics show the interface in this mode. It answers a moment before it says so.
+    ///
+    /// # Errors
+    /// They never do.
+    pub fn wait_until_attached(&self, interface: &str, mode: &str) -> Result<()> {
+        eventually(|| {
+            ensure!(self.metrics()?.is_attached(interface, mode), "{}", self.output());
+            Ok(())
+        })
     }
 
     /// What it has logged so far.

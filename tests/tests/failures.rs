@@ -67,11 +67,7 @@ fn an_interface_that_comes_back_is_attached_to_again() -> Result<()> {
 
     lan.plug_in(&server)?;
     tracker.wait_for_kernel(&mut client, &leecher())?;
-    // It answers a moment before it says so.
-    eventually(|| {
-        ensure!(tracker.metrics()?.is_attached(INTERFACE, "native"), "the metrics do not show it");
-        Ok(())
-    })
+    tracker.wait_until_attached(INTERFACE, "native")
 }
 
 #[test]
@@ -141,7 +137,7 @@ fn a_veth_pair_is_attached_to_in_the_network_stack_by_default() -> Result<()> {
     let ([server, client], far_end) = Host::pair()?;
     drop(far_end);
     let tracker = Tracker::start_with(&server, &Options::new(Mode::Auto), folder.path())?;
-    ensure!(tracker.metrics()?.is_attached(INTERFACE, "generic"), "{}", tracker.output());
+    tracker.wait_until_attached(INTERFACE, "generic")?;
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
     tracker.wait_for_kernel(&mut client, &leecher())
 }

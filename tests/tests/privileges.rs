@@ -28,7 +28,7 @@ fn a_tracker_that_has_started_holds_no_capability_in_any_thread() -> Result<()> 
     let ([server, _client], _far_end) = Host::pair()?;
     let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
     let mut threads = 0;
-    for task in fs::read_dir(format!("/proc/{}/task", tracker.process_id()))? {
+    for task in fs::read_dir(format!("/proc/{}/task", tracker.id()))? {
         let status = fs::read_to_string(task?.path().join("status"))?;
         for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
             ensure!(field(&status, set)? == 0, "{set} of a thread:\n{status}");
@@ -51,7 +51,7 @@ fn suffices(capabilities: &str, user: Option<u32>) -> Result<()> {
     for said in ["ready", "took over 1 torrents"] {
         let tracker = Tracker::start_with(&server, &options, folder.path())?;
         ensure!(tracker.output().contains(said), "{}", tracker.output());
-        ensure!(tracker.metrics()?.is_attached(INTERFACE, "native"), "{}", tracker.output());
+        tracker.wait_until_attached(INTERFACE, "native")?;
         let mut address = tracker.address(Family::Ipv4);
         address.set_port(80);
         let mut client = UdpClient::connect(&client.namespace, address)?;

@@ -20,7 +20,7 @@ fn answers_again(
     tracker.wait_for_kernel(&mut client, &one)?;
     act(&server, &tracker, &mut client)?;
     tracker.wait_for_kernel(&mut client, &one)?;
-    ensure!(tracker.metrics()?.is_attached(INTERFACE, "native"), "{}", tracker.output());
+    tracker.wait_until_attached(INTERFACE, "native")?;
     ensure!(client.scrape(&[TORRENT])?[0].leechers == 1, "the peer is lost");
     Ok(())
 }
@@ -125,6 +125,6 @@ fn a_program_that_takes_the_interface_meanwhile_is_named_and_stays() -> Result<(
     ensure!(program_id(&server)? == other, "the program was replaced");
     // The daemon serves the interface.
     client.announce(&Announce::leecher(TORRENT, 1))?;
-    ensure!(tracker.metrics()?.is_attached(INTERFACE, "userspace"), "{}", tracker.output());
+    tracker.wait_until_attached(INTERFACE, "userspace")?;
     Ok(())
 }

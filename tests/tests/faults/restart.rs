@@ -28,7 +28,7 @@ fn restart(signal: Signal, builds: [Build; 3]) -> Result<()> {
             let options = Options { build, ..OPTIONS };
             tracker = Tracker::start_with(&server, &options, folder.path())?;
             ensure!(tracker.output().contains("took over 1 torrents"), "{}", tracker.output());
-            let running = fs::read_link(format!("/proc/{}/exe", tracker.process_id()))?;
+            let running = fs::read_link(format!("/proc/{}/exe", tracker.id()))?;
             ensure!(running == binary(build)?, "{} runs", running.display());
             let after = program_id(&server)?;
             ensure!(![0, before].contains(&after), "the program is {after}, and was {before}");

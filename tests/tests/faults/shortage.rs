@@ -23,7 +23,7 @@ const SPARE: usize = 3;
 const WATCHED: Duration = Duration::from_secs(2);
 
 fn set_limit(tracker: &Tracker<'_>, server: &Host, limit: usize) -> Result<()> {
-    let pid = tracker.process_id().to_string();
+    let pid = tracker.id().to_string();
     server.namespace.run("prlimit", &["--pid", &pid, &format!("--nofile={limit}:")])?;
     Ok(())
 }
@@ -46,7 +46,7 @@ fn send(client: &Host, server: SocketAddr, request: &str) -> Result<TcpStream> {
 fn processor_share(tracker: &Tracker<'_>) -> Result<f64> {
     // Fields 14 and 15, in hundredths of a second; the name before them may have spaces.
     let ticks = || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", tracker.process_id()))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", tracker.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("no name")?;
         let times = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
         anyhow::Ok(times.sum::<Result<u64, _>>()?)
@@ -65,7 +65,7 @@ fn out_of_file_descriptors_udp_goes_on_and_http_waits_without_spinning() -> Resu
     let mut daemons = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv6))?;
     unnoticed(&client, tracker, |tracker| {
         let program = program_id(&server)?;
-        let used = fs::read_dir(format!("/proc/{}/fd", tracker.process_id()))?.count();
+        let used = fs::read_dir(format!("/proc/{}/fd", tracker.id()))?.count();
         set_limit(&tracker, &server, used + SPARE)?;
         let server_address = tracker.address(Family::Ipv4);
         let half = "GET /scrape HTTP/1.1\r\n";

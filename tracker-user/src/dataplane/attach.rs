@@ -89,11 +89,13 @@ impl Attacher {
             if index == interface.index {
                 continue;
             }
-            self.detach_from(i);
-            self.interfaces[i].index = index;
             if index == 0 {
                 tracing::warn!("{}: the interface is gone", self.interfaces[i].name);
-            } else if let Err(error) = self.attach_to(i)
+            }
+            self.detach_from(i);
+            self.interfaces[i].index = index;
+            if index != 0
+                && let Err(error) = self.attach_to(i)
                 && result.is_ok()
             {
                 result = Err(error);

@@ -159,13 +159,13 @@ impl Work {
         let dropped = stats.queue_dropped - self.reported.queue_dropped;
         table.grow_requests_dropped.inc_by(dropped);
         let refused = stats.admission_refused - self.reported.admission_refused;
-        self.metrics.limit_reached("torrents").inc_by(refused);
         if refused > 0 && self.reported.admission_refused == 0 {
             tracing::warn!(
                 "the table is full: announces of new torrents find no peers; raise \
                  xdp.table.torrents_ipv4, torrents_ipv6 or blocks"
             );
         }
+        self.metrics.limit_reached("torrents").inc_by(refused);
         self.reported = Reported {
             queue_dropped: stats.queue_dropped,
             admission_refused: stats.admission_refused,

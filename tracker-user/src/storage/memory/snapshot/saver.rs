@@ -99,13 +99,13 @@ impl Work {
                 true
             }
             Err(error) => {
-                self.metrics.table().snapshots_failed.inc();
                 if !has_failed {
                     tracing::error!(
                         "storage.config.snapshot.path: {}: the swarms cannot be saved: {error}",
                         path.display(),
                     );
                 }
+                self.metrics.table().snapshots_failed.inc();
                 false
             }
         }
