@@ -51,16 +51,20 @@ pub fn bpf(package: &str) -> Result<Option<PathBuf>> {
     let Some(toolchain) = setup::ensure()? else { return Ok(None) };
     // A folder of its own: sharing one with the host's compiler would rebuild both at every turn.
     let target_dir = process::root().join("target/bpf");
-    process::run(
-        toolchain
-            .compiler
-            .cargo()
-            .args(["build", "--release", "--package", package, "--target", TARGET])
-            .arg("--target-dir")
-            .arg(&target_dir)
-            .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain))
-            .env_remove("RUSTFLAGS"),
-    )?;
+    let mut cargo = toolchain.compiler.cargo();
+    cargo
+        .args(["build", "--release", "--package", package, "--target", TARGET])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain))
+        .env_remove("RUSTFLAGS");
+    // Optimised in another way it may be more than the verifier walks through.
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("CARGO_PROFILE_") {
+            cargo.env_remove(variable);
+        }
+    }
+    process::run(&mut cargo)?;
     Ok(Some(target_dir.join(TARGET).join("release").join(package)))
 }
 

@@ -334,13 +334,13 @@ pub fn announce_outgrown<F: Family, M: Memory>(
     Ok((counts, Change::of(visit, was_there, was_seeder)))
 }
 
-/// Begins to load what will be drawn from half of a small swarm, so that this overlaps with the search
-/// for the announcer's slot. Big swarms stay in the caches by themselves.
+/// Begins to load what will be drawn first from one half, so that this overlaps with the search for the
+/// announcer's slot.
 #[inline(always)]
 fn prefetch<F: Family, M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) {
     let root = half.root();
-    if root.depth() == 0
-        && let Some(leaf) = Leaf::<F>::open(memory, LeafRef(root.unit()))
+    if let Ok(leaf) = root.entry(memory, seeded(root, visit.seed))
+        && let Some(leaf) = Leaf::<F>::open(memory, leaf)
     {
         leaf.prefetch(visit);
     }
