@@ -1,7 +1,7 @@
 //! Announce: join, refresh or leave a swarm, and learn of its peers.
 //!
-//! In up to three steps, which are functions of their own for want of stack: [`run`] finds the
-//! torrent and, if its peers are in its line, all of them are wanted and no hook waits to hear of it, sees to the rest;
+//! In up to three steps, which are functions of their own for want of stack: [`run`] finds the torrent, and
+//! sees to the rest if its peers are in its line, all of them are wanted and no hook waits to hear of it;
 //! [`run_begun`], or [`run_outgrown`] for a bigger swarm, changes the swarm and draws peers from it;
 //! [`run_reply`] tells the hooks and replies.
 
@@ -14,7 +14,9 @@ use tracker_common::{
     table::{
         Miss,
         index::Search,
+        inline,
         layout::{Gate, Line},
+        outgrown,
         swarm::{self, Announce, Counts, Side, Visit},
     },
     time::Clock,
@@ -130,7 +132,7 @@ fn serve_inline<F: Ip>(
 ) -> Result<(), Verdict> {
     let interval_s = interval_s(datagram, env.config);
     reply::shrink(datagram, env, |list| {
-        let (counts, _) = swarm::announce_inline(line, visit, list).map_err(verdict)?;
+        let (counts, _) = inline::announce(line, visit, list).map_err(verdict)?;
         Ok(head(datagram, interval_s, &counts))
     })
 }
@@ -167,7 +169,7 @@ pub fn run_begun<F: Ip>() -> Result<(), Verdict> {
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
     let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
     let (counts, change) =
-        swarm::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
+        inline::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
     scratch.counts = counts;
     scratch.change = change as u32;
     Ok(())
@@ -181,7 +183,7 @@ pub fn run_outgrown<F: Ip>() -> Result<(), Verdict> {
     swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
     let mut leaves = Called::<F>::new();
     let (counts, change) =
-        swarm::announce_outgrown(&Maps, line, &scratch.visit, &mut leaves).map_err(verdict)?;
+        outgrown::announce(&Maps, line, &scratch.visit, &mut leaves).map_err(verdict)?;
     // The leaves have written to the list meanwhile.
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
     swarm::finish_list::<F>(&scratch.visit, &mut scratch.list);

@@ -14,7 +14,8 @@ use tracker_common::{
         Miss,
         layout::{Line, Memory},
         leaf::{LeafRef, Outcome, Pick},
-        swarm::{self, Leaves, Visit},
+        outgrown::{self, Leaves},
+        swarm::Visit,
     },
     wire::Failure,
 };
@@ -138,7 +139,11 @@ mod half {
 }
 
 macro_rules! functions {
-    ($family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident, $miss:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident, $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
+    (
+        $family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident,
+        $miss:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident,
+        $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident, $half:ident
+    ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64, objections: u32) -> u32 {
@@ -235,14 +240,14 @@ macro_rules! functions {
         #[inline(never)]
         extern "C" fn $replace(leaf: u32, remove: u32) -> u32 {
             let Some(scratch) = Scratch::get() else { return Outcome::CONTENDED.0 };
-            swarm::replace::<$family, Maps>(&Maps, &scratch.visit, LeafRef(leaf), remove != 0).0
+            outgrown::replace::<$family, Maps>(&Maps, &scratch.visit, LeafRef(leaf), remove != 0).0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $join(leaf: u32) -> u32 {
             let Some(scratch) = Scratch::get() else { return Outcome::CONTENDED.0 };
-            swarm::join::<$family, Maps>(&Maps, &scratch.visit, LeafRef(leaf)).0
+            outgrown::join::<$family, Maps>(&Maps, &scratch.visit, LeafRef(leaf)).0
         }
 
         #[unsafe(no_mangle)]
@@ -250,7 +255,7 @@ macro_rules! functions {
         extern "C" fn $draw(leaf: u32, pick: u32) -> u32 {
             let Some(scratch) = Scratch::get() else { return 0 };
             let Scratch { visit, list, .. } = scratch;
-            swarm::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
+            outgrown::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
         }
 
         #[unsafe(no_mangle)]
@@ -260,7 +265,7 @@ macro_rules! functions {
             let Some(line) = Line::<$family>::at(&Maps, scratch.line) else { return half::CORRUPT };
             let mut leaves = Called::<$family>::new();
             let (visit, pick) = (&scratch.visit, Pick(pick));
-            match swarm::draw_half(&Maps, &line, visit, &mut leaves, seeders != 0, pick) {
+            match outgrown::draw_half(&Maps, &line, visit, &mut leaves, seeders != 0, pick) {
                 Ok(false) => half::MORE_WANTED,
                 Ok(true) => half::LIST_FULL,
                 Err(Miss::Frozen) => half::FROZEN,

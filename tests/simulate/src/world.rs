@@ -1,8 +1,11 @@
 //! One world: processors with the program, a daemon at a time, and those who announce.
 
+mod actors;
+mod figures;
+mod plan;
+
 use std::{
     collections::VecDeque,
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -13,17 +16,16 @@ use std::{
 use shuttle::thread;
 use tracker_common::{
     announce::Event,
-    family::{Family, V4, V6},
     hash::TableKey,
-    peers::PeerBuf,
-    table::{Miss, index::TableShape, layout::Gate, owner::Table},
-    time::{Clock, ticks_ns},
+    table::{index::TableShape, owner::Table},
+    time::ticks_ns,
 };
 
+pub use self::figures::Figures;
+use self::plan::Plan;
 use crate::{
     heap::Heap,
-    kernel,
-    model::{Name, PEERS_MAX, Peer, Role, Torrent, names},
+    model::{Name, PEERS_MAX, Peer, Role, Torrent},
     turns::{self, Generation, Killed},
 };
 
@@ -45,45 +47,6 @@ const END: u64 = START + 250;
 
 /// Torrents of which the kernel is told in advance.
 const LISTED: u32 = 2;
-
-/// What is different from world to world.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    torrents: [u32; 2],
-    /// Of each torrent.
-    peers: u32,
-    buckets: u32,
-    /// Announces that each processor receives.
-    announces: u32,
-    /// In per cent.
-    leaving: u32,
-    /// How often a daemon dies, at most.
-    pub deaths: u32,
-    /// Whether time passes.
-    has_time: bool,
-    /// Whether two announces of one peer may meet.
-    pub has_crossing: bool,
-}
-
-impl Plan {
-    fn draw(rng: &mut fastrand::Rng) -> Self {
-        let (torrents, peers) = match rng.u32(..4) {
-            0 => ([1, 1], 1 << rng.u32(4..8)),
-            1 => ([3, 2], rng.u32(4..12)),
-            _ => ([7, 7], rng.u32(1..7)),
-        };
-        Self {
-            torrents,
-            peers,
-            buckets: rng.u32(2..4),
-            announces: rng.u32(10..80),
-            leaving: [5, 20, 50][rng.usize(..3)],
-            deaths: rng.u32(..4),
-            has_time: rng.u32(..4) == 0,
-            has_crossing: rng.u32(..4) == 0,
-        }
-    }
-}
 
 /// An announce on its way to the daemon.
 #[derive(Clone, Copy)]
@@ -117,38 +80,6 @@ pub struct World {
     sending: AtomicU32,
     rng: Mutex<fastrand::Rng>,
     pub figures: Mutex<Figures>,
-}
-
-/// What happened.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Figures {
-    pub by_kernel: u64,
-    pub by_daemon: u64,
-    pub deaths: u64,
-    pub certain: u64,
-    pub uncertain: u64,
-}
-
-impl Figures {
-    pub fn add(&mut self, other: &Self) {
-        self.by_kernel += other.by_kernel;
-        self.by_daemon += other.by_daemon;
-        self.deaths += other.deaths;
-        self.certain += other.certain;
-        self.uncertain += other.uncertain;
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { by_kernel, by_daemon, deaths, certain, uncertain } = self;
-        write!(
-            f,
-            "{by_kernel} announces served by the kernel and {by_daemon} by {deaths} daemons that were \
-             killed and others; {certain} peers checked, and {uncertain} more whose announces had met or \
-             died with a daemon"
-        )
-    }
 }
 
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -323,182 +254,6 @@ impl World {
         }
         for packet in locked(&self.inbox).drain(..) {
             peers[packet.peer].lost(false, false, self.tick());
-        }
-    }
-
-    /// A processor: receives announces, and runs the program for each.
-    fn process(&self, number: usize) {
-        for _ in 0..self.plan.announces {
-            if self.plan.has_time && self.random(|rng| rng.u32(..20)) == 0 {
-                self.tick.fetch_max((self.tick() + u64::from(LIFETIME) / 5).min(END), Relaxed);
-            }
-            turns::wait();
-            let Some(packet) = self.send() else { continue };
-            let name = locked(&self.peers)[packet.peer].name;
-            self.runs[number].fetch_add(1, Relaxed);
-            let served = if name.torrent.is_v6 {
-                self.run_program::<V6>(name, &packet)
-            } else {
-                self.run_program::<V4>(name, &packet)
-            };
-            self.runs[number].fetch_add(1, Relaxed);
-            if served {
-                locked(&self.figures).by_kernel += 1;
-                let seen = [packet.sent, self.tick()];
-                locked(&self.peers)[packet.peer].end(packet.role, seen);
-            } else {
-                locked(&self.inbox).push_back(packet);
-            }
-        }
-        self.sending.fetch_sub(1, Relaxed);
-    }
-
-    /// Whoever announces next.
-    fn send(&self) -> Option<Packet> {
-        let mut peers = locked(&self.peers);
-        let mut rng = locked(&self.rng);
-        let peer = rng.usize(..peers.len());
-        let may_cross = self.plan.has_crossing && rng.u32(..4) == 0;
-        if !peers[peer].is_idle() && !may_cross {
-            return None;
-        }
-        let leaves = rng.u32(..100) < self.plan.leaving;
-        let (role, event) = match rng.u32(..8) {
-            _ if leaves => (Role::Absent, Event::Stopped),
-            0 => (Role::Seeder, Event::Completed),
-            1 | 2 => (Role::Seeder, Event::None),
-            _ => (Role::Leecher, Event::None),
-        };
-        peers[peer].begin(role);
-        let (seed, sent) = (rng.u32(..), self.tick());
-        Some(Packet { peer, role, event, seed, sent, unremembered: 0, daemon: 0 })
-    }
-
-    /// Whether the kernel has answered.
-    fn run_program<F: Family>(&self, name: Name, packet: &Packet) -> bool {
-        let mut list = PeerBuf::new();
-        let announce = name.announce::<F>(packet.role, packet.event, packet.seed);
-        let clock = Clock::new(self.now_ns(), LIFETIME);
-        let hash = name.torrent.info_hash();
-        let was_listed = self.listed.load(Relaxed) && name.torrent.number < LISTED;
-        let answer =
-            kernel::announce::<F>(&self.heap, &self.shape, clock, &hash, &announce, &mut list);
-        match answer {
-            Ok(_) => self.check_list::<F>(name, &list),
-            Err(miss) => {
-                assert!(
-                    !(was_listed && miss == Miss::Unknown),
-                    "the kernel did not find a listed torrent"
-                );
-                assert!(miss != Miss::Corrupt, "the kernel met a reference that leads nowhere");
-            }
-        }
-        answer.is_ok()
-    }
-
-    /// Whether a reply has but peers that announced to the torrent.
-    fn check_list<F: Family>(&self, name: Name, list: &PeerBuf) {
-        let peers = locked(&self.peers);
-        let peer_of = |name| peers.iter().find(|peer| peer.name == name);
-        let names = names::<F>(list.as_bytes());
-        let is_blurred = peer_of(name).is_some_and(|peer| peer.is_blurred);
-        for other in &names {
-            let Some(other) = *other else { panic!("a torn peer in the reply to {name:?}") };
-            assert_eq!(other.torrent, name.torrent, "a peer of another torrent, given to {name:?}");
-            let is_known = peer_of(other).is_some_and(|peer| peer.has_announced);
-            assert!(is_known || other == name, "{name:?} was given {other:?}, who never announced");
-            let is_itself = other == name && names.len() > 1;
-            assert!(!is_itself || is_blurred, "{name:?} was given itself among others");
-        }
-    }
-
-    /// A worker of the daemon.
-    fn work(&self, generation: Generation, table: &Table<Heap>) {
-        while !self.is_done() {
-            turns::wait();
-            let Some(mut packet) = locked(&self.inbox).pop_front() else { continue };
-            packet.daemon = generation;
-            locked(&self.at_work).push(packet);
-            let stats = table.stats();
-            packet.unremembered = stats.queue_dropped + stats.admission_refused;
-            let name = locked(&self.peers)[packet.peer].name;
-            if name.torrent.is_v6 {
-                self.serve::<V6>(table, name, &packet);
-            } else {
-                self.serve::<V4>(table, name, &packet);
-            }
-            locked(&self.at_work)
-                .retain(|other| other.peer != packet.peer || other.seed != packet.seed);
-            locked(&self.figures).by_daemon += 1;
-            locked(&self.peers)[packet.peer].end_waiting(self.tick());
-            // What waits is stamped with the time at which making room began.
-            packet.sent = packet.sent.min(self.growing.load(Relaxed));
-            locked(&self.answered).push(packet);
-        }
-    }
-
-    fn serve<F: Family>(&self, table: &Table<Heap>, name: Name, packet: &Packet) {
-        let mut list = PeerBuf::new();
-        let announce = name.announce::<F>(packet.role, packet.event, packet.seed);
-        let _ = table.announce(&name.torrent.info_hash(), &announce, self.now_ns(), &mut list);
-        self.check_list::<F>(name, &list);
-    }
-
-    /// The thread that makes room and sweeps.
-    fn keep(&self, _: Generation, table: &Table<Heap>) {
-        while !self.is_done() {
-            turns::wait();
-            // What is answered by now is in the table or in the queue.
-            let answered = locked(&self.answered).clone();
-            if self.random(|rng| rng.u32(..4)) == 0 {
-                let _ = table.sweep(self.now_ns(), || self.grace());
-                continue;
-            }
-            self.growing.store(self.tick(), Relaxed);
-            table.grow(self.now_ns(), || self.grace());
-            if table.has_work() {
-                continue;
-            }
-            let stats = table.stats();
-            let unremembered = stats.queue_dropped + stats.admission_refused;
-            let mut peers = locked(&self.peers);
-            for packet in &answered {
-                let for_certain = packet.unremembered == unremembered;
-                let seen = [packet.sent, self.tick()];
-                peers[packet.peer].applied(packet.role, seen, for_certain);
-            }
-            locked(&self.answered).drain(..answered.len());
-        }
-    }
-
-    /// Saves the table again and again.
-    fn save(&self, _: Generation, table: &Table<Heap>) {
-        while !self.is_done() {
-            turns::wait();
-            self.save_family::<V4>(table);
-            self.save_family::<V6>(table);
-        }
-    }
-
-    fn save_family<F: Family>(&self, table: &Table<Heap>) {
-        let _ = table.save::<F, ()>(self.now_ns(), |info_hash, _, peers| {
-            for peer in peers {
-                let name = Name::of::<F>(F::words(&peer.addr), peer.port);
-                let is_ours = name.is_some_and(|name| name.torrent.info_hash() == *info_hash);
-                assert!(is_ours, "a peer that is torn, or of another torrent, was saved: {name:?}");
-            }
-            Ok(())
-        });
-    }
-
-    /// Puts torrents on a list.
-    fn list(&self, _: Generation, table: &Table<Heap>) {
-        let hash = |is_v6| move |number| Torrent { number, is_v6 }.info_hash();
-        let hashes: Vec<_> = (0..LISTED).map(hash(false)).collect();
-        let v4 = table.list::<V4>(&hashes, Gate::Open, || self.grace());
-        let v6 = table.list::<V6>(&hashes, Gate::Open, || self.grace());
-        if v4 + v6 == 0 {
-            self.listed.store(true, Relaxed);
         }
     }
 

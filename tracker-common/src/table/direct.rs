@@ -6,16 +6,18 @@ use core::marker::PhantomData;
 use super::{
     Miss,
     index::TableShape,
+    inline,
     layout::{Line, Memory},
     leaf::{LeafRef, Outcome, Pick},
-    swarm::{self, Counts, Leaves, Visit},
+    outgrown::{self, Leaves},
+    swarm::{self, Counts, Visit},
 };
 use crate::{family::Family, peers::PeerBuf};
 
 /// Applies an announce to its torrent, wherever that keeps its peers, and fills `list`.
 ///
 /// # Errors
-/// As for [`swarm::announce_inline`] and [`swarm::announce_outgrown`].
+/// As for [`inline::announce`] and [`outgrown::announce`].
 pub fn announce<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
@@ -24,12 +26,12 @@ pub fn announce<F: Family, M: Memory>(
     list: &mut PeerBuf,
 ) -> Result<Counts, Miss> {
     if !line.is_outgrown() {
-        return swarm::announce_and_list(line, visit, list).map(|(counts, _)| counts);
+        return inline::announce_and_list(line, visit, list).map(|(counts, _)| counts);
     }
     visit.place::<F>(shape);
     swarm::begin_list::<F>(visit, list);
     let mut leaves = Direct::<F, M>::new(memory, visit, list);
-    let (counts, _) = swarm::announce_outgrown(memory, line, visit, &mut leaves)?;
+    let (counts, _) = outgrown::announce(memory, line, visit, &mut leaves)?;
     swarm::finish_list::<F>(visit, list);
     Ok(counts)
 }
@@ -50,16 +52,16 @@ impl<'a, F: Family, M: Memory> Direct<'a, F, M> {
 
 impl<F: Family, M: Memory> Leaves for Direct<'_, F, M> {
     fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome {
-        swarm::replace::<F, M>(self.memory, self.visit, leaf, remove)
+        outgrown::replace::<F, M>(self.memory, self.visit, leaf, remove)
     }
 
     fn join(&mut self, leaf: LeafRef) -> Outcome {
-        swarm::join::<F, M>(self.memory, self.visit, leaf)
+        outgrown::join::<F, M>(self.memory, self.visit, leaf)
     }
 
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
         // An announce that waits for the daemon to make room may still be there in its former role.
         let pick = if pick == Pick::ANY && !self.visit.keeps_away() { Pick::OTHERS } else { pick };
-        swarm::draw::<F, M>(self.memory, self.visit, leaf, pick, self.list)
+        outgrown::draw::<F, M>(self.memory, self.visit, leaf, pick, self.list)
     }
 }

@@ -3,7 +3,8 @@
 //! * [`layout`]: the bytes;
 //! * `word`, `run`: one peer, and a run of them; [`leaf`], `half`: those of bigger swarms;
 //! * [`index`]: from an info-hash to its line;
-//! * `visit`, [`swarm`]: what announces and scrapes do, in the kernel and in the daemon alike;
+//! * `visit`, [`swarm`], [`inline`], [`outgrown`]: what announces and scrapes do, in the kernel and in the
+//!   daemon alike;
 //! * `direct`: an announce from end to end, where no verifier looks;
 //! * [`owner`]: what only the daemon does: admit, grow, expire.
 
@@ -11,8 +12,10 @@
 pub mod direct;
 mod half;
 pub mod index;
+pub mod inline;
 pub mod layout;
 pub mod leaf;
+pub mod outgrown;
 #[cfg(not(target_arch = "bpf"))]
 pub mod owner;
 mod run;

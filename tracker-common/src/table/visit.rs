@@ -97,8 +97,8 @@ impl Visit {
         self.zero = 0;
     }
 
-    /// Works out where in an outgrown swarm the announcer belongs, which others need not know. With a preferred subnet, those of
-    /// one subnet have the top bits in common, and so are close to each other.
+    /// Works out where in an outgrown swarm the announcer belongs, which others need not know. With a
+    /// preferred subnet, those of one subnet have the top bits in common, and so are close to each other.
     #[inline(always)]
     pub fn place<F: Family>(&mut self, shape: &TableShape) {
         self.hash = shape.place::<F>(self.addr, self.port);

@@ -34,7 +34,9 @@ use super::{
     Miss,
     direct::{self, Direct},
     index::{Place, TableShape, find},
+    inline,
     layout::{BUCKET_LINES, Form, Gate, Line, Memory, Meta},
+    outgrown,
     swarm::{self, Announce, Counts, Side, Visit},
 };
 use crate::{
@@ -280,10 +282,10 @@ impl<M: Memory> Table<M> {
             if line.is_outgrown() {
                 let mut leaves = Direct::<F, M>::new(memory, &visit, list);
                 // A corrupt reference ends the list early.
-                let _ = swarm::draw_outgrown(memory, &line, &visit, &mut leaves);
+                let _ = outgrown::draw_peers(memory, &line, &visit, &mut leaves);
             } else {
                 let mut cursor = list.cursor();
-                swarm::draw_from_line(line, &visit, &mut cursor);
+                inline::draw(line, &visit, &mut cursor);
                 cursor.save();
             }
         }

@@ -43,8 +43,8 @@ impl Totals {
 
 impl<M: Memory> Table<M> {
     /// Takes out peers that have expired and torrents that have none left, puts the peers of torrents
-    /// that have shrunk back into their lines, and wrong tallies right. `grace` is that of [`Table::grow`], and called
-    /// at most twice for each family.
+    /// that have shrunk back into their lines, and wrong tallies right. `grace` is that of [`Table::grow`],
+    /// and called at most twice for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
         let clock = self.clock(now_ns);
         let _mover = self.mover_lock();

@@ -1,0 +1,243 @@
+//! What an announce does to a torrent whose peers are in leaves.
+
+use super::{
+    Miss,
+    half::{Half, Root},
+    index::NEAR_BITS,
+    layout::{Form, Line, Memory},
+    leaf::{Leaf, LeafRef, Outcome, Pick},
+    swarm::{Change, Counts, complete},
+    visit::Visit,
+    word::PeerWord,
+};
+use crate::{family::Family, peers::PeerBuf};
+
+/// Leaves of one half that a reply draws from, at most.
+const DRAWS_MAX: u32 = 4;
+
+/// The parts of an announce that search a leaf. The verifier looks at each of them once, if they
+/// are functions of their own.
+pub trait Leaves {
+    /// Writes a word into the announcer's slot: its new one, or none if it is of the other role now.
+    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome;
+    /// Gives the announcer a slot.
+    fn join(&mut self, leaf: LeafRef) -> Outcome;
+    /// Appends peers to the list of the reply. Returns whether it is full.
+    fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool;
+
+    /// [`draw_half`]. A function of its own too, since older kernels would walk all of it for each
+    /// way that an announce can have been applied.
+    #[inline(always)]
+    fn draw_half<F: Family, M: Memory>(
+        &mut self,
+        memory: &M,
+        line: &Line<F>,
+        visit: &Visit,
+        seeders: bool,
+        pick: Pick,
+    ) -> Result<bool, Miss>
+    where
+        Self: Sized,
+    {
+        draw_half(memory, line, visit, self, seeders, pick)
+    }
+}
+
+/// [`Leaves::replace`], with all that it needs.
+#[inline(always)]
+pub fn replace<F: Family, M: Memory>(
+    memory: &M,
+    visit: &Visit,
+    leaf: LeafRef,
+    remove: bool,
+) -> Outcome {
+    let word = if remove { PeerWord::VACANT } else { visit.new };
+    match Leaf::<F>::open(memory, leaf) {
+        Some(leaf) => leaf.replace(visit, word),
+        None => Outcome::ABSENT,
+    }
+}
+
+/// [`Leaves::join`], with all that it needs.
+#[inline(always)]
+pub fn join<F: Family, M: Memory>(memory: &M, visit: &Visit, leaf: LeafRef) -> Outcome {
+    match Leaf::<F>::open(memory, leaf) {
+        Some(leaf) => leaf.join(visit),
+        None => Outcome::FULL,
+    }
+}
+
+/// [`Leaves::draw`], with all that it needs.
+#[inline(always)]
+pub fn draw<F: Family, M: Memory>(
+    memory: &M,
+    visit: &Visit,
+    leaf: LeafRef,
+    pick: Pick,
+    list: &mut PeerBuf,
+) -> bool {
+    match Leaf::<F>::open(memory, leaf) {
+        Some(leaf) => leaf.draw(visit, pick, list),
+        None => false,
+    }
+}
+
+/// Applies an announce to a torrent whose peers are in leaves, and draws peers. The visit has been
+/// placed, and the list begun.
+///
+/// # Errors
+/// As for [`inline::announce`](super::inline::announce). Where peers are being moved after the announce has
+/// been applied, it may be applied again.
+#[inline(always)]
+pub fn announce<F: Family, M: Memory>(
+    memory: &M,
+    line: Line<F>,
+    visit: &Visit,
+    leaves: &mut impl Leaves,
+) -> Result<(Counts, Change), Miss> {
+    let meta = line.meta();
+    if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Outgrown {
+        return Err(Miss::Frozen);
+    }
+    prefetch::<F, M>(memory, line.halves().seeders(), visit);
+    prefetch::<F, M>(memory, line.halves().leechers(), visit);
+    let (was_there, was_seeder) = settle(memory, &line, visit, leaves)?;
+    let completed = complete(&line, meta, visit.has_completed(was_seeder));
+    draw_peers(memory, &line, visit, leaves)?;
+    let counts = Counts {
+        seeders: line.halves().seeders().len(),
+        leechers: line.halves().leechers().len(),
+        completed,
+    };
+    Ok((counts, Change::of(visit, was_there, was_seeder)))
+}
+
+/// Begins to load what will be drawn first from one half, so that this overlaps with the search for the
+/// announcer's slot.
+#[inline(always)]
+fn prefetch<F: Family, M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) {
+    let root = half.root();
+    if let Ok(leaf) = root.entry(memory, seeded(root, visit.seed))
+        && let Some(leaf) = Leaf::<F>::open(memory, leaf)
+    {
+        leaf.prefetch(visit);
+    }
+}
+
+/// Changes the announcer's slot. Returns whether it had one, and was a seeder.
+#[inline(always)]
+fn settle<F: Family, M: Memory>(
+    memory: &M,
+    line: &Line<F>,
+    visit: &Visit,
+    leaves: &mut impl Leaves,
+) -> Result<(bool, bool), Miss> {
+    let [own, other] = line.halves().own_and_other(visit.is_seeder());
+    let own_leaf = leaf_of(memory, own, visit)?;
+    let refreshed = leaves.replace(own_leaf, visit.leaves());
+    if refreshed == Outcome::DONE {
+        if visit.leaves() {
+            own.count.add(u32::MAX);
+        }
+        return Ok((true, visit.is_seeder()));
+    }
+    if refreshed != Outcome::ABSENT {
+        return Err(Miss::Contended);
+    }
+    // New, or of the other role until now. It joins before it leaves, so that it is never lost.
+    let other_leaf = leaf_of(memory, other, visit)?;
+    if !visit.leaves() {
+        let joined = leaves.join(own_leaf);
+        if joined == Outcome::FULL {
+            return Err(Miss::Full);
+        }
+        if joined == Outcome::CONTENDED {
+            return Err(Miss::Contended);
+        }
+        if joined == Outcome::DONE {
+            own.count.add(1);
+        }
+    }
+    let was_other = leaves.replace(other_leaf, true) == Outcome::DONE;
+    if was_other {
+        other.count.add(u32::MAX);
+    }
+    Ok((was_other, was_other && !visit.is_seeder()))
+}
+
+/// The leaf of one half that the announcer belongs to.
+#[inline(always)]
+fn leaf_of<M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) -> Result<LeafRef, Miss> {
+    let root = half.root();
+    let leaf = root.entry(memory, root.entry_of(visit.hash))?;
+    if leaf.is_frozen() && visit.keeps_away() { Err(Miss::Frozen) } else { Ok(leaf) }
+}
+
+/// Draws peers for the announcer, each half from a few leaves.
+#[inline(always)]
+pub(crate) fn draw_peers<F: Family, M: Memory>(
+    memory: &M,
+    line: &Line<F>,
+    visit: &Visit,
+    leaves: &mut impl Leaves,
+) -> Result<(), Miss> {
+    let picks = if visit.prefers_near() { [Pick::NEAR, Pick::FAR] } else { [Pick::ANY, Pick::ANY] };
+    for turn in 0..2 {
+        let pick = if turn == 0 { picks[0] } else { picks[1] };
+        if turn == 1 && pick == Pick::ANY {
+            break;
+        }
+        if !visit.is_seeder() && leaves.draw_half(memory, line, visit, true, pick)? {
+            return Ok(());
+        }
+        // Only here can the announcer be met.
+        let pick = if visit.is_seeder() || pick != Pick::ANY { pick } else { Pick::OTHERS };
+        if leaves.draw_half(memory, line, visit, false, pick)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Draws peers from a few leaves of one half. Returns whether the list is full.
+///
+/// # Errors
+/// A leaf's peers are being moved, or the directory is corrupt.
+#[inline(always)]
+pub fn draw_half<F: Family, M: Memory>(
+    memory: &M,
+    line: &Line<F>,
+    visit: &Visit,
+    leaves: &mut impl Leaves,
+    seeders: bool,
+    pick: Pick,
+) -> Result<bool, Miss> {
+    let [half, _] = line.halves().own_and_other(seeders);
+    let root = half.root();
+    let base =
+        if pick == Pick::NEAR { root.entry_of(visit.hash) } else { seeded(root, visit.seed) };
+    let shared = if pick == Pick::NEAR { NEAR_BITS } else { 0 };
+    let bits = root.depth().saturating_sub(shared);
+    let mut last = LeafRef::NONE;
+    for turn in 0..DRAWS_MAX {
+        // Quarters of the directory; or, of the part of it that is the subnet's.
+        let leaf = root.entry(memory, base ^ (turn << bits) >> 2)?;
+        if leaf.is_frozen() && visit.keeps_away() {
+            return Err(Miss::Frozen);
+        }
+        if leaf == last || leaf == LeafRef::NONE {
+            continue;
+        }
+        last = leaf;
+        if leaves.draw(leaf, pick) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// An entry that the announce's seed chooses.
+#[inline(always)]
+const fn seeded(root: Root, seed: u32) -> u32 {
+    (seed >> 16) >> (16 - if root.depth() > 16 { 16 } else { root.depth() })
+}
