@@ -30,6 +30,8 @@ pub fn run(args: &Args) -> Result<()> {
     cargo.args(["test", "--package", "tracker-common", "--package", "tracker-user", "--lib"]);
     cargo.args(["--target", HOST, "--target-dir"]).arg(process::root().join("target/sanitize"));
     cargo.env("CARGO_ENCODED_RUSTFLAGS", ADDRESS).env("RUSTC_BOOTSTRAP", "1");
+    // Checks that are not optimised take minutes for a test.
+    cargo.env("CARGO_PROFILE_TEST_OPT_LEVEL", "2");
     // What a test leaves behind is given back when its process ends.
     cargo.env("ASAN_OPTIONS", "detect_leaks=0");
     process::run(cargo.arg("--").args(&args.filters))
