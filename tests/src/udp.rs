@@ -22,8 +22,10 @@ const ERROR: u32 = 3;
 const URL_DATA: u8 = 2;
 const URL_DATA_MAX: usize = 255;
 
-/// How often a request is sent before it is given up, a second each.
+/// How often a request is sent before it is given up, and how long its reply may take: longer than a
+/// tracker on a busy machine rests, since a request that is sent twice is counted twice.
 const ATTEMPTS: usize = 5;
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Announces under way at a time: their replies fit into a socket's buffer.
 const WINDOW: usize = 100;
@@ -129,7 +131,7 @@ impl UdpClient {
         let socket = namespace.enter(|| {
             let socket = UdpSocket::bind((any, 0))?;
             socket.connect(tracker)?;
-            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            socket.set_read_timeout(Some(TIMEOUT))?;
             anyhow::Ok(socket)
         })?;
         let mut client = Self { socket, connection_id: PROTOCOL_MAGIC, transaction_id: 0 };
@@ -197,9 +199,11 @@ impl UdpClient {
                     self.socket.send(request)?;
                 }
                 while !pending.is_empty()
-                    && let Some((transaction_id, _)) = self.receive(ANNOUNCE)?
+                    && let Some(reply) = self.receive()?
                 {
-                    pending.remove(&transaction_id);
+                    if pending.remove(&reply.transaction_id).is_some() {
+                        reply.body_of(ANNOUNCE)?;
+                    }
                 }
             }
             ensure!(pending.is_empty(), "{} announces were not answered", pending.len());
@@ -222,11 +226,14 @@ impl UdpClient {
         let mut sent = 0;
         let mut next = Instant::now();
         while !is_over.load(Ordering::Relaxed) {
-            let request = self.request(ANNOUNCE, &announce.body());
-            // A closed port is reported here; what is not answered is counted below.
-            let _ = self.socket.send(&request);
-            pending.insert(self.transaction_id);
-            sent += 1;
+            // More than this many at once may not find room in the tracker's socket, should it rest.
+            if pending.len() < WINDOW {
+                let request = self.request(ANNOUNCE, &announce.body());
+                // A closed port is reported here; what is not answered is counted below.
+                let _ = self.socket.send(&request);
+                pending.insert(self.transaction_id);
+                sent += 1;
+            }
             // Who is late hurries only a little: the socket holds no more replies than it has to.
             next = (next + period).max(Instant::now() - LATE_MAX);
             loop {
@@ -235,19 +242,22 @@ impl UdpClient {
                 if !pause.is_zero() {
                     self.socket.set_read_timeout(Some(pause))?;
                 }
-                match self.receive(ANNOUNCE)? {
-                    Some((transaction_id, _)) => _ = pending.remove(&transaction_id),
+                match self.receive()? {
+                    Some(reply) if pending.remove(&reply.transaction_id) => {
+                        reply.body_of(ANNOUNCE)?;
+                    }
+                    Some(_) => {}
                     None if pause.is_zero() => break,
                     None => {}
                 }
             }
         }
         self.socket.set_nonblocking(false)?;
-        self.socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        self.socket.set_read_timeout(Some(TIMEOUT))?;
         while !pending.is_empty()
-            && let Some((transaction_id, _)) = self.receive(ANNOUNCE)?
+            && let Some(reply) = self.receive()?
         {
-            pending.remove(&transaction_id);
+            pending.remove(&reply.transaction_id);
         }
         Ok([sent, pending.len()])
     }
@@ -272,9 +282,10 @@ impl UdpClient {
         let request = self.request(action, body);
         for _ in 0..ATTEMPTS {
             self.socket.send(&request)?;
-            while let Some((transaction_id, rest)) = self.receive(action)? {
-                if transaction_id == self.transaction_id {
-                    return Ok(rest);
+            while let Some(reply) = self.receive()? {
+                // Not one to an earlier request, which was sent twice.
+                if reply.transaction_id == self.transaction_id {
+                    return reply.body_of(action);
                 }
             }
         }
@@ -291,19 +302,29 @@ impl UdpClient {
         request
     }
 
-    /// The transaction id of the next reply, and what follows it; none when time is up, or when the
-    /// tracker's port is closed, which passes.
-    fn receive(&self, action: u32) -> Result<Option<(u32, Vec<u8>)>> {
+    /// The next reply; none when time is up, or when the tracker's port is closed, which passes.
+    fn receive(&self) -> Result<Option<Reply>> {
         let mut reply = [0; 2048];
         let Ok(length) = self.socket.recv(&mut reply) else { return Ok(None) };
-        let ([replied, transaction_id], rest) = words(&reply[..length])?;
-        ensure!(replied != ERROR, "tracker error: {}", String::from_utf8_lossy(rest));
-        // One to an earlier request, sent twice, may be of another kind.
-        ensure!(
-            replied == action || transaction_id != self.transaction_id,
-            "action {replied} in the reply to action {action}"
-        );
-        Ok(Some((transaction_id, rest.to_vec())))
+        let ([action, transaction_id], body) = words(&reply[..length])?;
+        Ok(Some(Reply { action, transaction_id, body: body.to_vec() }))
+    }
+}
+
+/// Any reply: its two fixed words, and what follows them.
+struct Reply {
+    action: u32,
+    transaction_id: u32,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// The body of a reply to a request for this action.
+    fn body_of(self, asked: u32) -> Result<Vec<u8>> {
+        let Self { action, body, .. } = self;
+        ensure!(action != ERROR, "tracker error: {}", String::from_utf8_lossy(&body));
+        ensure!(action == asked, "action {action} in the reply to action {asked}");
+        Ok(body)
     }
 }
 

@@ -22,10 +22,10 @@ const AFTER: Range<u32> = 500_000..1_500_000;
 const SAMPLE: u32 = 25;
 
 /// Clients that announce at the same time.
-const CLIENTS: u16 = 2;
+const CLIENTS: usize = 2;
 
-/// Turns of all clients together before the list is replaced, and after.
-const TURNS: usize = 6;
+/// Turns of each client before the list is replaced, and after.
+const TURNS: usize = 3;
 
 fn info_hash(number: u32) -> InfoHash {
     let mut bytes = [0x5a; 20];
@@ -85,15 +85,20 @@ fn sample(port: u16) -> Vec<Watched> {
     numbers.map(|number| Watched::new(number, port)).collect()
 }
 
+/// How often a client has announced all of its sample, and how often since it was first told otherwise.
+#[derive(Default)]
+struct Turns {
+    all: AtomicUsize,
+    after: AtomicUsize,
+}
+
 /// A client that announces every torrent of the sample in turn, over UDP and over HTTP.
 struct Client<'a> {
     tracker: &'a Tracker<'a>,
     host: &'a Host,
     udp: UdpClient,
     watched: Vec<Watched>,
-    /// How often it has announced all of them, and how often since it was first told otherwise.
-    turns: &'a AtomicUsize,
-    turns_after: &'a AtomicUsize,
+    turns: &'a Turns,
 }
 
 impl Client<'_> {
@@ -103,8 +108,8 @@ impl Client<'_> {
             self.udp.reconnect()?;
             let has_changed = self.watched.iter().any(|watched| watched.changes > 0);
             self.turn()?;
-            self.turns.fetch_add(1, Ordering::Relaxed);
-            self.turns_after.fetch_add(has_changed.into(), Ordering::Relaxed);
+            self.turns.all.fetch_add(1, Ordering::Relaxed);
+            self.turns.after.fetch_add(has_changed.into(), Ordering::Relaxed);
         }
         Ok(self.watched)
     }
@@ -125,11 +130,11 @@ impl Client<'_> {
     }
 }
 
-fn wait_for_turns(turns: &AtomicUsize, more: usize) -> Result<()> {
-    let first = turns.load(Ordering::Relaxed);
+/// Waits until each client has had its turns.
+fn wait_for_turns<'a>(turns: impl Iterator<Item = &'a AtomicUsize> + Clone) -> Result<()> {
     eventually(|| {
-        let turns = turns.load(Ordering::Relaxed) - first;
-        ensure!(turns >= more, "{turns} turns of {more}");
+        let fewest = turns.clone().map(|turns| turns.load(Ordering::Relaxed)).min();
+        ensure!(fewest >= Some(TURNS), "{fewest:?} turns of {TURNS}");
         Ok(())
     })
 }
@@ -144,26 +149,20 @@ fn replaced_under_load(mode: Mode) -> Result<()> {
     // Room for both lists.
     let options = Options { torrents: 1_700_000, prehooks: &prehooks, ..Options::new(mode) };
     let tracker = Tracker::start_with(&server, &options, folder.path())?;
-    let (turns, turns_after) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let turns = [(); CLIENTS].map(|()| Turns::default());
     let is_over = AtomicBool::new(false);
 
     let watched = thread::scope(|scope| {
         let mut clients = Vec::new();
-        for port in 1..=CLIENTS {
+        for (turns, port) in turns.iter().zip(1..) {
             let udp = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
-            let client = Client {
-                tracker: &tracker,
-                host: &client,
-                udp,
-                watched: sample(port),
-                turns: &turns,
-                turns_after: &turns_after,
-            };
+            let client =
+                Client { tracker: &tracker, host: &client, udp, watched: sample(port), turns };
             clients.push(scope.spawn(|| client.announce_until(&is_over)));
         }
-        let replaced = wait_for_turns(&turns, TURNS)
+        let replaced = wait_for_turns(turns.iter().map(|turns| &turns.all))
             .and_then(|()| write_list(&list, AFTER))
-            .and_then(|()| wait_for_turns(&turns_after, TURNS));
+            .and_then(|()| wait_for_turns(turns.iter().map(|turns| &turns.after)));
         is_over.store(true, Ordering::Relaxed);
         let watched = clients.into_iter().map(|client| client.join().expect("it does not panic"));
         let watched = watched.collect::<Result<Vec<_>>>()?;

@@ -175,7 +175,7 @@ fn a_token_is_verified_once_and_good_until_it_ends_or_its_key_goes() -> Result<(
     issuer.publish(&[&kept]);
     client.ensure_refused_in_the_end(&long)?;
 
-    let short = kept.url_data(3)?;
+    let short = kept.url_data(10)?;
     client.announce(&short)?;
     client.ensure_refused_in_the_end(&short)
 }

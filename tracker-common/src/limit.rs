@@ -19,11 +19,18 @@ impl Rate {
     /// So many units each second, and as many at once as a second brings; 0 is no limit.
     #[must_use]
     pub const fn per_second(units: u64) -> Self {
+        Self::per(units, 1)
+    }
+
+    /// So many units in so many seconds, below ten million, and as many at once; 0 is no limit.
+    #[must_use]
+    pub const fn per(units: u64, seconds: u64) -> Self {
         if units == 0 {
             return Self { kilo_ns: 0, burst_ns: 0 };
         }
-        let kilo_ns = 1_000_000_000_000 / units;
-        Self { kilo_ns: if kilo_ns == 0 { 1 } else { kilo_ns }, burst_ns: 1_000_000_000 }
+        let burst_ns = seconds * 1_000_000_000;
+        let kilo_ns = burst_ns * 1000 / units;
+        Self { kilo_ns: if kilo_ns == 0 { 1 } else { kilo_ns }, burst_ns }
     }
 
     /// Whether there is a limit at all.

@@ -7,6 +7,7 @@
 use std::{
     collections::HashSet,
     io,
+    sync::mpsc,
     thread::{Builder, JoinHandle},
 };
 
@@ -72,7 +73,7 @@ pub fn drop_all() {
     }
 }
 
-/// Starts a thread without any capability.
+/// Starts a thread, which has no capability any more when this returns.
 ///
 /// # Errors
 /// When there can be no more threads.
@@ -80,10 +81,15 @@ pub fn spawn<T: Send + 'static>(
     name: impl Into<String>,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    Builder::new().name(name.into()).spawn(move || {
+    let (dropped, done) = mpsc::channel::<()>();
+    let thread = Builder::new().name(name.into()).spawn(move || {
         drop_all();
+        drop(dropped);
         f()
-    })
+    })?;
+    // It sends nothing: the other end is gone when they are.
+    let _ = done.recv();
+    Ok(thread)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::{fs, thread};
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use tracker_tests::{
-    Announce, Build, Family, Host, Options, Scratch, Tracker, UdpClient, binary, eventually,
+    Announce, Build, Family, Host, INTERFACE, Mode, Options, Scratch, Tracker, UdpClient, binary,
+    eventually,
 };
 
 use crate::watch::{OPTIONS, PERIOD, TORRENT, program_id, unnoticed};
@@ -99,10 +100,29 @@ fn detach_and_ctrl_c_remove_every_trace() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn a_tracker_that_starts_in_another_mode_takes_the_interface_over_in_that() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, client], _far_end) = Host::pair()?;
+    let mut known = 0;
+    for (mode, name) in [(Mode::Native, "native"), (Mode::Generic, "generic")].repeat(5) {
+        let options = Options { private_key: "null", ..Options::new(mode) };
+        let tracker = Tracker::start_with(&server, &options, folder.path())?;
+        ensure!(tracker.metrics()?.is_attached(INTERFACE, name), "{}", tracker.output());
+        let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
+        ensure!(client.scrape(&[TORRENT])?[0].leechers == known, "not {known} peers are known");
+        tracker.wait_for_kernel(&mut client, &Announce::leecher(TORRENT, 1))?;
+        known = 1;
+        tracker.end(Signal::SIGTERM)?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
 fn without_a_daemon_the_program_steps_aside_in_the_end() -> Result<()> {
     let folder = Scratch::new()?;
     let ([server, client], _far_end) = Host::pair()?;
-    let options = Options { orphan_limit: "10s", ..OPTIONS };
+    let options = Options { orphan_limit: "30s", ..OPTIONS };
     let tracker = Tracker::start_with(&server, &options, folder.path())?;
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
     let one = Announce::leecher(TORRENT, 1);

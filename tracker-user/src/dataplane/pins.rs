@@ -12,6 +12,8 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -30,11 +32,18 @@ use tracker_common::{
     table::index::TableShape,
 };
 
-use super::publish::{Config, Control};
+use super::{
+    link::attached_program,
+    publish::{Config, Control},
+};
 use crate::storage::memory::TableSize;
 
 /// Where a BPF file system belongs.
 const BPFFS: &str = "/sys/fs/bpf";
+
+/// How long a detached program may stay: a pin's inode is freed after a grace period of RCU, and then
+/// its link by a worker of the kernel.
+const DETACH_MAX: Duration = Duration::from_secs(1);
 
 /// The folder of a daemon's pins, locked while this lives.
 #[derive(Debug)]
@@ -170,23 +179,27 @@ impl Pins {
 
     /// Detaches from the interface of this index.
     pub(super) fn unpin(&self, mode: &str, index: u32) {
-        let _ = fs::remove_file(self.link(mode, index));
+        let _ = detach(&self.link(mode, index));
     }
 
     /// Detaches from all interfaces but those of these indices.
     pub(super) fn unpin_others(&self, indices: &[u32]) {
-        for entry in fs::read_dir(self.folder.join("links")).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let index = name.to_str().and_then(|name| name.split_once('-')?.1.parse().ok());
-            if index.is_none_or(|index| !indices.contains(&index)) {
-                let _ = fs::remove_file(entry.path());
+        for link in self.links() {
+            if interface_of(&link).is_none_or(|index| !indices.contains(&index)) {
+                let _ = detach(&link);
             }
         }
     }
 
+    fn links(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        let entries = fs::read_dir(self.folder.join("links")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
+    }
+
     /// Removes everything: the program is detached, and the table is gone.
     pub(super) fn remove(self) -> usize {
-        let links = remove_all(&self.folder.join("links"));
+        let links = self.links().filter(|link| removed(&detach(link))).count();
+        let _ = fs::remove_dir(self.folder.join("links"));
         let maps: usize = self.version_folders().map(|folder| remove_all(&folder)).sum();
         let _ = fs::remove_dir(&self.folder);
         links + maps
@@ -253,6 +266,24 @@ fn provide_bpffs(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Removes a folder of pins; returns how many there were.
+/// The index of the interface that a pinned link is for.
+fn interface_of(link: &Path) -> Option<u32> {
+    link.file_name()?.to_str()?.split_once('-')?.1.parse().ok()
+}
+
+/// Removes the pin of a link, and waits for the program to be detached, which the system does a moment
+/// later: until then no other can be attached.
+fn detach(link: &Path) -> io::Result<()> {
+    let attached = || interface_of(link).and_then(attached_program);
+    let before = attached();
+    fs::remove_file(link)?;
+    let end = Instant::now() + DETACH_MAX;
+    while before.is_some() && attached() == before && Instant::now() < end {
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
 fn remove_all(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let removed = entries.filter(|entry| removed(&fs::remove_file(entry.path()))).count();

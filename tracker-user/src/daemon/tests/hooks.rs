@@ -264,11 +264,11 @@ fn passkey_asks_a_service_while_http_waits_and_udp_is_silent() {
     assert_eq!(reasons(&running, "passkey=bad"), both(invalid));
 
     let udp = running.udp();
+    let id = udp.connect();
     udp.socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let url_data = b"/?passkey=new";
     let options = [&[2, url_data.len() as u8][..], url_data].concat();
     let announce = Announce { options, ..Announce::of_port(1) };
-    let id = udp.connect();
     // A client sends again; sooner or later there is an answer.
     let packet = announce.packet(id);
     let mut reply = [0; 100];

@@ -13,7 +13,8 @@ fn with(lines: &str, http: &str, udp: &str) -> String {
 
 #[test]
 fn a_reload_keeps_peers_connection_ids_and_connections() {
-    let mut running = Running::start(&with("", "enable_keepalive: true", "")).unwrap();
+    let mut running =
+        Running::start(&with("", "enable_keepalive: true, read_timeout: 1m", "")).unwrap();
     let udp = running.udp();
     let id = udp.connect();
     udp.announce(id, 1, [0; 4]);
