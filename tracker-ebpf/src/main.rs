@@ -12,6 +12,7 @@
 //! knows of BitTorrent is in `tracker-common`.
 #![no_std]
 #![no_main]
+#![allow(missing_docs, reason = "the attribute of an XDP program drops those of its function")]
 
 mod announce;
 mod approval;

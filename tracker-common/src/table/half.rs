@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// The deepest directory: 65,536 leaves, eight million IPv4 peers.
+#[cfg(not(target_arch = "bpf"))]
 pub(crate) const DEPTH_MAX: u32 = 16;
 
 /// Entries of a directory in one chunk.

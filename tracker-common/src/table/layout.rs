@@ -278,6 +278,7 @@ impl Gate {
 pub(crate) struct Meta(pub u32);
 
 impl Meta {
+    #[cfg(not(target_arch = "bpf"))]
     pub(crate) const VACANT: Self = Self(0);
     /// Vacant, but frozen still.
     #[cfg(not(target_arch = "bpf"))]
@@ -285,6 +286,7 @@ impl Meta {
     const FORM: u64 = 3;
     const FROZEN: u32 = 1 << 2;
     const GATE_SHIFT: u32 = 3;
+    #[cfg(not(target_arch = "bpf"))]
     const LISTED: u32 = 1 << 5;
     const COMPLETED_SHIFT: u32 = 6;
     /// One completed download, as an addend of the whole word.
@@ -314,6 +316,7 @@ impl Meta {
     }
 
     /// On a list: kept even without peers.
+    #[cfg(not(target_arch = "bpf"))]
     #[inline(always)]
     pub(crate) fn is_listed(self) -> bool {
         self.0 & Self::LISTED != 0

@@ -21,6 +21,7 @@ use crate::{
 pub(crate) const GROUP_SLOTS: u32 = 8;
 
 /// The most groups of a leaf: it is within one chunk.
+#[cfg(not(target_arch = "bpf"))]
 pub(crate) const fn groups_max<F: Family>() -> u32 {
     CHUNK_UNITS / F::GROUP_UNITS
 }
