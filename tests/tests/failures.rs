@@ -137,7 +137,7 @@ fn a_veth_pair_is_attached_to_in_the_network_stack_by_default() -> Result<()> {
     let ([server, client], far_end) = Host::pair()?;
     drop(far_end);
     let tracker = Tracker::start_with(&server, &Options::new(Mode::Auto), folder.path())?;
-    tracker.wait_until_attached(INTERFACE, "generic")?;
+    ensure!(tracker.metrics()?.is_attached(INTERFACE, "generic"), "{}", tracker.output());
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
     tracker.wait_for_kernel(&mut client, &leecher())
 }

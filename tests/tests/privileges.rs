@@ -51,7 +51,7 @@ fn suffices(capabilities: &str, user: Option<u32>) -> Result<()> {
     for said in ["ready", "took over 1 torrents"] {
         let tracker = Tracker::start_with(&server, &options, folder.path())?;
         ensure!(tracker.output().contains(said), "{}", tracker.output());
-        tracker.wait_until_attached(INTERFACE, "native")?;
+        ensure!(tracker.metrics()?.is_attached(INTERFACE, "native"), "{}", tracker.output());
         let mut address = tracker.address(Family::Ipv4);
         address.set_port(80);
         let mut client = UdpClient::connect(&client.namespace, address)?;
