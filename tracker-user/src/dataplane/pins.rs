@@ -9,6 +9,7 @@
 //! without a gap. Whoever uses the folder locks it.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -141,24 +142,24 @@ impl Pins {
                  dropped",
                 folder.display(),
             );
-            remove_all(&folder);
+            remove_all(&folder, fs::remove_file);
         }
     }
 
     /// Removes the maps of this version. A program that uses them keeps them until it is replaced.
     pub(super) fn drop_maps(&self) {
-        remove_all(&self.maps());
+        remove_all(&self.maps(), fs::remove_file);
         let _ = fs::create_dir_all(self.maps());
     }
 
     fn version_folders(&self) -> impl Iterator<Item = PathBuf> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries.filter(|entry| is_version(&entry.file_name().to_string_lossy())).map(|e| e.path())
+        entries(&self.folder)
+            .filter(|path| path.file_name().and_then(OsStr::to_str).is_some_and(is_version))
     }
 
     fn link(&self, mode: &str, index: u32) -> PathBuf {
         // A BPF file system allows no dots in names, and names of interfaces may have some.
-        self.folder.join("links").join(format!("{mode}-{index}"))
+        self.links().join(format!("{mode}-{index}"))
     }
 
     /// Has a link stay attached without us.
@@ -184,23 +185,22 @@ impl Pins {
 
     /// Detaches from all interfaces but those of these indices.
     pub(super) fn unpin_others(&self, indices: &[u32]) {
-        for link in self.links() {
+        for link in entries(&self.links()) {
             if interface_of(&link).is_none_or(|index| !indices.contains(&index)) {
                 let _ = detach(&link);
             }
         }
     }
 
-    fn links(&self) -> impl Iterator<Item = PathBuf> + use<> {
-        let entries = fs::read_dir(self.folder.join("links")).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path())
+    fn links(&self) -> PathBuf {
+        self.folder.join("links")
     }
 
     /// Removes everything: the program is detached, and the table is gone.
     pub(super) fn remove(self) -> usize {
-        let links = self.links().filter(|link| removed(&detach(link))).count();
-        let _ = fs::remove_dir(self.folder.join("links"));
-        let maps: usize = self.version_folders().map(|folder| remove_all(&folder)).sum();
+        let links = remove_all(&self.links(), |link| detach(&link));
+        let maps: usize =
+            self.version_folders().map(|folder| remove_all(&folder, fs::remove_file)).sum();
         let _ = fs::remove_dir(&self.folder);
         links + maps
     }
@@ -284,9 +284,14 @@ fn detach(link: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn remove_all(folder: &Path) -> usize {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let removed = entries.filter(|entry| removed(&fs::remove_file(entry.path()))).count();
+/// What is in a folder; nothing if it cannot be read.
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// Removes all that is in a folder, in this way, and the folder. Returns how many pins there were.
+fn remove_all(folder: &Path, remove: impl Fn(PathBuf) -> io::Result<()>) -> usize {
+    let removed = entries(folder).map(remove).filter(removed).count();
     let _ = fs::remove_dir(folder);
     removed
 }
