@@ -15,6 +15,15 @@ pub struct PeerId(pub [u8; 20]);
 #[repr(transparent)]
 pub struct ClientId(pub [u8; 6]);
 
+impl InfoHash {
+    /// The last four bytes, in memory order.
+    #[inline(always)]
+    pub(crate) const fn end(&self) -> u32 {
+        let [.., a, b, c, d] = self.0;
+        u32::from_ne_bytes([a, b, c, d])
+    }
+}
+
 impl PeerId {
     /// Bytes 1..7 of an Azureus-style id (`-XX1234-`), else the first six bytes, as Chihaya does.
     #[must_use]

@@ -21,21 +21,26 @@ const OFFSET_MASK: u32 = PEERS_BYTES_MAX.next_power_of_two() as u32 - 1;
 #[derive(Clone)]
 #[repr(C, align(8))]
 pub struct PeerBuf {
-    /// As long as the largest offset and one peer, which is what the verifier sees.
-    bytes: [u8; OFFSET_MASK as usize + 1 + 24],
+    /// As long as the largest offset and a run of peers, which is what the verifier sees.
+    bytes: [u8; BUF_BYTES],
     /// Bytes written.
     len: u32,
     /// Where the list is full.
     end: u32,
 }
 
-const _: () = assert!(size_of::<PeerBuf>() == 2080);
+/// Peers that may be appended without asking for room.
+pub(crate) const RUN_MAX: usize = 8;
+
+const BUF_BYTES: usize = OFFSET_MASK as usize + 1 + RUN_MAX * size_of::<PeerV6>();
+
+const _: () = assert!(PEERS_BYTES_MAX + RUN_MAX * size_of::<PeerV6>() < OFFSET_MASK as usize);
 
 impl PeerBuf {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: [0; OFFSET_MASK as usize + 1 + 24], len: 0, end: 0 }
+        Self { bytes: [0; BUF_BYTES], len: 0, end: 0 }
     }
 
     /// Forgets the peers.
@@ -61,8 +66,11 @@ impl PeerBuf {
 
     /// Goes on with the list.
     #[inline(always)]
-    pub(crate) fn cursor(&mut self) -> Cursor<'_> {
-        Cursor { offset: self.len, end: self.end, buf: self }
+    pub fn cursor(&mut self) -> Cursor<'_> {
+        let offset = bounded::<OFFSET_MASK>(self.len);
+        // SAFETY: the buffer is longer than any offset.
+        let next = unsafe { self.bytes.as_mut_ptr().add(offset) };
+        Cursor { next, buf: self }
     }
 
     /// Appends one entry of a scrape, which is not a peer but is put together in the same way.
@@ -166,6 +174,10 @@ pub trait List {
     /// Whether there is none.
     fn is_empty(&self) -> bool;
 
+    /// Makes sure of room for [`RUN_MAX`] more peers. A list that is not full has it; this shows it to the
+    /// verifier.
+    fn make_room(&mut self);
+
     /// Takes the peer that is the first six bytes of `word` in memory order if `accept` is 1, and
     /// none if it is 0.
     fn push_v4(&mut self, word: u64, accept: u64);
@@ -179,6 +191,7 @@ pub trait List {
         if !self.is_empty() {
             return;
         }
+        self.make_room();
         let port = u16::from_ne_bytes(port);
         if F::IS_V6 {
             self.push_v6(addr, port, 1);
@@ -193,34 +206,38 @@ pub trait List {
 pub struct PeerV6(pub [u64; 2], pub u16);
 
 /// Appends to a [`PeerBuf`], with what changes kept in registers.
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     buf: &'a mut PeerBuf,
-    offset: u32,
-    end: u32,
+    /// Where the next peer goes. What is written there and not taken is overwritten.
+    next: *mut u8,
 }
 
 impl Cursor<'_> {
-    /// Where the next peer goes. What is written there and not taken is overwritten.
+    /// Bytes of the list.
     #[inline(always)]
-    fn next(&mut self) -> *mut u8 {
-        let offset = bounded::<OFFSET_MASK>(self.offset);
-        self.offset = offset as u32;
-        // SAFETY: the buffer is longer than any offset and one peer.
-        unsafe { self.buf.bytes.as_mut_ptr().add(offset) }
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "`List` has it")]
+    pub fn len(&self) -> u32 {
+        (self.next as usize).wrapping_sub(self.buf.bytes.as_ptr() as usize) as u32
     }
 
-    /// Leaves out what is more than was asked for.
+    /// Whether that many bytes are still wanted.
     #[inline(always)]
-    pub(crate) fn cut(&mut self) {
-        if self.offset > self.end {
-            self.offset = self.end;
-        }
+    pub(crate) fn takes(&self, bytes: u32) -> bool {
+        self.len() + bytes <= self.buf.end
     }
 
-    /// Puts what has changed back into the list.
+    /// Ends the list, and leaves out what is more than was asked for.
+    #[inline(always)]
+    pub(crate) fn cut(self) {
+        let (len, end) = (self.len(), self.buf.end);
+        self.buf.len = if len > end { end } else { len };
+    }
+
+    /// Ends the list as it is.
     #[inline(always)]
     pub(crate) fn save(self) {
-        self.buf.len = self.offset;
+        self.buf.len = self.len();
     }
 }
 
@@ -229,26 +246,37 @@ impl List for Cursor<'_> {
 
     #[inline(always)]
     fn is_full(&self) -> bool {
-        self.offset >= self.end
+        self.len() >= self.buf.end
     }
 
     #[inline(always)]
     fn is_empty(&self) -> bool {
-        self.offset == 0
+        self.len() == 0
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self) {
+        let offset = bounded::<OFFSET_MASK>(self.len());
+        // SAFETY: the buffer is longer than any offset and a run of peers.
+        self.next = unsafe { self.buf.bytes.as_mut_ptr().add(offset) };
     }
 
     #[inline(always)]
     fn push_v4(&mut self, word: u64, accept: u64) {
         // SAFETY: there is room for a peer, and more.
-        unsafe { self.next().cast::<u64>().write_unaligned(word) };
-        self.offset += accept as u32 * 6;
+        unsafe {
+            self.next.cast::<u64>().write_unaligned(word);
+            self.next = self.next.add(accept as usize * 6);
+        }
     }
 
     #[inline(always)]
     fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64) {
         // SAFETY: there is room for a peer.
-        unsafe { self.next().cast::<PeerV6>().write_unaligned(PeerV6(addr, port)) };
-        self.offset += accept as u32 * 18;
+        unsafe {
+            self.next.cast::<PeerV6>().write_unaligned(PeerV6(addr, port));
+            self.next = self.next.add(accept as usize * 18);
+        }
     }
 }
 

@@ -11,6 +11,9 @@ const TICK_SHIFT: u32 = 32;
 /// Ticks are kept in the top 15 bits of a word and wrap around after 39 hours.
 pub(crate) const SEEN_SHIFT: u32 = 49;
 
+/// The same in the upper half of a word.
+const UPPER_SHIFT: u32 = SEEN_SHIFT - 32;
+
 /// A word may carry a tick that the reader's clock has not reached yet, by this much: 18 minutes. A
 /// daemon that was stopped in the midst of a sweep goes on with the time at which that began.
 const AHEAD_MAX: u64 = 256;
@@ -24,10 +27,11 @@ pub const LIFETIME_MAX: u32 = (1 << 15) - 1 - 2 * AHEAD_MAX as u32 - 1024;
 pub struct Clock {
     /// The present tick, in its place in a word.
     seen: u64,
-    /// The oldest tick that is not stale, in its place in a word.
-    start: u64,
-    /// From there to the last word that is not too far ahead; half of it, to keep a bit free.
-    half_span: u64,
+    /// From the oldest tick that is not stale to the first that is too far ahead, as `start`.
+    span: u64,
+    /// The oldest tick that is not stale, in its place in the upper half of a word.
+    start: u32,
+    _pad: u32,
 }
 
 impl Clock {
@@ -38,9 +42,9 @@ impl Clock {
         let now = monotonic_ns >> TICK_SHIFT;
         Self {
             seen: now << SEEN_SHIFT,
-            start: now.wrapping_sub(lifetime as u64) << SEEN_SHIFT,
-            half_span: ((lifetime as u64).wrapping_add(AHEAD_MAX + 1) << (SEEN_SHIFT - 1))
-                .wrapping_sub(1),
+            span: (lifetime as u64).wrapping_add(AHEAD_MAX + 1) << UPPER_SHIFT,
+            start: (now as u32).wrapping_sub(lifetime) << UPPER_SHIFT,
+            _pad: 0,
         }
     }
 
@@ -58,10 +62,12 @@ impl Clock {
         if age > LIFETIME_MAX as u16 { 0 } else { age }
     }
 
-    /// Whether a word carries a tick that is not within the lifetime.
+    /// Whether a word carries a tick that is within the lifetime. Its bits below the tick make no
+    /// difference, for `span` has none.
     #[inline(always)]
-    pub(crate) const fn is_stale(&self, word: u64) -> Sign {
-        Sign::less(self.half_span, word.wrapping_sub(self.start) >> 1)
+    pub(crate) const fn is_fresh(&self, word: u64) -> Sign {
+        let upper = (word >> 32) as u32;
+        Sign::less(upper.wrapping_sub(self.start) as u64, self.span)
     }
 }
 
@@ -87,9 +93,9 @@ mod tests {
 
     fn is_fresh(clock: &Clock, seen: u64) -> bool {
         // The other bits of a word make no difference.
-        let low = clock.is_stale(seen).bit();
-        assert_eq!(low, clock.is_stale(seen | ((1 << SEEN_SHIFT) - 1)).bit());
-        low == 0
+        let low = clock.is_fresh(seen).bit();
+        assert_eq!(low, clock.is_fresh(seen | ((1 << SEEN_SHIFT) - 1)).bit());
+        low == 1
     }
 
     proptest! {

@@ -80,13 +80,21 @@ pub fn forgotten(value: u32, unknown: &u32) -> u32 {
     }
 }
 
-/// Ends the program with `XDP_ABORTED`, where nothing leads that the verifier could rule out: it walks no
-/// further there.
-#[cfg(target_arch = "bpf")]
+/// `sum += value`, here and now.
+///
+/// LLVM puts off additions whose sum is wanted later, and keeps all the terms on the stack meanwhile, for
+/// there are few registers.
 #[inline(always)]
-pub fn never() -> ! {
-    // SAFETY: ends the program, or a function of its own, with a number.
-    unsafe { core::arch::asm!("r0 = 0", "exit", options(noreturn)) }
+pub fn add_now(sum: &mut u64, value: u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: changes nothing but its operand. Not `pure`, so that it stays in its place.
+    unsafe {
+        core::arch::asm!("{0} += {1}", inout(reg) *sum, in(reg) value, options(nomem));
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        *sum = sum.wrapping_add(value);
+    }
 }
 
 /// A yes or no in the top bit of a word; the other bits mean nothing.
@@ -136,10 +144,31 @@ impl Sign {
         Self(!self.0)
     }
 
-    /// 0 for yes, 1 for no.
+    /// All ones for yes, 0 for no.
     #[inline(always)]
-    pub(crate) fn not_bit(self) -> u64 {
-        self.bit() ^ 1
+    pub(crate) fn mask(self) -> u64 {
+        #[cfg(target_arch = "bpf")]
+        {
+            let mut value = self.0;
+            // SAFETY: changes nothing but its operand.
+            unsafe {
+                core::arch::asm!("{0} s>>= 63", inout(reg) value, options(pure, nomem));
+            }
+            value
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        {
+            (self.0 as i64 >> 63) as u64
+        }
+    }
+
+    /// The same as a truth value that becomes a number without a branch.
+    #[inline(always)]
+    pub(crate) fn holds(self) -> bool {
+        let bit = self.bit();
+        // SAFETY: one bit.
+        unsafe { core::hint::assert_unchecked(bit <= 1) };
+        bit != 0
     }
 
     /// 1 for yes, 0 for no.

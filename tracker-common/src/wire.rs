@@ -5,6 +5,7 @@
 use crate::{
     announce::Event,
     id::{InfoHash, PeerId},
+    verifier::Sign,
 };
 
 /// What a connect request carries instead of a connection id.
@@ -158,7 +159,10 @@ impl AnnounceHead {
     #[inline(always)]
     #[must_use]
     pub fn is_seeder(&self) -> bool {
-        self.left == [0; 8] || self.event[3] == Event::Completed as u8
+        // One in two is, in no order: a processor would guess wrong at a branch.
+        let nothing_left = Sign::is_zero(u64::from_ne_bytes(self.left));
+        let completed = Sign::less((self.event[3] ^ Event::Completed as u8) as u64, 1);
+        nothing_left.or(completed).holds()
     }
 
     /// A number that differs from one announce to the next, to choose among peers by.

@@ -11,6 +11,7 @@ use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{AnnounceEvent, Config, Verdict, flag},
     announce::Event,
+    peers::PeerBuf,
     table::{
         Miss,
         index::Search,
@@ -82,7 +83,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
         return Err(Verdict::Unusual);
     }
 
-    let found = search.end(&Maps, &config.shape);
+    let found = search.end(&Maps, &config.shape, &fixed.info_hash);
     let gate = match &found {
         Some((_, line)) => line.gate(),
         None => gate_of_unknown(config, objections),
@@ -108,10 +109,11 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
     let wants_all = announce.numwant >= F::INLINE_PEERS;
     if !line.is_outgrown() && wants_all && config.events == 0 {
         // Over IPv6 it would take more stack than there is.
+        let Scratch { visit: in_map, list, .. } = scratch;
         let mut on_stack = Visit::default();
-        let visit = if F::IS_V6 { &mut scratch.visit } else { &mut on_stack };
+        let visit = if F::IS_V6 { in_map } else { &mut on_stack };
         visit.begin(Side::Kernel, &config.shape, clock, &announce);
-        return serve_inline(datagram, env, line, visit).map(|()| Done::Served);
+        return serve_inline(datagram, env, line, visit, list).map(|()| Done::Served);
     }
     scratch.visit.begin(Side::Kernel, &config.shape, clock, &announce);
     scratch.line = number;
@@ -129,9 +131,10 @@ fn serve_inline<F: Ip>(
     env: &Env,
     line: Line<F>,
     visit: &Visit,
+    list: &mut PeerBuf,
 ) -> Result<(), Verdict> {
     let interval_s = interval_s(datagram, env.config);
-    reply::shrink(datagram, env, |list| {
+    reply::shrink(datagram, env, list, |list| {
         let (counts, _) = inline::announce(line, visit, list).map_err(verdict)?;
         Ok(head(datagram, interval_s, &counts))
     })

@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use tracker_common::{
     abi::{Verdict, flag},
-    peers::{List, PeerBuf, PeerV6},
-    verifier::{bounded, never},
+    peers::{Cursor, List, PeerBuf},
+    verifier::add_now,
     wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, action},
 };
 
@@ -69,60 +69,60 @@ pub fn send<F: Ip, T, H>(
     address(unsafe { &mut *ethernet }, env, ctx.ingress_ifindex() as u32)
 }
 
-/// Replies with a list that is drawn straight into the frame, in the place of the request, which is
-/// longer than the reply. `draw` makes the list and the head; if it fails, it has drawn nothing.
+/// Replies with no more peers than a line holds, in the place of the request, which is longer than the
+/// reply. `draw` makes the list and the head.
 #[inline(always)]
 pub fn shrink<F: Ip>(
     datagram: &Datagram<F, AnnounceRequest>,
     env: &Env,
-    draw: impl FnOnce(&mut FrameList) -> Result<Head<AnnounceReply>, Verdict>,
+    list: &mut PeerBuf,
+    draw: impl FnOnce(&mut Summed<'_>) -> Result<Head<AnnounceReply>, Verdict>,
 ) -> Result<(), Verdict> {
-    const HEAD_BYTES: usize = size_of::<AnnounceReply>();
-    const { assert!(HEAD_BYTES + FrameList::ROOM <= size_of::<AnnounceRequest>()) };
     find_next_hop(datagram, env)?;
     let ctx = datagram.ctx;
+    list.clear();
+    let mut drawn = Summed { cursor: list.cursor(), sum: 0 };
+    let head = draw(&mut drawn)?;
+    let (list_len, list_sum) = (drawn.cursor.len() as usize, drawn.sum);
+    let udp_len = UDP_BYTES + size_of::<AnnounceReply>() + list_len;
     let ethernet: *mut Ethernet = at(ctx, 0).ok_or(Verdict::NoReply)?;
-    let start: *mut Reply<F::Header, AnnounceReply> =
-        at(ctx, datagram.l3).ok_or(Verdict::NoReply)?;
-    let offset = datagram.l3 + Datagram::<F, AnnounceRequest>::PAYLOAD + HEAD_BYTES;
-    let mut list = FrameList { ctx, offset, len: 0, sum: 0 };
-    let head = draw(&mut list)?;
-    let udp_len = UDP_BYTES + HEAD_BYTES + list.len as usize * F::PEER_BYTES;
-    // SAFETY: `at` checked the bounds, and the two do not overlap.
-    unsafe { write::<F, AnnounceReply>(start, &head, udp_len as u16, list.sum) };
+    let start: *mut LineReply<F::Header> = at(ctx, datagram.l3).ok_or(Verdict::NoReply)?;
+    // SAFETY: `at` checked the bounds, and the two do not overlap. The buffer is longer than the list.
+    unsafe {
+        write::<F, AnnounceReply>(
+            (&raw mut (*start).reply).cast(),
+            &head,
+            udp_len as u16,
+            list_sum,
+        );
+        let words = (F::INLINE_PEERS as usize * F::PEER_BYTES).div_ceil(8);
+        let (from, to) = (list.as_ptr().cast::<u64>(), (&raw mut (*start).peers).cast::<u64>());
+        for word in 0..words {
+            to.add(word).write_unaligned(from.add(word).read());
+        }
+    }
     // SAFETY: as above.
     address(unsafe { &mut *ethernet }, env, ctx.ingress_ifindex() as u32)?;
     // Taking bytes from a frame never fails.
     resize(ctx, datagram.l3 + F::HEADER_BYTES + udp_len)
 }
 
-/// A list of no more peers than a line holds, written to its place in the frame and summed up for the
-/// checksum.
-pub struct FrameList<'a> {
-    ctx: &'a XdpContext,
-    /// Where in the frame.
-    offset: usize,
-    /// Peers that there are.
-    len: u32,
+/// A reply with room for as many peers as a line of either family holds, in words.
+#[repr(C, packed)]
+struct LineReply<I> {
+    reply: Reply<I, AnnounceReply>,
+    peers: [u64; 9],
+}
+
+const _: () = assert!(size_of::<LineReply<()>>() <= UDP_BYTES + size_of::<AnnounceRequest>());
+
+/// A list of no more peers than a line holds, summed up for the checksum.
+pub struct Summed<'a> {
+    cursor: Cursor<'a>,
     sum: u64,
 }
 
-impl FrameList<'_> {
-    /// Bytes that are written to, at most: a word and seven peers over IPv4, four over IPv6.
-    const ROOM: usize = 72;
-
-    /// Writes after `MASK` peers at most. There is room, which the verifier cannot know.
-    #[inline(always)]
-    fn write<T, const MASK: u32, const BYTES: usize>(&self, peer: T) {
-        const { assert!(MASK as usize * BYTES + size_of::<T>() <= Self::ROOM) };
-        let offset = self.offset + bounded::<MASK>(self.len) * BYTES;
-        let Some(place) = at::<T>(self.ctx, offset) else { never() };
-        // SAFETY: `at` checked the bounds.
-        unsafe { place.write_unaligned(peer) };
-    }
-}
-
-impl List for FrameList<'_> {
+impl List for Summed<'_> {
     const IS_WHOLE: bool = true;
 
     #[inline(always)]
@@ -132,21 +132,24 @@ impl List for FrameList<'_> {
 
     #[inline(always)]
     fn is_empty(&self) -> bool {
-        self.len == 0
+        self.cursor.is_empty()
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self) {
+        self.cursor.make_room();
     }
 
     #[inline(always)]
     fn push_v4(&mut self, word: u64, accept: u64) {
-        self.write::<u64, 7, 6>(word);
-        self.len += accept as u32;
-        self.sum += (word & 0xffff_ffff_ffff) * accept;
+        self.cursor.push_v4(word, accept);
+        add_now(&mut self.sum, (word & 0xffff_ffff_ffff) * accept);
     }
 
     #[inline(always)]
     fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64) {
-        self.write::<PeerV6, 3, 18>(PeerV6(addr, port));
-        self.len += accept as u32;
-        self.sum += (checksum::sum_words(addr) + port as u64) * accept;
+        self.cursor.push_v6(addr, port, accept);
+        add_now(&mut self.sum, (checksum::sum_words(addr) + port as u64) * accept);
     }
 }
 

@@ -23,7 +23,7 @@ pub fn announce<F: Family>(
     list: &mut PeerBuf,
 ) -> Result<Counts, Miss> {
     let search = Search::<F>::begin(memory, shape, info_hash).ok_or(Miss::Unknown)?;
-    let (_, line) = search.end(memory, shape).ok_or(Miss::Unknown)?;
+    let (_, line) = search.end(memory, shape, info_hash).ok_or(Miss::Unknown)?;
     let mut visit = Visit::default();
     visit.begin(Side::Kernel, shape, clock, announce);
     direct::announce(memory, shape, line, &mut visit, list)

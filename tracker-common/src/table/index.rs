@@ -89,16 +89,16 @@ impl Place {
 
 /// A search for a torrent's line that has been begun: the loads of its first bucket are on their way.
 ///
-/// The four lines of a bucket are compared without a branch, so that their loads overlap with each
-/// other and with whatever is done before [`Search::end`]: where the table is larger than the caches,
-/// they are most of what an announce costs.
+/// Of each of the bucket's four lines it compares four bytes, without a branch, so that their loads overlap
+/// with each other and with whatever is done before [`Search::end`]: where the table is larger than the
+/// caches, they are most of what an announce costs.
 pub struct Search<F> {
     place: Place,
-    wanted: HashWords,
     first: u32,
     bucket: Line<F>,
-    /// The number of the line within the bucket, counted from 1; 0 if it is not there.
-    found: u32,
+    /// The number of the line within the bucket that looks like the torrent's, counted from 1; 0 if none
+    /// does. If several do, any.
+    alike: u32,
 }
 
 impl<F: Family> Search<F> {
@@ -106,42 +106,64 @@ impl<F: Family> Search<F> {
     #[inline(always)]
     pub fn begin<M: Memory>(memory: &M, shape: &TableShape, info_hash: &InfoHash) -> Option<Self> {
         let place = Place::of(shape, info_hash);
-        let wanted = HashWords::new(info_hash);
-        let (first, bucket, found) = look(memory, shape, place, &wanted, 0)?;
-        Some(Self { place, wanted, first, bucket, found })
+        let (first, bucket) = open(memory, shape, place, 0)?;
+        let mut alike = 0;
+        for slot in 0..BUCKET_LINES {
+            alike |= bucket.sibling(slot as usize).resembles(info_hash).bit() as u32 * (slot + 1);
+        }
+        Some(Self { place, first, bucket, alike })
     }
 
     /// The line of the torrent, and its number.
     #[inline(always)]
-    pub fn end<M: Memory>(self, memory: &M, shape: &TableShape) -> Option<(u32, Line<F>)> {
-        let (mut first, mut bucket, mut found) = (self.first, self.bucket, self.found);
-        if found == 0 {
-            (first, bucket, found) = look(memory, shape, self.place, &self.wanted, 1)?;
+    pub fn end<M: Memory>(
+        self,
+        memory: &M,
+        shape: &TableShape,
+        info_hash: &InfoHash,
+    ) -> Option<(u32, Line<F>)> {
+        let wanted = HashWords::new(info_hash);
+        let Self { place, mut first, mut bucket, alike: mut found } = self;
+        if found == 0 || line_of(bucket, found).is_of(&wanted).bit() == 0 {
+            found = look(bucket, &wanted);
             if found == 0 {
-                return None;
+                (first, bucket) = open(memory, shape, place, 1)?;
+                found = look(bucket, &wanted);
+                if found == 0 {
+                    return None;
+                }
             }
         }
-        let slot = bounded::<{ BUCKET_LINES - 1 }>(found - 1);
-        Some((first + slot as u32, bucket.sibling(slot)))
+        Some((first + bounded::<{ BUCKET_LINES - 1 }>(found - 1) as u32, line_of(bucket, found)))
     }
 }
 
-/// Compares the lines of one of a torrent's buckets.
+/// A line of a bucket by its number, counted from 1.
 #[inline(always)]
-fn look<F: Family, M: Memory>(
+fn line_of<F: Family>(bucket: Line<F>, number: u32) -> Line<F> {
+    bucket.sibling(bounded::<{ BUCKET_LINES - 1 }>(number.wrapping_sub(1)))
+}
+
+/// One of a torrent's buckets: its first line, and the number of that.
+#[inline(always)]
+fn open<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
     place: Place,
-    wanted: &HashWords,
     choice: u32,
-) -> Option<(u32, Line<F>, u32)> {
+) -> Option<(u32, Line<F>)> {
     let first = place.bucket::<F>(shape, choice) * BUCKET_LINES;
-    let bucket = Line::<F>::at(memory, first)?;
-    let mut found = 0;
+    Some((first, Line::<F>::at(memory, first)?))
+}
+
+/// The number of the torrent's line in a bucket, counted from 1; 0 if it is not there.
+#[inline(always)]
+fn look<F: Family>(bucket: Line<F>, wanted: &HashWords) -> u32 {
+    let mut number = 0;
     for slot in 0..BUCKET_LINES {
-        found += bucket.sibling(slot as usize).holds(wanted).bit() as u32 * (slot + 1);
+        number |= bucket.sibling(slot as usize).is_of(wanted).bit() as u32 * (slot + 1);
     }
-    Some((first, bucket, found))
+    number
 }
 
 /// The line of a torrent, and its number.
@@ -151,5 +173,5 @@ pub fn find<F: Family, M: Memory>(
     shape: &TableShape,
     info_hash: &InfoHash,
 ) -> Option<(u32, Line<F>)> {
-    Search::begin(memory, shape, info_hash)?.end(memory, shape)
+    Search::begin(memory, shape, info_hash)?.end(memory, shape, info_hash)
 }

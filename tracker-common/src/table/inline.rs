@@ -3,7 +3,7 @@
 use super::{
     Miss,
     layout::{Form, Line},
-    run::{Run, Tally},
+    run::{Nobody, Run},
     swarm::{Change, Counts, begin_list, complete},
     visit::Visit,
     word::PeerWord,
@@ -11,13 +11,13 @@ use super::{
 use crate::{
     family::Family,
     peers::{List, PeerBuf},
-    verifier::{Sign, bounded},
+    verifier::{Sign, add_now, bounded},
 };
 
 /// Applies an announce to a torrent that keeps its peers in its line, and fills `list`, which is empty.
 ///
 /// # Errors
-/// A [`Miss`] says that somebody else must do it; nothing has been changed then.
+/// A [`Miss`] says that somebody else must do it; nothing but the list has been changed then.
 #[inline(always)]
 pub fn announce<F: Family>(
     line: Line<F>,
@@ -28,16 +28,14 @@ pub fn announce<F: Family>(
     if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Inline {
         return Err(Miss::Frozen);
     }
-    let (was_there, old) = if F::IS_V6 {
-        settle::<F, 4>(&line.run(), visit)?
+    let (was_seeder, [seeders, leechers]) = if F::IS_V6 {
+        serve::<F, _, 4>(&line.run(), visit, list)?
     } else {
-        settle::<F, 5>(&line.run(), visit)?
+        serve::<F, _, 5>(&line.run(), visit, list)?
     };
-    let was_seeder = was_there && old.is_seeder();
-    let completed = complete(&line, meta, visit.has_completed(was_seeder));
-    let [seeders, leechers] = draw(line, visit, list);
+    let completed = complete(&line, meta, visit.has_completed(was_seeder == Some(true)));
     list.finish_for::<F>(visit.addr, visit.port());
-    let change = Change::of(visit, was_there, was_seeder);
+    let change = Change::of(visit, was_seeder);
     Ok((Counts { seeders, leechers, completed }, change))
 }
 
@@ -58,27 +56,117 @@ pub fn announce_and_list<F: Family>(
     Ok(done)
 }
 
-/// Appends peers of a torrent that keeps them in its line. Returns all seeders and leechers.
-#[inline(always)]
-pub(crate) fn draw<F: Family>(line: Line<F>, visit: &Visit, list: &mut impl List) -> [u32; 2] {
+/// Appends peers of a torrent that keeps them in its line, and changes nothing.
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) fn draw<F: Family>(line: Line<F>, visit: &Visit, list: &mut impl List) {
     if F::IS_V6 {
-        draw_run::<F, _, 4>(&line.run(), visit, list)
+        draw_run::<F, _, 4>(&line.run(), visit, list);
     } else {
-        draw_run::<F, _, 5>(&line.run(), visit, list)
+        draw_run::<F, _, 5>(&line.run(), visit, list);
     }
 }
 
-/// Changes the announcer's slot. Returns whether it had one, and the word that was in it.
+/// Changes the announcer's slot, and fills the list. Returns whether the announcer was a seeder, if it was
+/// there, and all seeders and leechers that there are now.
+#[inline(always)]
+fn serve<F: Family, L: List, const N: usize>(
+    run: &Run<F, N>,
+    visit: &Visit,
+    list: &mut L,
+) -> Result<(Option<bool>, [u32; 2]), Miss> {
+    let survey = draw_run(run, visit, list);
+    let was_seeder = settle(run, visit, survey.own())?;
+    Ok((was_seeder, survey.figures(visit)))
+}
+
+/// Looks at all slots, and fills the list.
+#[inline(always)]
+fn draw_run<F: Family, L: List, const N: usize>(
+    run: &Run<F, N>,
+    visit: &Visit,
+    list: &mut L,
+) -> Survey {
+    if L::IS_WHOLE || visit.numwant >= N as u32 {
+        return survey(run, visit, list);
+    }
+    draw_some(run, visit, list);
+    survey(run, visit, &mut Nobody)
+}
+
+/// What one look at all slots shows, in one word, for registers are few: `seeders:48 | live:8 | own:8`. The
+/// announcer's slot is a bit of `own`, and not counted.
+struct Survey(u64);
+
+impl Survey {
+    const LIVE_ONE: u64 = 1 << 8;
+    const SEEDERS_SHIFT: u32 = 16;
+
+    #[inline(always)]
+    fn add(&mut self, index: usize, named: Sign, live: Sign, word: PeerWord) {
+        const { assert!(PeerWord::SEEDER_SHIFT - 32 == Self::SEEDERS_SHIFT) };
+        let one = (word.0 >> 32) & (1 << Self::SEEDERS_SHIFT) | Self::LIVE_ONE;
+        add_now(&mut self.0, named.mask() & (1 << index));
+        add_now(&mut self.0, live.mask() & one);
+    }
+
+    /// The announcer's slot. Two, of which announces at the same moment can have made one each, are as good
+    /// as one.
+    #[inline(always)]
+    fn own(&self) -> Option<usize> {
+        /// The number of a bit among the lowest five, in the three bits from three times its value on.
+        const NUMBERS: u64 = 1 << 6 | 2 << 12 | 3 << 24 | 4 << 48;
+        let bits = self.0 & 0xff;
+        if bits == 0 {
+            return None;
+        }
+        let first = bits & bits.wrapping_neg();
+        Some(bounded::<7>((NUMBERS >> ((first * 3) & 63)) as u32))
+    }
+
+    /// Seeders and leechers, with the announcer as it is from now on.
+    #[inline(always)]
+    fn figures(&self, visit: &Visit) -> [u32; 2] {
+        let stays = !visit.leaves() as u32;
+        let seeders = (self.0 >> Self::SEEDERS_SHIFT) as u32;
+        let leechers = (self.0 as u32 >> 8 & 0xff) - seeders;
+        let seeder = visit.is_seeder() as u32;
+        [seeders + (stays & seeder), leechers + (stays & !seeder)]
+    }
+}
+
+/// Looks at all slots, and appends to the list whom the announcer may want.
+#[inline(always)]
+fn survey<F: Family, const N: usize>(
+    run: &Run<F, N>,
+    visit: &Visit,
+    list: &mut impl List,
+) -> Survey {
+    let no_seeders = (visit.is_seeder() as u64) << 16;
+    let mut survey = Survey(0);
+    list.make_room();
+    for index in 0..N {
+        let slot = run.read(index);
+        let named = slot.is_of(visit);
+        let live = slot.is_live(&visit.clock).and(named.not());
+        survey.add(index, named, live, slot.word);
+        let wanted = Sign::less((slot.word.0 >> 32) & no_seeders, 1);
+        slot.append(list, live.and(wanted));
+    }
+    survey
+}
+
+/// Changes the announcer's slot, or gives it one. Returns whether it was a seeder, if it had one.
 #[inline(always)]
 fn settle<F: Family, const N: usize>(
     run: &Run<F, N>,
     visit: &Visit,
-) -> Result<(bool, PeerWord), Miss> {
-    let number = number_of::<N>(|index| run.names(index, visit));
-    if number == 0 {
-        return settle_newcomer(run, visit);
+    own: Option<usize>,
+) -> Result<Option<bool>, Miss> {
+    let Some(slot) = own else { return settle_newcomer(run, visit) };
+    // It never is; the verifier cannot know.
+    if slot >= N {
+        return Err(Miss::Contended);
     }
-    let slot = slot::<N>(number).ok_or(Miss::Contended)?;
     let old = run.peer(slot);
     if !visit.key.is_of(old) {
         return Err(Miss::Contended);
@@ -86,16 +174,16 @@ fn settle<F: Family, const N: usize>(
     if old != visit.new && !run.word(slot).replace(old.0, visit.new.0) {
         return Err(Miss::Contended);
     }
-    Ok((true, old))
+    Ok(Some(old.is_seeder()))
 }
 
 #[inline(always)]
 fn settle_newcomer<F: Family, const N: usize>(
     run: &Run<F, N>,
     visit: &Visit,
-) -> Result<(bool, PeerWord), Miss> {
+) -> Result<Option<bool>, Miss> {
     if visit.leaves() {
-        return Ok((false, PeerWord::VACANT));
+        return Ok(None);
     }
     let free = number_of::<N>(|index| run.peer(index).is_free(&visit.clock));
     let slot = slot::<N>(free).ok_or(Miss::Full)?;
@@ -103,7 +191,7 @@ fn settle_newcomer<F: Family, const N: usize>(
     if old.is_free(&visit.clock).bit() == 0 || !run.take(slot, old, visit) {
         return Err(Miss::Contended);
     }
-    Ok((false, PeerWord::VACANT))
+    Ok(None)
 }
 
 /// The number of the first slot that `is_it`, counted from one; 0 if there is none.
@@ -125,30 +213,7 @@ fn slot<const N: usize>(number: u64) -> Option<usize> {
     if number == 0 || slot >= N { None } else { Some(slot) }
 }
 
-/// Appends a line's peers to the list, and counts all.
-#[inline(always)]
-fn draw_run<F: Family, L: List, const N: usize>(
-    run: &Run<F, N>,
-    visit: &Visit,
-    list: &mut L,
-) -> [u32; 2] {
-    if !L::IS_WHOLE && visit.numwant < N as u32 {
-        draw_some(run, visit, list);
-        return run.count(&visit.clock);
-    }
-    let no_seeders = (visit.is_seeder() as u64) << 63;
-    let mut tally = Tally::default();
-    for index in 0..N {
-        let unwanted = |word: PeerWord, _| {
-            visit.key.names(word).or(word.is_seeder_sign().and(Sign::new(no_seeders)))
-        };
-        let word = run.draw(index, &visit.clock, unwanted, list);
-        tally.add(word, &visit.clock);
-    }
-    tally.figures()
-}
-
-/// The same where not all may fit: the best first.
+/// Appends peers where not all may fit: the best first.
 #[inline(always)]
 fn draw_some<F: Family, const N: usize>(run: &Run<F, N>, visit: &Visit, list: &mut impl List) {
     let no_subnet = if visit.prefers_near() { Sign::NO } else { Sign::YES };
@@ -164,12 +229,12 @@ fn draw_some<F: Family, const N: usize>(run: &Run<F, N>, visit: &Visit, list: &m
             if list.is_full() {
                 break;
             }
-            let unwanted = |word: PeerWord, addr| {
-                let other_role = word.is_seeder_sign().not().xor(other_role);
-                let other_subnet = visit.is_near(addr).not().xor(far).and(no_subnet.not());
-                visit.key.names(word).or(other_role).or(other_subnet)
-            };
-            run.draw(rotated::<N>(index, visit.seed), &visit.clock, unwanted, list);
+            list.make_room();
+            let slot = run.read(rotated::<N>(index, visit.seed));
+            let other_role = slot.word.is_seeder_sign().not().xor(other_role);
+            let other_subnet = visit.is_near(slot.addr()).not().xor(far).and(no_subnet.not());
+            let unwanted = slot.is_of(visit).or(other_role).or(other_subnet);
+            slot.append(list, slot.is_live(&visit.clock).and(unwanted.not()));
         }
     }
 }

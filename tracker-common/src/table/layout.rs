@@ -208,12 +208,19 @@ impl<F: Family> Line<F> {
         words.for_each(|(to, from)| to.put(from.load()));
     }
 
+    /// Whether this may be the line of a torrent: whether the last four bytes of the info-hash are the same.
+    #[inline(always)]
+    pub(crate) fn resembles(&self, info_hash: &InfoHash) -> Sign {
+        let difference = self.head().hash_end.load() ^ info_hash.end();
+        Sign::less(difference as u64, 1)
+    }
+
     /// Whether this is the line of a torrent.
     #[inline(always)]
-    pub(crate) fn holds(&self, wanted: &HashWords) -> Sign {
+    pub(crate) fn is_of(&self, wanted: &HashWords) -> Sign {
         let head = self.head();
         // First, for the info-hash of a vacant line may be another one a moment later.
-        let vacant = Sign::is_zero(u64::from(head.meta.load()) & Meta::FORM);
+        let vacant = Sign::less(u64::from(head.meta.load()) & Meta::FORM, 1);
         let [first, second] = [head.hash[0].load(), head.hash[1].load()];
         let third = head.hash_end.load() as u64;
         let difference = (first ^ wanted.0[0]) | (second ^ wanted.0[1]) | (third ^ wanted.0[2]);
@@ -230,11 +237,7 @@ impl HashWords {
         let from = info_hash.0.as_ptr().cast::<u64>();
         // SAFETY: 20 readable bytes, of any alignment.
         unsafe {
-            Self([
-                from.read_unaligned(),
-                from.add(1).read_unaligned(),
-                from.add(2).cast::<u32>().read_unaligned() as u64,
-            ])
+            Self([from.read_unaligned(), from.add(1).read_unaligned(), info_hash.end() as u64])
         }
     }
 }
@@ -278,12 +281,12 @@ impl Gate {
 pub(crate) struct Meta(pub u32);
 
 impl Meta {
+    const FORM: u64 = 3;
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) const VACANT: Self = Self(0);
     /// Vacant, but frozen still.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) const RETIRED: Self = Self(Self::FROZEN);
-    const FORM: u64 = 3;
     const FROZEN: u32 = 1 << 2;
     const GATE_SHIFT: u32 = 3;
     #[cfg(not(target_arch = "bpf"))]

@@ -7,13 +7,13 @@ use core::marker::PhantomData;
 
 use super::{
     layout::{CHUNK_UNITS, Memory, UNIT_BYTES},
-    run::Run,
+    run::{Run, Slot},
     visit::Visit,
     word::PeerWord,
 };
 use crate::{
     family::Family,
-    peers::{List, PeerBuf},
+    peers::{Cursor, List as _, PeerBuf},
     verifier::{Sign, bounded, forgotten, turns},
 };
 
@@ -223,34 +223,40 @@ impl<F: Family> Leaf<F> {
     #[inline(always)]
     pub(crate) fn draw(&self, visit: &Visit, pick: Pick, list: &mut PeerBuf) -> bool {
         if pick == Pick::ANY {
-            self.draw_all(visit, list, |_, _| Sign::NO);
+            self.draw_all(visit, list, |_| Sign::NO);
         } else if pick == Pick::OTHERS {
-            self.draw_all(visit, list, |word, _| visit.key.names(word));
+            self.draw_all(visit, list, |slot| visit.key.names(slot.word));
         } else {
             let far = (pick.0 as u64 & 1) << 63;
-            self.draw_all(visit, list, |word, addr| {
-                visit.key.names(word).or(visit.is_near(addr).not().xor(far))
+            self.draw_all(visit, list, |slot| {
+                visit.key.names(slot.word).or(visit.is_near(slot.addr()).not().xor(far))
             });
         }
         list.is_full()
     }
 
     #[inline(always)]
-    fn draw_all(
-        &self,
-        visit: &Visit,
-        list: &mut PeerBuf,
-        unwanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
-    ) {
+    fn draw_all(&self, visit: &Visit, list: &mut PeerBuf, unwanted: impl Fn(&Slot<F>) -> Sign) {
         let mut cursor = list.cursor();
+        let draw = |cursor: &mut Cursor<'_>, slot: Slot<F>| {
+            slot.append(cursor, slot.is_live(&visit.clock).and(unwanted(&slot).not()));
+        };
         let mut group = self.drawn_first(visit);
         for _ in turns::<CHUNK_UNITS>(self.groups) {
             let Some(run) = self.group(group) else { break };
-            for slot in 0..GROUP_SLOTS {
-                // Exclusive-or with one number visits the slots of a group in another order. Older kernels
-                // do not know what it leaves, so its result is masked.
-                let slot = bounded::<{ GROUP_SLOTS - 1 }>(slot ^ visit.seed);
-                run.draw(slot, &visit.clock, &unwanted, &mut cursor);
+            // Where not all of a group may be wanted, exclusive-or with one number visits its slots in
+            // another order. Older kernels do not know what it leaves, so its result is masked.
+            let takes_all = cursor.takes(GROUP_SLOTS * F::PEER_BYTES as u32);
+            cursor.make_room();
+            if takes_all {
+                for slot in 0..GROUP_SLOTS {
+                    draw(&mut cursor, run.read(slot as usize));
+                }
+            } else {
+                for slot in 0..GROUP_SLOTS {
+                    let slot = bounded::<{ GROUP_SLOTS - 1 }>(slot ^ visit.seed);
+                    draw(&mut cursor, run.read(slot));
+                }
             }
             if cursor.is_full() {
                 break;
@@ -258,6 +264,5 @@ impl<F: Family> Leaf<F> {
             group = self.after(group);
         }
         cursor.cut();
-        cursor.save();
     }
 }

@@ -101,15 +101,15 @@ pub fn announce<F: Family, M: Memory>(
     }
     prefetch::<F, M>(memory, line.halves().seeders(), visit);
     prefetch::<F, M>(memory, line.halves().leechers(), visit);
-    let (was_there, was_seeder) = settle(memory, &line, visit, leaves)?;
-    let completed = complete(&line, meta, visit.has_completed(was_seeder));
+    let was_seeder = settle(memory, &line, visit, leaves)?;
+    let completed = complete(&line, meta, visit.has_completed(was_seeder == Some(true)));
     draw_peers(memory, &line, visit, leaves)?;
     let counts = Counts {
         seeders: line.halves().seeders().len(),
         leechers: line.halves().leechers().len(),
         completed,
     };
-    Ok((counts, Change::of(visit, was_there, was_seeder)))
+    Ok((counts, Change::of(visit, was_seeder)))
 }
 
 /// Begins to load what will be drawn first from one half, so that this overlaps with the search for the
@@ -124,14 +124,14 @@ fn prefetch<F: Family, M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) {
     }
 }
 
-/// Changes the announcer's slot. Returns whether it had one, and was a seeder.
+/// Changes the announcer's slot. Returns whether it was a seeder, if it had one.
 #[inline(always)]
 fn settle<F: Family, M: Memory>(
     memory: &M,
     line: &Line<F>,
     visit: &Visit,
     leaves: &mut impl Leaves,
-) -> Result<(bool, bool), Miss> {
+) -> Result<Option<bool>, Miss> {
     let [own, other] = line.halves().own_and_other(visit.is_seeder());
     let own_leaf = leaf_of(memory, own, visit)?;
     let refreshed = leaves.replace(own_leaf, visit.leaves());
@@ -139,7 +139,7 @@ fn settle<F: Family, M: Memory>(
         if visit.leaves() {
             own.count.add(u32::MAX);
         }
-        return Ok((true, visit.is_seeder()));
+        return Ok(Some(visit.is_seeder()));
     }
     if refreshed != Outcome::ABSENT {
         return Err(Miss::Contended);
@@ -162,7 +162,7 @@ fn settle<F: Family, M: Memory>(
     if was_other {
         other.count.add(u32::MAX);
     }
-    Ok((was_other, was_other && !visit.is_seeder()))
+    Ok(was_other.then_some(!visit.is_seeder()))
 }
 
 /// The leaf of one half that the announcer belongs to.

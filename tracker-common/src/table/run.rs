@@ -62,17 +62,6 @@ impl<F: Family, const N: usize> Run<F, N> {
         visit.key.is_of(self.peer(index)) && (!F::IS_V6 || self.addr(index) == visit.addr)
     }
 
-    /// The same without a branch.
-    #[inline(always)]
-    pub(crate) fn names(&self, index: usize, visit: &Visit) -> Sign {
-        let named = visit.key.names(self.peer(index));
-        if !F::IS_V6 {
-            return named;
-        }
-        let [low, high] = self.addr(index);
-        named.and(Sign::is_zero((low ^ visit.addr[0]) | (high ^ visit.addr[1])))
-    }
-
     /// Gives a free slot, whose word was `old`, to the announcer; `false` when somebody was quicker.
     #[inline(always)]
     pub(crate) fn take(&self, index: usize, old: PeerWord, visit: &Visit) -> bool {
@@ -89,28 +78,16 @@ impl<F: Family, const N: usize> Run<F, N> {
         true
     }
 
-    /// Appends the slot's peer if it is live and not `unwanted`. Returns its word.
+    /// A slot as it is at this moment.
     #[inline(always)]
-    pub(crate) fn draw(
-        &self,
-        index: usize,
-        clock: &Clock,
-        unwanted: impl Fn(PeerWord, [u64; 2]) -> Sign,
-        list: &mut impl List,
-    ) -> PeerWord {
+    pub(crate) fn read(&self, index: usize) -> Slot<F> {
         let word = self.peer(index);
-        if F::IS_V6 {
-            let addr = self.addr(index);
-            // The slot may have changed hands since its word was read.
-            let changed = Sign::is_zero((self.peer(index).0 ^ word.0) << ABOVE_KEY).not();
-            let accept = word.is_gone(clock).or(changed).or(unwanted(word, addr)).not_bit();
-            list.push_v6(addr, word.port(), accept);
-        } else {
-            let addr = [word.0 & 0xffff_ffff, 0];
-            let accept = word.is_gone(clock).or(unwanted(word, addr)).not_bit();
-            list.push_v4(word.0, accept);
+        if !F::IS_V6 {
+            return Slot { word, addr: [0; 2], changed: Sign::NO, family: PhantomData };
         }
-        word
+        let addr = self.addr(index);
+        let changed = Sign::is_zero((self.peer(index).0 ^ word.0) << ABOVE_KEY).not();
+        Slot { word, addr, changed, family: PhantomData }
     }
 
     /// Live seeders and leechers.
@@ -118,9 +95,61 @@ impl<F: Family, const N: usize> Run<F, N> {
     pub(crate) fn count(&self, clock: &Clock) -> [u32; 2] {
         let mut tally = Tally::default();
         for index in 0..N {
-            tally.add(self.peer(index), clock);
+            let word = self.peer(index);
+            tally.add(word.is_live(clock), word);
         }
         tally.figures()
+    }
+}
+
+/// What was in a slot at some moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot<F> {
+    pub(crate) word: PeerWord,
+    /// The address beside the word (IPv6).
+    addr: [u64; 2],
+    /// Whether it has changed hands after the word was read, so that this is another's address.
+    changed: Sign,
+    family: PhantomData<F>,
+}
+
+impl<F: Family> Slot<F> {
+    /// Words as of [`Family::words`].
+    #[inline(always)]
+    pub(crate) fn addr(&self) -> [u64; 2] {
+        if F::IS_V6 { self.addr } else { [self.word.0 & 0xffff_ffff, 0] }
+    }
+
+    /// Whether it was the announcer's.
+    #[inline(always)]
+    pub(crate) fn is_of(&self, visit: &Visit) -> Sign {
+        let named = visit.key.names(self.word);
+        if !F::IS_V6 {
+            return named;
+        }
+        let [low, high] = self.addr;
+        named.and(Sign::is_zero((low ^ visit.addr[0]) | (high ^ visit.addr[1])))
+    }
+
+    /// Whether there was a peer that may be handed out.
+    #[inline(always)]
+    pub(crate) fn is_live(&self, clock: &Clock) -> Sign {
+        let fresh = clock.is_fresh(self.word.0);
+        if F::IS_V6 {
+            fresh.and(self.word.is_peer_sign()).and(self.changed.not())
+        } else {
+            fresh.and(self.word.has_key())
+        }
+    }
+
+    /// Appends the peer to a list, if it is `wanted`.
+    #[inline(always)]
+    pub(crate) fn append(&self, list: &mut impl List, wanted: Sign) {
+        if F::IS_V6 {
+            list.push_v6(self.addr, self.word.port(), wanted.bit());
+        } else {
+            list.push_v4(self.word.0, wanted.bit());
+        }
     }
 }
 
@@ -132,11 +161,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Counts a peer, if it is live.
     #[inline(always)]
-    pub(crate) fn add(&mut self, word: PeerWord, clock: &Clock) {
-        let one = word.is_gone(clock).not_bit();
-        self.live += one;
-        self.seeders += one & word.seeder_bit();
+    pub(crate) fn add(&mut self, live: Sign, word: PeerWord) {
+        self.live += live.bit();
+        self.seeders += live.and(word.is_seeder_sign()).bit();
     }
 
     /// Seeders and leechers.
@@ -144,4 +173,30 @@ impl Tally {
     pub(crate) const fn figures(&self) -> [u32; 2] {
         [self.seeders as u32, (self.live - self.seeders) as u32]
     }
+}
+
+/// A list that takes nobody.
+pub(crate) struct Nobody;
+
+impl List for Nobody {
+    const IS_WHOLE: bool = true;
+
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self) {}
+
+    #[inline(always)]
+    fn push_v4(&mut self, _: u64, _: u64) {}
+
+    #[inline(always)]
+    fn push_v6(&mut self, _: [u64; 2], _: u16, _: u64) {}
 }

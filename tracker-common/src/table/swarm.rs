@@ -38,12 +38,13 @@ pub enum Change {
 }
 
 impl Change {
+    /// What it changed; `was_seeder` of a peer that was there.
     #[inline(always)]
-    pub(super) fn of(visit: &Visit, was_there: bool, was_seeder: bool) -> Self {
-        match (visit.leaves(), was_there) {
-            (true, true) => Self::Left,
-            (false, false) => Self::Joined,
-            (false, true) if visit.is_seeder() && !was_seeder => Self::Completed,
+    pub(super) fn of(visit: &Visit, was_seeder: Option<bool>) -> Self {
+        match (visit.leaves(), was_seeder) {
+            (true, Some(_)) => Self::Left,
+            (false, None) => Self::Joined,
+            (false, Some(false)) if visit.is_seeder() => Self::Completed,
             _ => Self::Refreshed,
         }
     }

@@ -11,8 +11,8 @@ compile_error!("the swarm table is laid out for little-endian hosts");
 
 /// Bits above those that name a peer within its swarm: address (or fingerprint) and port.
 pub(super) const ABOVE_KEY: u32 = 16;
+const KEY_MASK: u64 = u64::MAX >> ABOVE_KEY;
 const PORT_SHIFT: u32 = 32;
-const SEEDER_SHIFT: u32 = 48;
 
 /// The name of a peer within its swarm. Never zero, since port 0 is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +29,7 @@ impl PeerKey {
     /// Whether `word` is this peer's.
     #[inline(always)]
     pub(crate) const fn names(self, word: PeerWord) -> Sign {
-        Sign::is_zero((self.0 ^ word.0) << ABOVE_KEY)
+        Sign::less((self.0 ^ word.0) & KEY_MASK, 1)
     }
 
     /// The same, for where a branch does no harm.
@@ -46,16 +46,18 @@ pub(crate) struct PeerWord(pub u64);
 
 impl PeerWord {
     pub(crate) const VACANT: Self = Self(0);
+    /// Where the bit of a seeder is.
+    pub(super) const SEEDER_SHIFT: u32 = 48;
 
     #[inline(always)]
     pub(crate) const fn new(key: PeerKey, seeder: bool, clock: &Clock) -> Self {
-        Self(key.0 | (seeder as u64) << SEEDER_SHIFT | clock.seen())
+        Self(key.0 | (seeder as u64) << Self::SEEDER_SHIFT | clock.seen())
     }
 
     /// The same peer, as it announced at another time.
     #[cfg(not(target_arch = "bpf"))]
     pub(super) const fn seen_at(self, clock: &Clock) -> Self {
-        Self(self.0 & (u64::MAX >> (63 - SEEDER_SHIFT)) | clock.seen())
+        Self(self.0 & (u64::MAX >> (63 - Self::SEEDER_SHIFT)) | clock.seen())
     }
 
     /// Holds a slot while the address beside it is being written. Goes stale like a peer, should
@@ -63,12 +65,6 @@ impl PeerWord {
     #[inline(always)]
     pub(crate) const fn claim(clock: &Clock) -> Self {
         Self(1 | clock.seen())
-    }
-
-    /// Whether this is a claim or nothing, and not a peer.
-    #[inline(always)]
-    pub(crate) const fn is_nobody(self) -> Sign {
-        Sign::less(self.port() as u64, 1)
     }
 
     /// Whether this is a peer, and not a claim or nothing.
@@ -79,30 +75,36 @@ impl PeerWord {
 
     #[inline(always)]
     pub(crate) const fn is_seeder(self) -> bool {
-        self.0 >> SEEDER_SHIFT & 1 != 0
+        self.0 >> Self::SEEDER_SHIFT & 1 != 0
     }
 
-    /// Whether this is no peer that may be handed out.
+    /// Whether this is a peer that may be handed out.
     #[inline(always)]
-    pub(crate) const fn is_gone(self, clock: &Clock) -> Sign {
-        self.is_nobody().or(clock.is_stale(self.0))
+    pub(crate) const fn is_live(self, clock: &Clock) -> Sign {
+        self.is_peer_sign().and(clock.is_fresh(self.0))
+    }
+
+    /// Whether this is a peer, and not a claim or nothing.
+    #[inline(always)]
+    pub(crate) const fn is_peer_sign(self) -> Sign {
+        Sign::less(0, self.port() as u64)
+    }
+
+    /// The same where there are no claims: over IPv4.
+    #[inline(always)]
+    pub(crate) const fn has_key(self) -> Sign {
+        Sign::less(0, self.0 & KEY_MASK)
     }
 
     /// Whether a newcomer may take the slot.
     #[inline(always)]
     pub(crate) const fn is_free(self, clock: &Clock) -> Sign {
-        Sign::is_zero(self.0).or(clock.is_stale(self.0))
+        Sign::is_zero(self.0).or(clock.is_fresh(self.0).not())
     }
 
     #[inline(always)]
     pub(crate) const fn is_seeder_sign(self) -> Sign {
-        Sign::new(self.0 << (63 - SEEDER_SHIFT))
-    }
-
-    /// 1 for a seeder, 0 for anybody else.
-    #[inline(always)]
-    pub(crate) const fn seeder_bit(self) -> u64 {
-        self.0 >> SEEDER_SHIFT & 1
+        Sign::new(self.0 << (63 - Self::SEEDER_SHIFT))
     }
 
     /// Port in network byte order.

@@ -45,7 +45,7 @@ impl Collected {
                 }
             }
             self.all += u32::from(word.is_peer());
-            if word.is_gone(clock).bit() == 0 {
+            if word.is_live(clock).bit() == 1 {
                 self.live.push(Moving { word, addr });
             }
         }

@@ -199,7 +199,7 @@ fn clear_stale<F: Family, const N: usize>(run: &Run<F, N>, clock: &Clock) -> u32
     let mut cleared = 0;
     for slot in 0..N {
         let word = run.peer(slot);
-        if word == PeerWord::VACANT || clock.is_stale(word.0).bit() == 0 {
+        if word == PeerWord::VACANT || clock.is_fresh(word.0).bit() == 1 {
             continue;
         }
         // Whoever was quicker has refreshed or replaced it.
