@@ -11,16 +11,15 @@ use crate::{
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Names of the program and its maps.
 pub mod name {
     /// The XDP program.
     pub const PROGRAM: &str = "xdp_tracker";
-    /// Array of one [`Control`](super::Control).
-    pub const CONTROL: &str = "CONTROL";
-    /// Array of two [`Config`](super::Config)s: one is in force while the other is being written.
-    pub const CONFIG: &str = "CONFIG";
+    /// Array of one [`State`](super::State). A variable of the program, which it finds without looking it up;
+    /// the name is that of its section.
+    pub const STATE: &str = ".bss";
     /// Per-CPU array of one [`Counters`](super::Counters).
     pub const COUNTERS: &str = "COUNTERS";
     /// Array of IPv4 buckets.
@@ -45,6 +44,16 @@ pub mod name {
     pub const SOURCES: &str = "SOURCES";
     /// Array of one [`Total`](crate::limit::Total).
     pub const TOTAL: &str = "TOTAL";
+}
+
+/// What the daemon tells the program.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct State {
+    /// Which configuration is in force, and for how long.
+    pub control: Control,
+    /// One is in force while the other is being written.
+    pub configs: [Config; 2],
 }
 
 /// What changes most often, apart from the rest.
@@ -94,7 +103,8 @@ impl EndpointV4 {
     #[inline(always)]
     #[must_use]
     pub const fn word(&self) -> u64 {
-        u32::from_ne_bytes(self.addr) as u64 | (u16::from_ne_bytes(self.port) as u64) << 32
+        let ([a, b, c, d], [e, f], [g, h]) = (self.addr, self.port, self._pad);
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
@@ -304,8 +314,9 @@ pub struct AnnounceEvent {
 const _: () = {
     assert!(size_of::<TableKey>() == 32);
     assert!(size_of::<TableShape>() == 72);
-    assert!(size_of::<ConnectionIds>() == 24);
-    assert!(size_of::<Config>() == 256 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
+    assert!(size_of::<ConnectionIds>() == 56);
+    assert!(size_of::<Config>() == 288 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
+    assert!(size_of::<State>() == 24 + 2 * size_of::<Config>());
     assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
     assert!(size_of::<AnnounceEvent>() == 92);
     assert!(size_of::<GrantKey>() == 40);

@@ -6,7 +6,7 @@
 
 use crate::{
     family::Family,
-    hash::{SipKey, siphash},
+    hash::{Sip, SipKey},
 };
 
 /// Time of issue: units of 2^30 ns (1.07 s), wrapping around after 19 hours.
@@ -25,6 +25,8 @@ pub const SECONDS_MAX: u64 = 21_600;
 #[repr(C)]
 pub struct ConnectionIds {
     key: SipKey,
+    /// What of the MAC depends on nothing else.
+    begun: Sip,
     /// How old an id may be, in units of 2^30 ns.
     lifetime: u32,
     /// How far in the future it may have been issued, in the same units.
@@ -37,7 +39,12 @@ impl ConnectionIds {
     #[must_use]
     pub const fn new(key: SipKey, lifetime_s: u64, skew_s: u64) -> Self {
         let skew = units(skew_s);
-        Self { key, lifetime: units(lifetime_s) + skew + 1, ahead: skew + AHEAD_MIN }
+        Self {
+            key,
+            begun: Sip::new(&key),
+            lifetime: units(lifetime_s) + skew + 1,
+            ahead: skew + AHEAD_MIN,
+        }
     }
 
     /// The secret.
@@ -70,9 +77,9 @@ impl ConnectionIds {
     fn mac<F: Family>(&self, addr: &F::Addr, time: u64) -> u64 {
         let [first, second] = F::words(addr);
         let mac = if F::IS_V6 {
-            siphash(&self.key, [first, second], time, 2)
+            self.begun.hash([first, second], time, 2)
         } else {
-            siphash(&self.key, [], first | time << 32, 6)
+            self.begun.hash([], first | time << 32, 6)
         };
         mac & MAC_MASK
     }

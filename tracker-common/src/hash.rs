@@ -18,7 +18,11 @@ pub struct SipKey {
     pub k1: u64,
 }
 
-struct Sip {
+/// The state of SipHash in the midst of a round: that part of the round is over which does not depend on the
+/// word that comes next.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Sip {
     v0: u64,
     v1: u64,
     v2: u64,
@@ -26,50 +30,59 @@ struct Sip {
 }
 
 impl Sip {
-    #[inline(always)]
-    fn round(&mut self) {
-        self.v0 = self.v0.wrapping_add(self.v1);
-        self.v2 = self.v2.wrapping_add(self.v3);
-        self.v1 = self.v1.rotate_left(13) ^ self.v0;
-        self.v3 = self.v3.rotate_left(16) ^ self.v2;
-        self.v0 = self.v0.rotate_left(32).wrapping_add(self.v3);
-        self.v2 = self.v2.wrapping_add(self.v1);
-        self.v3 = self.v3.rotate_left(21) ^ self.v0;
-        self.v1 = self.v1.rotate_left(17) ^ self.v2;
-        self.v2 = self.v2.rotate_left(32);
+    /// The state at the beginning, which is worked out once for all.
+    pub(crate) const fn new(key: &SipKey) -> Self {
+        Self {
+            v0: key.k0 ^ 0x736f_6d65_7073_6575,
+            v1: key.k1 ^ 0x646f_7261_6e64_6f6d,
+            v2: key.k0 ^ 0x6c79_6765_6e65_7261,
+            v3: key.k1 ^ 0x7465_6462_7974_6573,
+        }
+        .begun()
     }
 
+    /// The part of a round to which the next word is nothing.
     #[inline(always)]
-    fn absorb(&mut self, word: u64) {
+    const fn begun(self) -> Self {
+        let v0 = self.v0.wrapping_add(self.v1);
+        Self { v0: v0.rotate_left(32), v1: self.v1.rotate_left(13) ^ v0, ..self }
+    }
+
+    /// The rest of it.
+    #[inline(always)]
+    const fn ended(self) -> Self {
+        let Self { v0, v1, v2, v3 } = self;
+        let v2 = v2.wrapping_add(v3);
+        let v3 = v3.rotate_left(16) ^ v2;
+        let v0 = v0.wrapping_add(v3);
+        let v2 = v2.wrapping_add(v1);
+        let v3 = v3.rotate_left(21) ^ v0;
+        Self { v0, v1: v1.rotate_left(17) ^ v2, v2: v2.rotate_left(32), v3 }
+    }
+
+    /// Takes a word in, and returns the state between two rounds.
+    #[inline(always)]
+    const fn absorb(mut self, word: u64) -> Self {
         self.v3 ^= word;
-        self.round();
+        self = self.ended();
         self.v0 ^= word;
+        self
     }
-}
 
-/// SipHash-1-3 of `N` whole little-endian words, followed by fewer than eight bytes in `tail`.
-#[inline(always)]
-pub(crate) fn siphash<const N: usize>(
-    key: &SipKey,
-    words: [u64; N],
-    tail: u64,
-    tail_len: u64,
-) -> u64 {
-    let mut sip = Sip {
-        v0: key.k0 ^ 0x736f_6d65_7073_6575,
-        v1: key.k1 ^ 0x646f_7261_6e64_6f6d,
-        v2: key.k0 ^ 0x6c79_6765_6e65_7261,
-        v3: key.k1 ^ 0x7465_6462_7974_6573,
-    };
-    for word in words {
-        sip.absorb(word);
+    /// SipHash-1-3 of `N` whole little-endian words, followed by fewer than eight bytes in `tail`.
+    #[inline(always)]
+    pub(crate) fn hash<const N: usize>(self, words: [u64; N], tail: u64, tail_len: u64) -> u64 {
+        let mut sip = self;
+        for word in words {
+            sip = sip.absorb(word).begun();
+        }
+        sip = sip.absorb((N as u64 * 8 + tail_len) << 56 | tail);
+        sip.v2 ^= 0xff;
+        for _ in 0..3 {
+            sip = sip.begun().ended();
+        }
+        sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3
     }
-    sip.absorb((N as u64 * 8 + tail_len) << 56 | tail);
-    sip.v2 ^= 0xff;
-    sip.round();
-    sip.round();
-    sip.round();
-    sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3
 }
 
 /// The secret of the table's hashes.
@@ -145,13 +158,13 @@ mod tests {
         };
         let bytes: [u8; 22] = std::array::from_fn(|i| i as u8 * 7 + 1);
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
-        assert_eq!(siphash(&key, [], word(0) & 0xffff_ffff_ffff, 6), std(&bytes[..6]));
-        assert_eq!(siphash(&key, [word(0), word(8)], word(14) >> 16, 6), std(&bytes));
+        assert_eq!(Sip::new(&key).hash([], word(0) & 0xffff_ffff_ffff, 6), std(&bytes[..6]));
+        assert_eq!(Sip::new(&key).hash([word(0), word(8)], word(14) >> 16, 6), std(&bytes));
     }
 
     #[test]
     fn a_key_changes_every_hash() {
-        let keyed = |k0, k1| siphash(&SipKey { k0, k1 }, [1], 2, 3);
+        let keyed = |k0, k1| Sip::new(&SipKey { k0, k1 }).hash([1], 2, 3);
         assert_ne!(keyed(0, 0), keyed(1, 0));
         assert_ne!(keyed(0, 0), keyed(0, 1));
     }

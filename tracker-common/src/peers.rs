@@ -218,7 +218,12 @@ impl Cursor<'_> {
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "`List` has it")]
     pub fn len(&self) -> u32 {
-        (self.next as usize).wrapping_sub(self.buf.bytes.as_ptr() as usize) as u32
+        self.offset() as u32
+    }
+
+    #[inline(always)]
+    fn offset(&self) -> u64 {
+        (self.next as u64).wrapping_sub(self.buf.bytes.as_ptr() as u64)
     }
 
     /// Whether that many bytes are still wanted.
@@ -256,7 +261,7 @@ impl List for Cursor<'_> {
 
     #[inline(always)]
     fn make_room(&mut self) {
-        let offset = bounded::<OFFSET_MASK>(self.len());
+        let offset = bounded::<OFFSET_MASK>(self.offset());
         // SAFETY: the buffer is longer than any offset and a run of peers.
         self.next = unsafe { self.buf.bytes.as_mut_ptr().add(offset) };
     }

@@ -8,20 +8,20 @@
 /// `value & MASK`, where `MASK` is one less than a power of two.
 #[inline(always)]
 #[must_use]
-pub fn bounded<const MASK: u32>(value: u32) -> usize {
+pub fn bounded<const MASK: u32>(value: impl Into<u64>) -> usize {
+    let mut value = value.into();
     #[cfg(target_arch = "bpf")]
     {
-        let mut value = u64::from(value);
         // SAFETY: changes nothing but its operand.
         unsafe {
             core::arch::asm!("{0} &= {1}", inout(reg) value, const MASK, options(pure, nomem));
         }
-        value as usize
     }
     #[cfg(not(target_arch = "bpf"))]
     {
-        (value & MASK) as usize
+        value &= u64::from(MASK);
     }
+    value as usize
 }
 
 /// The numbers from 0 up to `count`, but at most `MAX` of them.
@@ -77,6 +77,23 @@ pub fn forgotten(value: u32, unknown: &u32) -> u32 {
     {
         let _ = unknown;
         value
+    }
+}
+
+/// `place`, which LLVM no longer knows. It takes a variable that the program never writes for a constant.
+#[inline(always)]
+#[must_use]
+pub fn unknown<T>(place: *const T) -> *const T {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut place = place;
+        // SAFETY: no instruction at all.
+        unsafe { core::arch::asm!("/* {0} */", inout(reg) place, options(pure, nomem)) };
+        place
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        place
     }
 }
 

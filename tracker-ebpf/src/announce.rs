@@ -21,6 +21,7 @@ use tracker_common::{
         swarm::{self, Announce, Counts, Side, Visit},
     },
     time::Clock,
+    verifier::bounded,
     wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant, option},
 };
 
@@ -28,7 +29,9 @@ use crate::{
     Answer, approval,
     functions::Called,
     maps::{EVENTS, Env, Maps, Scratch, count_lost_event},
+    now_ns,
     packet::{Datagram, Ip},
+    record,
     reply::{self, Head},
 };
 
@@ -36,6 +39,9 @@ type Request<'a, F> = Datagram<'a, F, AnnounceRequest>;
 
 /// Options after which a packet is passed on: clients send one or two.
 const OPTIONS_MAX: usize = 6;
+
+/// Flags by which some announces pass.
+const PASSES: u32 = flag::PASS_ANNOUNCES | flag::IP_SPOOFING | flag::PASS_OPTIONS;
 
 /// Wake the daemon at its own pace, not once per event: `BPF_RB_NO_WAKEUP`.
 const NO_WAKEUP: u64 = 1;
@@ -59,9 +65,13 @@ pub enum Done {
 /// Serves the request to its end, unless its torrent is outgrown. `objections` are those of the lists
 /// of clients and networks.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Outcome {
-    let datagram = &Request::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, objections: u32) -> Outcome {
+    let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).ok_or(Verdict::NotOurs)?;
+    let env = &Env::get();
+    let now_ns = now_ns();
+    if !env.answers(datagram, now_ns) {
+        return Err(Verdict::NotOurs);
+    }
     let config = env.config;
     let request = datagram.payload;
     let fixed = &request.fixed;
@@ -71,16 +81,16 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
     if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
         return Ok(Done::Refused(Failure::BadConnectionId));
     }
-    if config.flags & flag::PASS_ANNOUNCES != 0 {
-        return Err(Verdict::Gated);
-    }
     let event = fixed.event().ok_or(Verdict::Unusual)?;
-    if config.flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
-        return Err(Verdict::ClaimsAddress);
-    }
-    check_options(datagram, config.flags & flag::PASS_OPTIONS != 0)?;
     if request.tail.port == [0; 2] {
         return Err(Verdict::Unusual);
+    }
+    let options_len = datagram.payload_len() - size_of::<AnnounceRequest>() as u32;
+    if config.flags & PASSES != 0 {
+        check_flags(request, config.flags, options_len)?;
+    }
+    if options_len != 0 {
+        check_options(datagram)?;
     }
 
     let found = search.end(&Maps, &config.shape, &fixed.info_hash);
@@ -88,34 +98,54 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
         Some((_, line)) => line.gate(),
         None => gate_of_unknown(config, objections),
     };
+    if gate as u32 | objections != 0 {
+        return judged(gate, objections);
+    }
+    let Some((number, line)) = found else { return Err(Verdict::UnknownTorrent) };
+    let announce = announce_of(datagram, config, event);
+    let clock = Clock::new(now_ns, config.lifetime);
+    begin(datagram, config, &announce, clock, number, line)
+}
+
+/// What becomes of an announce to which somebody objects.
+#[inline(always)]
+fn judged(gate: Gate, objections: u32) -> Outcome {
     let objections = match gate {
         Gate::Open => objections,
         Gate::Pass => return Err(Verdict::Gated),
         Gate::Refuse => objections | approval::TORRENT,
     };
     match objections {
-        0 => {}
-        approval::TORRENT => return Ok(Done::Refused(Failure::UnapprovedTorrent)),
-        approval::CLIENT => return Ok(Done::Refused(Failure::UnapprovedClient)),
-        approval::SOURCE => return Ok(Done::Refused(Failure::UnapprovedIp)),
+        approval::TORRENT => Ok(Done::Refused(Failure::UnapprovedTorrent)),
+        approval::CLIENT => Ok(Done::Refused(Failure::UnapprovedClient)),
+        approval::SOURCE => Ok(Done::Refused(Failure::UnapprovedIp)),
         // Which hook comes first is the daemon's to know.
-        _ => return Err(Verdict::Gated),
+        _ => Err(Verdict::Gated),
     }
-    let Some((number, line)) = found else { return Err(Verdict::UnknownTorrent) };
+}
 
-    let announce = announce_of(datagram, config, event);
-    let clock = Clock::new(now_ns, config.lifetime);
+/// Serves the announce, or leaves it for the next step.
+#[inline(always)]
+fn begin<F: Ip>(
+    datagram: &Request<F>,
+    config: &Config,
+    announce: &Announce<F>,
+    clock: Clock,
+    number: u32,
+    line: Line<F>,
+) -> Outcome {
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
     let wants_all = announce.numwant >= F::INLINE_PEERS;
-    if !line.is_outgrown() && wants_all && config.events == 0 {
+    let is_routed = config.flags & flag::REPLY_FIB != 0;
+    if !line.is_outgrown() && wants_all && !is_routed && config.events == 0 {
         // Over IPv6 it would take more stack than there is.
         let Scratch { visit: in_map, list, .. } = scratch;
         let mut on_stack = Visit::default();
         let visit = if F::IS_V6 { in_map } else { &mut on_stack };
-        visit.begin(Side::Kernel, &config.shape, clock, &announce);
-        return serve_inline(datagram, env, line, visit, list).map(|()| Done::Served);
+        visit.begin(Side::Kernel, &config.shape, clock, announce);
+        return serve_inline(datagram, config, line, visit, list).map(|()| Done::Served);
     }
-    scratch.visit.begin(Side::Kernel, &config.shape, clock, &announce);
+    scratch.visit.begin(Side::Kernel, &config.shape, clock, announce);
     scratch.line = number;
     if !line.is_outgrown() {
         return Ok(Done::Begun);
@@ -128,16 +158,18 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64, objections: u32) -> Ou
 #[inline(always)]
 fn serve_inline<F: Ip>(
     datagram: &Request<F>,
-    env: &Env,
+    config: &Config,
     line: Line<F>,
     visit: &Visit,
     list: &mut PeerBuf,
 ) -> Result<(), Verdict> {
-    let interval_s = interval_s(datagram, env.config);
-    reply::shrink(datagram, env, list, |list| {
+    let interval_s = interval_s(datagram, config);
+    reply::shrink(datagram, list, |list| {
         let (counts, _) = inline::announce(line, visit, list).map_err(verdict)?;
         Ok(head(datagram, interval_s, &counts))
-    })
+    })?;
+    record::<F>(datagram.ctx, Verdict::Announced as u32);
+    Ok(())
 }
 
 /// What to do with a torrent that is not in the table. If nobody objects to it, it is the daemon's.
@@ -199,7 +231,7 @@ pub fn run_outgrown<F: Ip>() -> Result<(), Verdict> {
 #[inline(always)]
 pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32) -> Answer {
     let datagram = Request::<F>::again(ctx, l3).ok_or(Verdict::NoReply)?;
-    let env = Env::get().ok_or(Verdict::NoReply)?;
+    let env = Env::get();
     let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
     finish(&datagram, &env, scratch)
 }
@@ -243,17 +275,26 @@ const fn verdict(miss: Miss) -> Verdict {
     }
 }
 
-/// Walks over the BEP 41 options. Those that are malformed pass to the daemon, which says so.
+/// Passes what hooks, or an address that is claimed, leave to the daemon.
 #[inline(always)]
-fn check_options<F: Ip>(datagram: &Request<F>, needed: bool) -> Result<(), Verdict> {
-    let end = datagram.payload_len();
-    let mut offset = size_of::<AnnounceRequest>() as u32;
-    if end == offset {
-        return Ok(());
+fn check_flags(request: &AnnounceRequest, flags: u32, options_len: u32) -> Result<(), Verdict> {
+    if flags & flag::PASS_ANNOUNCES != 0 {
+        return Err(Verdict::Gated);
     }
-    if needed {
+    if flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
+        return Err(Verdict::ClaimsAddress);
+    }
+    if flags & flag::PASS_OPTIONS != 0 && options_len != 0 {
         return Err(Verdict::Options);
     }
+    Ok(())
+}
+
+/// Walks over the BEP 41 options. Those that are malformed pass to the daemon, which says so.
+#[inline(always)]
+fn check_options<F: Ip>(datagram: &Request<F>) -> Result<(), Verdict> {
+    let end = datagram.payload_len();
+    let mut offset = size_of::<AnnounceRequest>() as u32;
     for _ in 0..OPTIONS_MAX {
         if offset >= end {
             return Ok(());

@@ -32,7 +32,7 @@ pub const UNKNOWN: u32 = 1 << 3;
 #[inline(always)]
 pub fn announce<F: Ip>(ctx: &XdpContext, l3: u32, wall_ns: u64) -> u32 {
     let Some(datagram) = Datagram::<F, AnnounceRequest>::again(ctx, l3) else { return UNKNOWN };
-    let Some(Env { config, .. }) = Env::get() else { return UNKNOWN };
+    let Env { config, .. } = Env::get();
     let fixed = &datagram.payload.fixed;
     let mut objections = source::<F>(config, &F::source(datagram.ip));
     if config.flags & (flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED) != 0 {
@@ -53,7 +53,7 @@ pub fn announce<F: Ip>(ctx: &XdpContext, l3: u32, wall_ns: u64) -> u32 {
 #[inline(always)]
 pub fn scrape<F: Ip>(ctx: &XdpContext, l3: u32) -> u32 {
     let Some(datagram) = Datagram::<F, RequestHead>::again(ctx, l3) else { return UNKNOWN };
-    let Some(Env { config, .. }) = Env::get() else { return UNKNOWN };
+    let Env { config, .. } = Env::get();
     if !is_well_formed(datagram.payload_len()) {
         return 0;
     }

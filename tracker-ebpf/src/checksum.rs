@@ -79,10 +79,9 @@ pub fn sum_list(list: &mut PeerBuf) -> u64 {
     sum
 }
 
-/// The checksum of a sum, folded to 16 bits.
+/// The checksum of a sum below 2^40, folded to 16 bits.
 #[inline(always)]
 pub fn complement(mut sum: u64) -> u16 {
-    sum = (sum & 0xffff_ffff) + (sum >> 32);
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);

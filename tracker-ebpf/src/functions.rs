@@ -43,7 +43,7 @@ pub const UNAPPROVED_CLIENT: u32 = 103;
 /// No verdict: the source is not approved.
 pub const UNAPPROVED_IP: u32 = 104;
 
-/// No verdict: the reply is in the frame.
+/// No verdict: counted, and the reply is in the frame.
 pub const ANSWERED: u32 = 105;
 
 /// No verdict: the torrent's peers are in its line, and what to do is in the scratch space.
@@ -59,7 +59,7 @@ pub const APPLIED: u32 = 100;
 pub trait Functions: Sized + Family {
     /// Serves an announce to its end if it can: returns [`ANSWERED`], what else is to be done, or the verdict
     /// with which it is passed.
-    fn announce(datagram: &Datagram<Self>, now_ns: u64, objections: u32) -> u32
+    fn announce(datagram: &Datagram<Self>, objections: u32) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -146,8 +146,8 @@ macro_rules! functions {
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, now_ns: u64, objections: u32) -> u32 {
-            match announce::run::<$family>(&XdpContext::new(ctx), l3, now_ns, objections) {
+        extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, objections: u32) -> u32 {
+            match announce::run::<$family>(&XdpContext::new(ctx), l3, objections) {
                 Ok(Done::Served) => ANSWERED,
                 Ok(Done::Begun) => BEGUN,
                 Ok(Done::Outgrown) => OUTGROWN,
@@ -275,8 +275,8 @@ macro_rules! functions {
 
         impl Functions for $family {
             #[inline(always)]
-            fn announce(datagram: &Datagram<Self>, now_ns: u64, objections: u32) -> u32 {
-                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns, objections)
+            fn announce(datagram: &Datagram<Self>, objections: u32) -> u32 {
+                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, objections)
             }
 
             #[inline(always)]

@@ -23,7 +23,7 @@ use crate::{
 #[inline(always)]
 pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdict> {
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+    let env = &Env::get();
     let limits = &env.config.limits;
     let request = datagram.payload;
     let is_connect = request.action == action::CONNECT;
@@ -58,7 +58,7 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
 #[inline(always)]
 pub fn may_miss<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Option<bool> {
     let datagram = Datagram::<F>::again(ctx, l3)?;
-    let env = Env::get()?;
+    let env = Env::get();
     let limits = &env.config.limits;
     let key = limits.source::<F>(&F::source(datagram.ip));
     let admitted = take(key, &limits.misses, now_ns, |source| &source.misses)
@@ -94,7 +94,7 @@ pub fn calm<F: Ip>(ctx: &XdpContext, l3: u32, verdict: u32) -> Answer {
         _ => Verdict::SourceCalmed,
     };
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+    let env = &Env::get();
     let RequestHead { action, transaction_id, .. } = *datagram.payload;
     let reply = Head(AnnounceReply {
         action,

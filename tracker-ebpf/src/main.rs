@@ -34,6 +34,7 @@ use aya_ebpf::{
 use aya_log_ebpf::trace;
 use tracker_common::{
     abi::{Verdict, flag},
+    family::{V4, V6},
     wire::{AnnounceRequest, Failure, PROTOCOL_ID, action},
 };
 
@@ -43,7 +44,7 @@ use crate::{
         UNAPPROVED_TORRENT,
     },
     maps::{Env, count},
-    packet::{Datagram, Frame, Ip},
+    packet::{Datagram, Ip, Packet},
 };
 
 /// What became of a request: answered, the frame holding the reply, or passed on as it came. The
@@ -55,9 +56,9 @@ const ANNOUNCE_BYTES: u32 = size_of::<AnnounceRequest>() as u32;
 /// Looks at every frame that arrives.
 #[xdp]
 pub fn xdp_tracker(ctx: XdpContext) -> u32 {
-    match Frame::parse(&ctx) {
-        Some(Frame::V4(datagram)) => dispatch(&datagram),
-        Some(Frame::V6(datagram)) => dispatch(&datagram),
+    match Packet::find(&ctx) {
+        Some(Packet::V4 { l3 }) => serve::<V4>(&ctx, l3),
+        Some(Packet::V6 { l3 }) => serve::<V6>(&ctx, l3),
         None => XDP_PASS,
     }
 }
@@ -69,39 +70,62 @@ fn now_ns() -> u64 {
     unsafe { bpf_ktime_get_coarse_ns() }
 }
 
-/// Is it for the tracker, and may it be answered?
+/// Most requests are announces. Where nothing is to be asked before they are looked into, they go the
+/// shortest way.
 #[inline(always)]
-fn dispatch<F: Ip>(datagram: &Datagram<F>) -> u32 {
-    let Some(env) = Env::get() else { return XDP_PASS };
-    if !F::is_own_endpoint(env.config, datagram) {
-        return XDP_PASS;
-    }
-    let now_ns = now_ns();
-    // The daemon has been away for too long.
-    if now_ns > env.answers_until_ns {
-        return XDP_PASS;
-    }
-    let is_limited = env.config.flags & flag::LIMITS != 0;
-    let verdict = if is_limited { F::admit(datagram, now_ns) } else { ADMITTED };
-    let action = match verdict {
-        ADMITTED => answer(datagram, &env, now_ns),
-        verdict => limit(datagram, verdict),
+fn serve<F: Ip>(ctx: &XdpContext, l3: usize) -> u32 {
+    const SIFTS: u32 = flag::LIMITS | approval::LISTS;
+    let Some(datagram) = Datagram::<F>::find(ctx, l3) else { return XDP_PASS };
+    let is_announce =
+        datagram.payload.action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES;
+    let is_sifted = !is_announce || Env::get().config.flags & SIFTS != 0;
+    let sifted = if is_sifted { sift(&datagram, is_announce) } else { Ok(0) };
+    let action = match sifted {
+        Ok(objections) => announce(&datagram, objections),
+        Err(action) => action,
     };
-    if is_limited && action != XDP_PASS && action != XDP_DROP {
-        limits::charge(datagram.ctx, &env, now_ns);
+    if is_sifted { charged(ctx, action) } else { action }
+}
+
+/// Whether it is an announce to be served, and what the lists have against it; if not, the action.
+#[inline(always)]
+fn sift<F: Ip>(datagram: &Datagram<F>, is_announce: bool) -> Result<u32, u32> {
+    let env = &Env::get();
+    let now_ns = now_ns();
+    if !env.answers(datagram, now_ns) {
+        return Err(XDP_PASS);
+    }
+    if env.config.flags & flag::LIMITS != 0 {
+        match F::admit(datagram, now_ns) {
+            ADMITTED => {}
+            verdict => return Err(limit(datagram, verdict)),
+        }
+    }
+    if !is_announce {
+        return Err(answer(datagram, env, now_ns));
+    }
+    if env.config.flags & approval::LISTS == 0 {
+        return Ok(0);
+    }
+    Ok(F::objections(datagram, now_ns.wrapping_add(env.wall_offset_ns)))
+}
+
+/// Counts what is sent, where there is a limit.
+#[inline(always)]
+fn charged(ctx: &XdpContext, action: u32) -> u32 {
+    let env = &Env::get();
+    if env.config.flags & flag::LIMITS != 0 && action != XDP_PASS && action != XDP_DROP {
+        limits::charge(ctx, env, now_ns());
     }
     action
 }
 
-/// Which message is it? All but connects are from a source that has shown that it receives our
-/// replies, which announces see to themselves.
+/// Which message is it, if it is no announce? All but connects are from a source that has shown that it
+/// receives our replies.
 #[inline(always)]
 fn answer<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
     let request = datagram.payload;
     let action = request.action;
-    if action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES {
-        return announce(datagram, env, now_ns);
-    }
     if action == action::CONNECT {
         let answer = if request.connection_id == PROTOCOL_ID {
             connect::serve(datagram, env, now_ns)
@@ -139,18 +163,15 @@ fn limit<F: Ip>(datagram: &Datagram<F>, verdict: u32) -> u32 {
 
 /// An announce, in as many steps as it takes.
 #[inline(always)]
-fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
-    let objections = if env.config.flags & approval::LISTS == 0 {
-        0
-    } else {
-        F::objections(datagram, now_ns.wrapping_add(env.wall_offset_ns))
-    };
+fn announce<F: Ip>(datagram: &Datagram<F>, objections: u32) -> u32 {
     const MISSED: u32 = Verdict::UnknownTorrent as u32;
-    let outcome = match F::announce(datagram, now_ns, objections) {
-        ANSWERED => return conclude::<F>(datagram.ctx, Ok(Verdict::Announced)),
+    const NOT_OURS: u32 = Verdict::NotOurs as u32;
+    let outcome = match F::announce(datagram, objections) {
+        ANSWERED => return XDP_TX,
+        NOT_OURS => return XDP_PASS,
         OUTGROWN => F::outgrown(),
         BEGUN => F::inline(),
-        MISSED => return F::miss(datagram, now_ns),
+        MISSED => return F::miss(datagram, now_ns()),
         BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
         UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
         UNAPPROVED_CLIENT => return F::refuse(datagram, Failure::UnapprovedClient),
@@ -160,8 +181,7 @@ fn announce<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
     if outcome == APPLIED {
         return F::reply(datagram);
     }
-    count::<F>(outcome);
-    trace!(datagram.ctx, "verdict {}", outcome);
+    record::<F>(datagram.ctx, outcome);
     XDP_PASS
 }
 
@@ -174,7 +194,7 @@ fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, failure: u32) -> Answer {
     const IP: u32 = Failure::UnapprovedIp as u32;
     const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+    let env = &Env::get();
     match failure {
         BAD_ID => {
             let is_short = datagram.payload_len() < REPLY_BYTES;
@@ -196,21 +216,27 @@ fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, failure: u32) -> Answer {
     }
 }
 
-/// The one place where a verdict is counted and becomes an XDP action.
+/// Where a verdict is counted and becomes an XDP action, unless it is that of an announce.
 #[inline(always)]
 fn conclude<F: Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
     let (Ok(verdict) | Err(verdict)) = answer;
     if verdict != Verdict::NotOurs {
-        count::<F>(verdict as u32);
-        trace!(ctx, "verdict {}", verdict as u32);
+        record::<F>(ctx, verdict as u32);
     }
     match answer {
         // The sender can do no harm by trying again, and an error would only invite that.
         Ok(Verdict::BadIdDropped | Verdict::BadIdLimited) => XDP_DROP,
-        Ok(_) => Env::get().map_or(XDP_TX, |env| reply::action(&env)),
+        Ok(_) => reply::action(&Env::get()),
         // What was not answered is the daemon's or the host's.
         Err(_) => XDP_PASS,
     }
+}
+
+/// Counts a verdict, and shows it to who asked for a trace.
+#[inline(always)]
+fn record<F: Ip>(ctx: &XdpContext, verdict: u32) {
+    count::<F>(verdict);
+    trace!(ctx, "verdict {}", verdict);
 }
 
 #[cfg(target_arch = "bpf")]

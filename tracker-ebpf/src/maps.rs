@@ -1,12 +1,14 @@
 //! The maps, and the swarm table in them.
 
+use core::{cell::UnsafeCell, mem::MaybeUninit, ptr::read_volatile};
+
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_fib_lookup},
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracker_common::{
-    abi::{Config, Control, Counters, GrantKey, VERDICTS, Verdict},
+    abi::{Config, Counters, GrantKey, State, VERDICTS, Verdict},
     family::Family,
     limit::{Source, Total},
     peers::PeerBuf,
@@ -14,16 +16,28 @@ use tracker_common::{
         layout::{BucketV4, BucketV6, Chunk, Memory},
         swarm::{Counts, Visit},
     },
-    verifier::bounded,
+    verifier::{bounded, unknown},
 };
 
-use crate::packet::Ip;
+use crate::packet::{Datagram, Ip};
 
-#[map]
-static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// What the daemon tells us: the only variable in its section.
+static STATE: Shared<State> = Shared(UnsafeCell::new(MaybeUninit::zeroed()));
 
-#[map]
-static CONFIG: Array<Config> = Array::with_max_entries(2, 0);
+/// A variable that the daemon writes.
+#[repr(transparent)]
+struct Shared<T>(UnsafeCell<MaybeUninit<T>>);
+
+// SAFETY: the program only reads it.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    #[inline(always)]
+    fn get(&'static self) -> &'static T {
+        // SAFETY: zeros and whatever the daemon writes are valid.
+        unsafe { &*unknown(self.0.get().cast::<T>()) }
+    }
+}
 
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
@@ -127,11 +141,23 @@ pub struct Env {
 
 impl Env {
     #[inline(always)]
-    pub fn get() -> Option<Self> {
-        let control = CONTROL.get(0)?;
-        let config = CONFIG.get(control.active)?;
+    pub fn get() -> Self {
+        let State { control, configs } = STATE.get();
+        // SAFETY: a reference is readable. The daemon switches from one to the other at any moment.
+        let active = bounded::<1>(unsafe { read_volatile(&raw const control.active) });
+        // SAFETY: within the array.
+        let config = unsafe { configs.get_unchecked(active) };
         let answers_until_ns = control.passes_from_ns.wrapping_sub(1);
-        Some(Self { config, wall_offset_ns: control.wall_offset_ns, answers_until_ns })
+        Self { config, wall_offset_ns: control.wall_offset_ns, answers_until_ns }
+    }
+
+    /// Whether this is a plain request to us, at a time at which we answer.
+    #[inline(always)]
+    pub fn answers<F: Ip, T>(&self, datagram: &Datagram<F, T>, now_ns: u64) -> bool {
+        datagram.is_plain()
+            && F::is_own_endpoint(self.config, datagram)
+            // Else the daemon has been away for too long.
+            && now_ns <= self.answers_until_ns
     }
 
     /// Whether a source has shown that it receives our replies.

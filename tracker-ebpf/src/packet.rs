@@ -82,7 +82,7 @@ pub trait Ip: Family + Functions + Listed {
     /// Makes the header that of a reply with a datagram of `udp_len` bytes. `addresses` is the sum
     /// of the two addresses, which change places.
     fn turn_around(header: &mut Self::Header, udp_len: u16, addresses: u64);
-    fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool;
+    fn is_own_endpoint<T>(config: &Config, datagram: &Datagram<Self, T>) -> bool;
 }
 
 impl Ip for V4 {
@@ -130,7 +130,7 @@ impl Ip for V4 {
     }
 
     #[inline(always)]
-    fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool {
+    fn is_own_endpoint<T>(config: &Config, datagram: &Datagram<Self, T>) -> bool {
         let [addr, _] = V4::words(&datagram.ip.destination);
         let ours = addr | (datagram.udp.destination as u64) << 32;
         listed(config.endpoints_v4_len).any(|index| {
@@ -174,7 +174,7 @@ impl Ip for V6 {
     }
 
     #[inline(always)]
-    fn is_own_endpoint(config: &Config, datagram: &Datagram<Self>) -> bool {
+    fn is_own_endpoint<T>(config: &Config, datagram: &Datagram<Self, T>) -> bool {
         let [first, second] = V6::words(&datagram.ip.destination);
         let port = datagram.udp.destination as u64;
         listed(config.endpoints_v6_len).any(|index| {
@@ -191,15 +191,15 @@ fn listed(len: u32) -> impl Iterator<Item = usize> {
     turns::<{ ENDPOINTS_MAX as u32 }>(len).map(|index| index as usize)
 }
 
-/// A frame that holds a UDP datagram.
-pub enum Frame<'a> {
-    V4(Datagram<'a, V4>),
-    V6(Datagram<'a, V6>),
+/// A frame that holds an IP packet, and where its header begins: 14, 18 or 22.
+pub enum Packet {
+    V4 { l3: usize },
+    V6 { l3: usize },
 }
 
-impl<'a> Frame<'a> {
+impl Packet {
     #[inline(always)]
-    pub fn parse(ctx: &'a XdpContext) -> Option<Self> {
+    pub fn find(ctx: &XdpContext) -> Option<Self> {
         let ethernet: *const Ethernet = at(ctx, 0)?;
         // SAFETY: `at` checked the bounds, here and below.
         let mut ethertype = unsafe { (*ethernet).ethertype };
@@ -214,8 +214,8 @@ impl<'a> Frame<'a> {
             l3 += VLAN_BYTES;
         }
         match ethertype {
-            ETHERTYPE_IPV4 => Datagram::parse(ctx, l3).map(Frame::V4),
-            ETHERTYPE_IPV6 => Datagram::parse(ctx, l3).map(Frame::V6),
+            ETHERTYPE_IPV4 => Some(Self::V4 { l3 }),
+            ETHERTYPE_IPV6 => Some(Self::V6 { l3 }),
             _ => None,
         }
     }
@@ -245,40 +245,30 @@ pub struct Datagram<'a, F: Ip, T = RequestHead> {
     pub ctx: &'a XdpContext,
     /// Where the IP header begins: 14, 18 or 22.
     pub l3: usize,
+    /// The same place in memory. From here to the end of the `T` the frame may be written to.
+    pub start: *mut u8,
     pub ip: &'a F::Header,
     pub udp: &'a Udp,
     pub payload: &'a T,
-}
-
-impl<'a, F: Ip> Datagram<'a, F> {
-    #[inline(always)]
-    fn parse(ctx: &'a XdpContext, l3: usize) -> Option<Self> {
-        let datagram = Self::find(ctx, l3)?;
-        let Datagram { ip, udp, .. } = datagram;
-        let udp_len = u16::from_be(udp.len);
-        let is_request = udp_len as usize >= UDP_BYTES + size_of::<RequestHead>()
-            && F::is_plain_udp(ip, udp_len)
-            && udp.source != 0;
-        is_request.then_some(datagram)
-    }
 }
 
 impl<'a, F: Ip, T> Datagram<'a, F, T> {
     /// Where the payload begins, from the IP header.
     pub const PAYLOAD: usize = F::HEADER_BYTES + UDP_BYTES;
 
-    /// A datagram that was parsed before, in another function, if its payload is long enough. Refers
-    /// to it by what the verifier lets through: the context and a number.
+    /// A datagram that was found before, in another function, if its payload is long enough. Refers to it by
+    /// what the verifier lets through: the context and a number.
     #[inline(always)]
     pub fn again(ctx: &'a XdpContext, l3: u32) -> Option<Self> {
         let datagram = Self::find(ctx, bounded::<31>(l3))?;
         (datagram.payload_len() as usize >= size_of::<T>()).then_some(datagram)
     }
 
+    /// What would be a datagram if the packet were a plain one of UDP: see [`Datagram::is_plain`].
     #[inline(always)]
-    fn find(ctx: &'a XdpContext, l3: usize) -> Option<Self> {
+    pub fn find(ctx: &'a XdpContext, l3: usize) -> Option<Self> {
         const { assert!(align_of::<T>() == 1) };
-        let headers: *const Headers<F::Header, T> = at(ctx, l3)?;
+        let headers: *mut Headers<F::Header, T> = at(ctx, l3)?;
         // SAFETY: `at` checked the bounds; frames are aligned to 2, and the payload needs no more.
         let (ip, udp, payload) = unsafe {
             (
@@ -287,7 +277,16 @@ impl<'a, F: Ip, T> Datagram<'a, F, T> {
                 &*(&raw const (*headers).payload),
             )
         };
-        Some(Self { ctx, l3, ip, udp, payload })
+        Some(Self { ctx, l3, start: headers.cast(), ip, udp, payload })
+    }
+
+    /// Whether it is a datagram, from a port that can be answered, of a plain packet.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        let udp_len = u16::from_be(self.udp.len);
+        udp_len as usize >= UDP_BYTES + size_of::<T>()
+            && F::is_plain_udp(self.ip, udp_len)
+            && self.udp.source != 0
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use tracker_common::{
     abi::{Verdict, flag},
     peers::{Cursor, List, PeerBuf},
-    verifier::add_now,
+    verifier::{add_now, bounded},
     wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, action},
 };
 
@@ -70,15 +70,13 @@ pub fn send<F: Ip, T, H>(
 }
 
 /// Replies with no more peers than a line holds, in the place of the request, which is longer than the
-/// reply. `draw` makes the list and the head.
+/// reply, to whoever handed us that. `draw` makes the list and the head.
 #[inline(always)]
 pub fn shrink<F: Ip>(
     datagram: &Datagram<F, AnnounceRequest>,
-    env: &Env,
     list: &mut PeerBuf,
     draw: impl FnOnce(&mut Summed<'_>) -> Result<Head<AnnounceReply>, Verdict>,
 ) -> Result<(), Verdict> {
-    find_next_hop(datagram, env)?;
     let ctx = datagram.ctx;
     list.clear();
     let mut drawn = Summed { cursor: list.cursor(), sum: 0 };
@@ -86,8 +84,10 @@ pub fn shrink<F: Ip>(
     let (list_len, list_sum) = (drawn.cursor.len() as usize, drawn.sum);
     let udp_len = UDP_BYTES + size_of::<AnnounceReply>() + list_len;
     let ethernet: *mut Ethernet = at(ctx, 0).ok_or(Verdict::NoReply)?;
-    let start: *mut LineReply<F::Header> = at(ctx, datagram.l3).ok_or(Verdict::NoReply)?;
-    // SAFETY: `at` checked the bounds, and the two do not overlap. The buffer is longer than the list.
+    const { assert!(size_of::<LineReply<()>>() <= UDP_BYTES + size_of::<AnnounceRequest>()) };
+    let start: *mut LineReply<F::Header> = datagram.start.cast();
+    // SAFETY: `at` checked the bounds, and the two do not overlap. The request is longer than the reply, and
+    // is not looked at any more; the buffer is longer than the list.
     unsafe {
         write::<F, AnnounceReply>(
             (&raw mut (*start).reply).cast(),
@@ -102,10 +102,14 @@ pub fn shrink<F: Ip>(
         }
     }
     // SAFETY: as above.
-    address(unsafe { &mut *ethernet }, env, ctx.ingress_ifindex() as u32)?;
+    send_back(unsafe { &mut *ethernet });
+    const { assert!(ETHERNET_BYTES + F::HEADER_BYTES + REPLY_BYTES_MIN >= FRAME_BYTES_MIN) };
     // Taking bytes from a frame never fails.
-    resize(ctx, datagram.l3 + F::HEADER_BYTES + udp_len)
+    set_len(ctx, datagram.l3 + F::HEADER_BYTES + udp_len)
 }
+
+/// A reply to an announce with not even one peer, and its UDP header.
+const REPLY_BYTES_MIN: usize = UDP_BYTES + size_of::<AnnounceReply>();
 
 /// A reply with room for as many peers as a line of either family holds, in words.
 #[repr(C, packed)]
@@ -113,8 +117,6 @@ struct LineReply<I> {
     reply: Reply<I, AnnounceReply>,
     peers: [u64; 9],
 }
-
-const _: () = assert!(size_of::<LineReply<()>>() <= UDP_BYTES + size_of::<AnnounceRequest>());
 
 /// A list of no more peers than a line holds, summed up for the checksum.
 pub struct Summed<'a> {
@@ -162,15 +164,18 @@ fn resize(ctx: &XdpContext, reply_len: usize) -> Result<(), Verdict> {
     } else {
         reply_len
     };
-    if reply_len != len {
-        // SAFETY: the context is this program's.
-        let failed =
-            unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), reply_len as i32 - len as i32) };
-        if failed != 0 {
-            return Err(Verdict::NoReply);
-        }
-    }
-    Ok(())
+    if reply_len == len { Ok(()) } else { set_len(ctx, reply_len) }
+}
+
+/// Gives the frame another length.
+#[inline(always)]
+fn set_len(ctx: &XdpContext, len: usize) -> Result<(), Verdict> {
+    // LLVM would subtract the lower halves of the pointers, which the verifier does not let pass.
+    let now = bounded::<{ u16::MAX as u32 }>((ctx.data_end() - ctx.data()) as u32);
+    let delta = len as i32 - now as i32;
+    // SAFETY: the context is this program's.
+    let failed = unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), delta) };
+    if failed != 0 { Err(Verdict::NoReply) } else { Ok(()) }
 }
 
 /// Writes the headers and the head of the reply over those of the request. `list_sum` is that of what
@@ -191,29 +196,24 @@ unsafe fn write<F: Ip, H>(
         checksum::sum_addr::<F>(&F::source(ip)) + checksum::sum_addr::<F>(&F::destination(ip));
     F::turn_around(ip, udp_len, addresses);
     // SAFETY: as above.
-    let asked = unsafe { (*start).udp };
-    let mut udp = Udp {
-        source: asked.destination,
-        destination: asked.source,
-        len: udp_len.to_be(),
-        checksum: 0,
-    };
-    let sum = addresses
-        + (PROTOCOL_UDP as u16).to_be() as u64
-        + udp.len as u64
-        + checksum::sum(&udp)
-        + checksum::sum(&head.0)
-        + list_sum;
+    let udp = unsafe { &mut *(&raw mut (*start).udp) };
+    let ports = [udp.source, udp.destination];
+    let len = udp_len.to_be();
+    let pseudo_header = addresses + (PROTOCOL_UDP as u16).to_be() as u64 + len as u64;
+    let sum =
+        pseudo_header + checksum::sum(&ports) + len as u64 + checksum::sum(&head.0) + list_sum;
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let [source, destination] = ports;
+    udp.source = destination;
+    udp.destination = source;
+    udp.len = len;
     // Zero would mean that there is none.
     udp.checksum = match checksum::complement(sum) {
         0 => 0xffff,
         checksum => checksum,
     };
     // SAFETY: as above; the frame is not aligned for `H`.
-    unsafe {
-        (*start).udp = udp;
-        (&raw mut (*start).head).write_unaligned(core::ptr::read(&head.0));
-    }
+    unsafe { (&raw mut (*start).head).write_unaligned(core::ptr::read(&head.0)) };
 }
 
 /// Copies the list into the frame, in one call (kernel 5.18).
@@ -283,11 +283,17 @@ fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), V
     if failed != 0 { Err(Verdict::NoReply) } else { Ok(()) }
 }
 
+/// Addresses the frame to whoever handed us the request.
+#[inline(always)]
+fn send_back(ethernet: &mut Ethernet) {
+    core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
+}
+
 /// Addresses the frame to the next hop: whoever handed us the request, or who was looked up.
 #[inline(always)]
 fn address(ethernet: &mut Ethernet, env: &Env, ingress: u32) -> Result<(), Verdict> {
     if env.config.flags & flag::REPLY_FIB == 0 {
-        core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
+        send_back(ethernet);
         return Ok(());
     }
     let scratch = env.scratch()?;

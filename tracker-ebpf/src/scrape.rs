@@ -38,7 +38,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Answer {
 
 #[inline(always)]
 fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
-    let env = &Env::get().ok_or(Verdict::NotOurs)?;
+    let env = &Env::get();
     let config = env.config;
     let head_len = size_of::<RequestHead>() as u32;
     if !is_well_formed(datagram.payload_len()) {
@@ -73,7 +73,7 @@ pub fn append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> u32 {
 
 #[inline(always)]
 fn try_append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> Option<()> {
-    let env = Env::get()?;
+    let env = Env::get();
     let info_hash: *const InfoHash = at(ctx, bounded::<2047>(offset))?;
     // SAFETY: `at` checked the bounds.
     let info_hash = unsafe { &*info_hash };

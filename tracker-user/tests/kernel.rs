@@ -99,10 +99,10 @@ impl Storage for TableStorage {
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Config(abi::Config);
+struct State(abi::State);
 
 // SAFETY: integers and arrays of them, without padding.
-unsafe impl Pod for Config {}
+unsafe impl Pod for State {}
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -220,9 +220,20 @@ impl Both {
         config.endpoints_v4[0] = EndpointV4 { addr: TRACKER_V4.octets(), port, _pad: [0; 2] };
         config.endpoints_v6[0] = EndpointV6 { addr: TRACKER_V6.octets(), port, _pad: [0; 6] };
         world.configure(&mut config, &mut self.ebpf);
-        let map = self.ebpf.map_mut(name::CONFIG).unwrap();
-        let mut map: Array<&mut MapData, Config> = map.try_into().unwrap();
-        map.set(0, Config(config), 0).unwrap();
+        self.set_state(abi::State { configs: [config; 2], ..Default::default() });
+    }
+
+    /// What the program is told.
+    fn state(&self) -> abi::State {
+        let map = self.ebpf.map(name::STATE).unwrap();
+        let map: Array<&MapData, State> = map.try_into().unwrap();
+        map.get(&0, 0).unwrap().0
+    }
+
+    fn set_state(&mut self, state: abi::State) {
+        let map = self.ebpf.map_mut(name::STATE).unwrap();
+        let mut map: Array<&mut MapData, State> = map.try_into().unwrap();
+        map.set(0, State(state), 0).unwrap();
     }
 
     /// Leaves a grant that ends at this time.

@@ -94,8 +94,7 @@ impl Place {
 /// caches, they are most of what an announce costs.
 pub struct Search<F> {
     place: Place,
-    first: u32,
-    bucket: Line<F>,
+    bucket: Bucket<F>,
     /// The number of the line within the bucket that looks like the torrent's, counted from 1; 0 if none
     /// does. If several do, any.
     alike: u32,
@@ -106,12 +105,13 @@ impl<F: Family> Search<F> {
     #[inline(always)]
     pub fn begin<M: Memory>(memory: &M, shape: &TableShape, info_hash: &InfoHash) -> Option<Self> {
         let place = Place::of(shape, info_hash);
-        let (first, bucket) = open(memory, shape, place, 0)?;
+        let bucket = Bucket::open(memory, shape, place, 0)?;
         let mut alike = 0;
         for slot in 0..BUCKET_LINES {
-            alike |= bucket.sibling(slot as usize).resembles(info_hash).bit() as u32 * (slot + 1);
+            let line = bucket.first.sibling(slot as usize);
+            alike |= line.resembles(info_hash).bit() as u32 * (slot + 1);
         }
-        Some(Self { place, first, bucket, alike })
+        Some(Self { place, bucket, alike })
     }
 
     /// The line of the torrent, and its number.
@@ -123,47 +123,53 @@ impl<F: Family> Search<F> {
         info_hash: &InfoHash,
     ) -> Option<(u32, Line<F>)> {
         let wanted = HashWords::new(info_hash);
-        let Self { place, mut first, mut bucket, alike: mut found } = self;
-        if found == 0 || line_of(bucket, found).is_of(&wanted).bit() == 0 {
-            found = look(bucket, &wanted);
+        let Self { place, mut bucket, alike: mut found } = self;
+        if found == 0 || bucket.line(found).1.is_of(&wanted).bit() == 0 {
+            found = bucket.look(&wanted);
             if found == 0 {
-                (first, bucket) = open(memory, shape, place, 1)?;
-                found = look(bucket, &wanted);
+                bucket = Bucket::open(memory, shape, place, 1)?;
+                found = bucket.look(&wanted);
                 if found == 0 {
                     return None;
                 }
             }
         }
-        Some((first + bounded::<{ BUCKET_LINES - 1 }>(found - 1) as u32, line_of(bucket, found)))
+        Some(bucket.line(found))
     }
 }
 
-/// A line of a bucket by its number, counted from 1.
-#[inline(always)]
-fn line_of<F: Family>(bucket: Line<F>, number: u32) -> Line<F> {
-    bucket.sibling(bounded::<{ BUCKET_LINES - 1 }>(number.wrapping_sub(1)))
+/// Four lines.
+#[derive(Clone, Copy)]
+struct Bucket<F> {
+    index: u32,
+    first: Line<F>,
 }
 
-/// One of a torrent's buckets: its first line, and the number of that.
-#[inline(always)]
-fn open<F: Family, M: Memory>(
-    memory: &M,
-    shape: &TableShape,
-    place: Place,
-    choice: u32,
-) -> Option<(u32, Line<F>)> {
-    let first = place.bucket::<F>(shape, choice) * BUCKET_LINES;
-    Some((first, Line::<F>::at(memory, first)?))
-}
-
-/// The number of the torrent's line in a bucket, counted from 1; 0 if it is not there.
-#[inline(always)]
-fn look<F: Family>(bucket: Line<F>, wanted: &HashWords) -> u32 {
-    let mut number = 0;
-    for slot in 0..BUCKET_LINES {
-        number |= bucket.sibling(slot as usize).is_of(wanted).bit() as u32 * (slot + 1);
+impl<F: Family> Bucket<F> {
+    /// One of the two that a torrent may be in.
+    #[inline(always)]
+    fn open<M: Memory>(memory: &M, shape: &TableShape, place: Place, choice: u32) -> Option<Self> {
+        let index = place.bucket::<F>(shape, choice);
+        Some(Self { index, first: Line::first_of(memory, index)? })
     }
-    number
+
+    /// A line by its number within the bucket, counted from 1; and its number within the table.
+    #[inline(always)]
+    fn line(&self, number: u32) -> (u32, Line<F>) {
+        let slot = bounded::<{ BUCKET_LINES - 1 }>(number.wrapping_sub(1));
+        (self.index * BUCKET_LINES + slot as u32, self.first.sibling(slot))
+    }
+
+    /// The number of the torrent's line, counted from 1; 0 if it is not here.
+    #[inline(always)]
+    fn look(&self, wanted: &HashWords) -> u32 {
+        let mut number = 0;
+        for slot in 0..BUCKET_LINES {
+            let line = self.first.sibling(slot as usize);
+            number |= line.is_of(wanted).bit() as u32 * (slot + 1);
+        }
+        number
+    }
 }
 
 /// The line of a torrent, and its number.

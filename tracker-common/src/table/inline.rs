@@ -120,7 +120,7 @@ impl Survey {
             return None;
         }
         let first = bits & bits.wrapping_neg();
-        Some(bounded::<7>((NUMBERS >> ((first * 3) & 63)) as u32))
+        Some(bounded::<7>(NUMBERS >> ((first * 3) & 63)))
     }
 
     /// Seeders and leechers, with the announcer as it is from now on.

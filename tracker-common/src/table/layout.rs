@@ -76,6 +76,13 @@ impl<F: Family> Line<F> {
         Some(Self { ptr, family: PhantomData })
     }
 
+    /// The first line of a bucket.
+    #[inline(always)]
+    pub(crate) fn first_of<M: Memory>(memory: &M, bucket: u32) -> Option<Self> {
+        let ptr = NonNull::new(memory.bucket::<F>(bucket)?)?;
+        Some(Self { ptr, family: PhantomData })
+    }
+
     /// Another line of the bucket that this is the first line of.
     #[inline(always)]
     pub(crate) fn sibling(&self, slot: usize) -> Self {

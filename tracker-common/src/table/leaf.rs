@@ -244,22 +244,21 @@ impl<F: Family> Leaf<F> {
         let mut group = self.drawn_first(visit);
         for _ in turns::<CHUNK_UNITS>(self.groups) {
             let Some(run) = self.group(group) else { break };
-            // Where not all of a group may be wanted, exclusive-or with one number visits its slots in
-            // another order. Older kernels do not know what it leaves, so its result is masked.
-            let takes_all = cursor.takes(GROUP_SLOTS * F::PEER_BYTES as u32);
             cursor.make_room();
-            if takes_all {
+            if cursor.takes(GROUP_SLOTS * F::PEER_BYTES as u32) {
                 for slot in 0..GROUP_SLOTS {
                     draw(&mut cursor, run.read(slot as usize));
                 }
             } else {
+                // Not all of them may be wanted. Exclusive-or with one number visits the slots of a group in
+                // another order; older kernels do not know what it leaves, so its result is masked.
                 for slot in 0..GROUP_SLOTS {
                     let slot = bounded::<{ GROUP_SLOTS - 1 }>(slot ^ visit.seed);
                     draw(&mut cursor, run.read(slot));
                 }
-            }
-            if cursor.is_full() {
-                break;
+                if cursor.is_full() {
+                    break;
+                }
             }
             group = self.after(group);
         }

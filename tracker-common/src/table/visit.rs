@@ -87,7 +87,10 @@ impl Visit {
         self.port = announce.port;
         self.new =
             if leaves { PeerWord::VACANT } else { PeerWord::new(key, announce.seeder, &clock) };
-        self.near = shape.near::<F>();
+        // One after the other: LLVM copies an array by a function, byte by byte.
+        let [first, second] = shape.near::<F>();
+        self.near[0] = first;
+        self.near[1] = second;
         self.clock = clock;
         self.seed = announce.seed;
         self.seeder = announce.seeder as u32;

@@ -39,15 +39,8 @@ const EVENTS_BYTES: u32 = 1 << 20;
 const EVENTS_BYTES_MIN: u32 = 4096;
 
 /// The maps that outlive the daemon, where anything does.
-const PINNED: [&str; 7] = [
-    name::CONTROL,
-    name::CONFIG,
-    name::COUNTERS,
-    name::TORRENTS_V4,
-    name::TORRENTS_V6,
-    name::BLOCKS,
-    name::EVENTS,
-];
+const PINNED: [&str; 6] =
+    [name::STATE, name::COUNTERS, name::TORRENTS_V4, name::TORRENTS_V6, name::BLOCKS, name::EVENTS];
 
 /// What a mode of attaching is called, in the metrics and among the pins.
 pub(super) const NATIVE: &str = "native";

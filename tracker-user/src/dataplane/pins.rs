@@ -33,10 +33,7 @@ use tracker_common::{
     table::index::TableShape,
 };
 
-use super::{
-    link::attached_program,
-    publish::{Config, Control},
-};
+use super::{link::attached_program, publish::State};
 use crate::storage::memory::TableSize;
 
 /// Where a BPF file system belongs.
@@ -83,7 +80,8 @@ impl Pins {
     }
 
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.maps().join(name)
+        // BPF file systems take no dots.
+        self.maps().join(name.trim_start_matches('.'))
     }
 
     /// The table that a daemon before has left, if there is one.
@@ -96,8 +94,8 @@ impl Pins {
             return Ok(None);
         }
         layouts.iter().try_for_each(|layout| self.check(layout))?;
-        let Control(control) = self.value(name::CONTROL, 0)?;
-        let Config(config) = self.value(name::CONFIG, control.active & 1)?;
+        let State(state) = self.value(name::STATE, 0)?;
+        let config = state.configs[(state.control.active & 1) as usize];
         let shape = config.shape;
         if shape == TableShape::default() {
             // Its daemon ended before it had told the program anything.
@@ -223,10 +221,9 @@ pub(super) fn remove(folder: &Path) -> anyhow::Result<usize> {
 }
 
 /// The maps that make a table, and what they must be.
-fn table_layouts(size: &TableSize) -> [Layout; 6] {
+fn table_layouts(size: &TableSize) -> [Layout; 5] {
     [
-        (name::CONTROL, MapType::Array, size_of::<abi::Control>(), 1),
-        (name::CONFIG, MapType::Array, size_of::<abi::Config>(), 2),
+        (name::STATE, MapType::Array, size_of::<abi::State>(), 1),
         (name::COUNTERS, MapType::PerCpuArray, size_of::<abi::Counters>(), 1),
         (name::TORRENTS_V4, MapType::Array, TableSize::BUCKET_V4_BYTES, size.buckets_v4),
         (name::TORRENTS_V6, MapType::Array, TableSize::BUCKET_V6_BYTES, size.buckets_v6),

@@ -22,10 +22,9 @@ pub(super) const DECIDES: u32 =
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
 /// that is half written.
 pub(super) struct Publisher {
-    control: Array<MapData, Control>,
-    configs: Array<MapData, Config>,
+    map: Array<MapData, State>,
+    state: abi::State,
     config: abi::Config,
-    active: u32,
     orphan_limit: Duration,
 }
 
@@ -36,12 +35,11 @@ impl Publisher {
     /// # Errors
     /// When the program's maps are not what they should be.
     pub(super) fn new(kernel: &mut Kernel, orphan_limit: Duration) -> anyhow::Result<Self> {
-        let control: Array<_, Control> = kernel.take(name::CONTROL)?;
-        let Control(before) = control.get(&0, 0).context("map CONTROL")?;
-        let active = before.active & 1;
-        let configs: Array<_, Config> = kernel.take(name::CONFIG)?;
-        let Config(config) = configs.get(&active, 0).context("map CONFIG")?;
-        Ok(Self { control, configs, config, active, orphan_limit })
+        let map: Array<_, State> = kernel.take(name::STATE)?;
+        let State(mut state) = map.get(&0, 0).context("map STATE")?;
+        state.control.active &= 1;
+        let config = state.configs[state.control.active as usize];
+        Ok(Self { map, state, config, orphan_limit })
     }
 
     /// Changes how long the program goes on without us.
@@ -100,10 +98,15 @@ impl Publisher {
     fn publish(&mut self) -> anyhow::Result<()> {
         // A run of the program may still read what was in force before the last switch.
         wait_for_kernel();
-        let next = 1 - self.active;
-        self.configs.set(next, Config(self.config), 0).context("map CONFIG")?;
-        self.active = next;
-        self.set_clock()
+        let next = 1 - self.state.control.active;
+        self.state.configs[next as usize] = self.config;
+        self.write()?;
+        self.state.control.active = next;
+        let switched = self.set_clock();
+        if switched.is_err() {
+            self.state.control.active = 1 - next;
+        }
+        switched
     }
 
     /// Tells the program that we live, and what time it is, so that its connection ids follow the wall
@@ -114,13 +117,15 @@ impl Publisher {
     pub(super) fn set_clock(&mut self) -> anyhow::Result<()> {
         let now_ns = clock::monotonic_ns();
         let limit_ns = u64::try_from(self.orphan_limit.as_nanos()).unwrap_or(u64::MAX);
-        let control = abi::Control {
-            active: self.active,
-            wall_offset_ns: clock::wall_ns().wrapping_sub(now_ns),
-            passes_from_ns: now_ns.saturating_add(limit_ns),
-            ..Default::default()
-        };
-        self.control.set(0, Control(control), 0).context("map CONTROL")
+        let control = &mut self.state.control;
+        control.wall_offset_ns = clock::wall_ns().wrapping_sub(now_ns);
+        control.passes_from_ns = now_ns.saturating_add(limit_ns);
+        self.write()
+    }
+
+    /// What has not changed is written again as it is, which no run of the program sees.
+    fn write(&mut self) -> anyhow::Result<()> {
+        self.map.set(0, State(self.state), 0).context("map STATE")
     }
 }
 
@@ -136,15 +141,7 @@ fn fill<T: Copy + Default>(slots: &mut [T; abi::ENDPOINTS_MAX], endpoints: &[T])
 /// As a value of the map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(super) struct Control(pub(super) abi::Control);
+pub(super) struct State(pub(super) abi::State);
 
-// SAFETY: integers, no padding.
-unsafe impl Pod for Control {}
-
-/// As a value of the map.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub(super) struct Config(pub(super) abi::Config);
-
-// SAFETY: integers and arrays of them; the ABI asserts its size, which leaves no padding.
-unsafe impl Pod for Config {}
+// SAFETY: integers and arrays of them; the ABI asserts the sizes, which leave no padding.
+unsafe impl Pod for State {}

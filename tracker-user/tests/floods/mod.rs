@@ -18,12 +18,11 @@ impl Both {
     fn limit(&mut self, limits: Limits) {
         let limits =
             Limits { mask_v4: u32::MAX, mask_v6: u64::MAX, calm_interval_s: 300, ..limits };
-        let map = self.ebpf.map_mut(name::CONFIG).unwrap();
-        let mut map: Array<&mut MapData, Config> = map.try_into().unwrap();
-        let Config(mut config) = map.get(&0, 0).unwrap();
+        let mut state = self.state();
+        let config = &mut state.configs[0];
         config.limits = limits;
         config.flags = if limits.concern_all() { flag::LIMITS } else { 0 };
-        map.set(0, Config(config), 0).unwrap();
+        self.set_state(state);
     }
 
     fn send(&self, source: &str, payload: &[u8]) -> (u32, Vec<u8>) {
