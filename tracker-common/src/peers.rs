@@ -1,5 +1,7 @@
 //! The compact peer list of a reply, as it goes on the wire (BEP 15, BEP 23 and BEP 7).
 
+use core::marker::PhantomData;
+
 use crate::{family::Family, verifier::bounded, wire::ScrapeEntry};
 
 /// Room for the peers of one reply: what fits a 1,500-byte frame, 242 over IPv4 or 79 over IPv6.
@@ -68,9 +70,10 @@ impl PeerBuf {
     #[inline(always)]
     pub fn cursor(&mut self) -> Cursor<'_> {
         let offset = bounded::<OFFSET_MASK>(self.len);
+        let mut cursor = Cursor { buf: self, next: core::ptr::null_mut(), list: PhantomData };
         // SAFETY: the buffer is longer than any offset.
-        let next = unsafe { self.bytes.as_mut_ptr().add(offset) };
-        Cursor { next, buf: self }
+        cursor.next = unsafe { cursor.start().add(offset) };
+        cursor
     }
 
     /// Appends one entry of a scrape, which is not a peer but is put together in the same way.
@@ -207,9 +210,11 @@ pub struct PeerV6(pub [u64; 2], pub u16);
 
 /// Appends to a [`PeerBuf`], with what changes kept in registers.
 pub struct Cursor<'a> {
-    buf: &'a mut PeerBuf,
+    /// All goes through this one pointer: a reference would forbid writing through `next`.
+    buf: *mut PeerBuf,
     /// Where the next peer goes. What is written there and not taken is overwritten.
     next: *mut u8,
+    list: PhantomData<&'a mut PeerBuf>,
 }
 
 impl Cursor<'_> {
@@ -222,27 +227,46 @@ impl Cursor<'_> {
     }
 
     #[inline(always)]
+    fn start(&self) -> *mut u8 {
+        // SAFETY: the list outlives the cursor.
+        unsafe { (&raw mut (*self.buf).bytes).cast() }
+    }
+
+    #[inline(always)]
     fn offset(&self) -> u64 {
-        (self.next as u64).wrapping_sub(self.buf.bytes.as_ptr() as u64)
+        self.next.addr().wrapping_sub(self.start().addr()) as u64
+    }
+
+    /// Where the list is full.
+    #[inline(always)]
+    fn end(&self) -> u32 {
+        // SAFETY: the list outlives the cursor.
+        unsafe { (*self.buf).end }
     }
 
     /// Whether that many bytes are still wanted.
     #[inline(always)]
     pub(crate) fn takes(&self, bytes: u32) -> bool {
-        self.len() + bytes <= self.buf.end
+        self.len() + bytes <= self.end()
     }
 
     /// Ends the list, and leaves out what is more than was asked for.
     #[inline(always)]
     pub(crate) fn cut(self) {
-        let (len, end) = (self.len(), self.buf.end);
-        self.buf.len = if len > end { end } else { len };
+        let (len, end) = (self.len(), self.end());
+        self.set_len(if len > end { end } else { len });
     }
 
     /// Ends the list as it is.
     #[inline(always)]
     pub(crate) fn save(self) {
-        self.buf.len = self.len();
+        self.set_len(self.len());
+    }
+
+    #[inline(always)]
+    fn set_len(&self, len: u32) {
+        // SAFETY: the list outlives the cursor.
+        unsafe { (*self.buf).len = len };
     }
 }
 
@@ -251,7 +275,7 @@ impl List for Cursor<'_> {
 
     #[inline(always)]
     fn is_full(&self) -> bool {
-        self.len() >= self.buf.end
+        self.len() >= self.end()
     }
 
     #[inline(always)]
@@ -263,7 +287,7 @@ impl List for Cursor<'_> {
     fn make_room(&mut self) {
         let offset = bounded::<OFFSET_MASK>(self.offset());
         // SAFETY: the buffer is longer than any offset and a run of peers.
-        self.next = unsafe { self.buf.bytes.as_mut_ptr().add(offset) };
+        self.next = unsafe { self.start().add(offset) };
     }
 
     #[inline(always)]
