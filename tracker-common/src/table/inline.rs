@@ -247,3 +247,17 @@ fn rotated<const N: usize>(index: usize, seed: u32) -> usize {
     let at = if at >= N { at - N } else { at };
     if at >= N { 0 } else { at }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_announcers_slots_is_its_own() {
+        assert_eq!(Survey(Survey::LIVE_ONE).own(), None);
+        for bits in 1..32 {
+            let slot = Survey(Survey::LIVE_ONE | bits).own();
+            assert_eq!(slot, Some(bits.trailing_zeros() as usize));
+        }
+    }
+}

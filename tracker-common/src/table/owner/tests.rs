@@ -81,6 +81,24 @@ fn the_first_peer_is_given_itself_and_the_second_the_first() {
 }
 
 #[test]
+fn torrents_that_look_alike_are_not_taken_for_one_another() {
+    // A glance at a bucket compares the last four bytes only. There are 64 buckets.
+    let named = |n: u8| InfoHash(std::array::from_fn(|at| if at == 3 { n } else { 9 }));
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    for n in 1..=150 {
+        table.announce(&named(n), &v4(n.into(), false, Event::Started), NOW, &mut peers);
+        table.announce(&named(n), &v6(n.into(), false, Event::Started), NOW, &mut peers);
+    }
+    for n in 1..=150 {
+        table.announce(&named(n), &v4(200, false, Event::Started), NOW, &mut peers);
+        assert_eq!(peers.as_bytes(), [0, 0, 0, n, 0x1a, 0xe1]);
+        let counts = table.scrape::<crate::family::V6>(&named(n), NOW);
+        assert_eq!(counts, Counts { seeders: 0, leechers: 1, completed: 0 });
+    }
+    assert_eq!(table.scrape::<crate::family::V4>(&named(151), NOW), Counts::default());
+}
+
+#[test]
 fn a_stopped_announce_does_not_admit_a_torrent() {
     let (table, mut peers) = (table(false), PeerBuf::new());
     table.announce(&HASH, &v4(1, false, Event::Stopped), NOW, &mut peers);
