@@ -20,6 +20,8 @@ pub mod name {
     /// Array of one [`State`](super::State). A variable of the program, which it finds without looking it up;
     /// the name is that of its section.
     pub const STATE: &str = ".bss";
+    /// The name of the variable.
+    pub const STATE_VARIABLE: &str = "STATE";
     /// Per-CPU array of one [`Counters`](super::Counters).
     pub const COUNTERS: &str = "COUNTERS";
     /// Array of IPv4 buckets.

@@ -22,6 +22,7 @@ use tracker_common::{
 use crate::packet::{Datagram, Ip};
 
 /// What the daemon tells us: the only variable in its section.
+#[unsafe(no_mangle)]
 static STATE: Shared<State> = Shared(UnsafeCell::new(MaybeUninit::zeroed()));
 
 /// A variable that the daemon writes.

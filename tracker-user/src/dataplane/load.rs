@@ -88,6 +88,11 @@ impl Kernel {
         for (pins, name) in pins.iter().flat_map(|pins| PINNED.map(|name| (pins, name))) {
             loader.map_pin_path(name, pins.map(name));
         }
+        // Loading writes to the program's variables, those that are pinned too, by which the program before
+        // still goes.
+        if let Some(Inherited { state, .. }) = &inherited {
+            loader.override_global(name::STATE_VARIABLE, state, true);
+        }
         let mut ebpf = loader
             .override_global("AYA_LOG_LEVEL", &log_level, false)
             .map_max_entries(name::TORRENTS_V4, size.buckets_v4)

@@ -53,6 +53,8 @@ pub(super) struct Pins {
 /// What a daemon needs of the one before, beside the maps.
 #[derive(Clone, Copy)]
 pub(super) struct Inherited {
+    /// What it told the program.
+    pub(super) state: State,
     pub(super) table_key: TableKey,
     pub(super) connection_key: SipKey,
 }
@@ -94,8 +96,8 @@ impl Pins {
             return Ok(None);
         }
         layouts.iter().try_for_each(|layout| self.check(layout))?;
-        let State(state) = self.value(name::STATE, 0)?;
-        let config = state.configs[(state.control.active & 1) as usize];
+        let state: State = self.value(name::STATE, 0)?;
+        let config = state.0.configs[(state.0.control.active & 1) as usize];
         let shape = config.shape;
         if shape == TableShape::default() {
             // Its daemon ended before it had told the program anything.
@@ -105,7 +107,7 @@ impl Pins {
             return Err("it is of another shape".to_owned());
         }
         let connection_key = config.connection_ids.key();
-        Ok(Some(Inherited { table_key: shape.key, connection_key }))
+        Ok(Some(Inherited { state, table_key: shape.key, connection_key }))
     }
 
     fn value<V: Pod>(&self, name: &str, index: u32) -> Result<V, String> {
