@@ -206,7 +206,7 @@ pub trait List {
 
 /// A compact peer over IPv6: address and port.
 #[repr(C, packed)]
-pub struct PeerV6(pub [u64; 2], pub u16);
+struct PeerV6([u64; 2], u16);
 
 /// Appends to a [`PeerBuf`], with what changes kept in registers.
 pub struct Cursor<'a> {

@@ -218,14 +218,14 @@ fn nobody_joins_the_torrent_that_gets_a_line_next() {
 fn without_grace_periods_somebody_joins_the_torrent_that_gets_a_line_next() {
     let model = || line_that_is_given_up(Order::Strong, Grace::Ends, Admission::After);
     let failure = failure_of(2, model);
-    assert!(failure.contains("another torrent"), "{failure}");
+    assert!(failure.contains("in another torrent"), "{failure}");
 }
 
 #[test]
 fn a_torrent_may_be_taken_for_the_one_before_it_where_loads_are_reordered() {
     let model = || line_that_is_given_up(Order::Weak, Grace::Waits, Admission::After);
     let failure = failure_of(2, model);
-    assert!(failure.contains("another torrent"), "{failure}");
+    assert!(failure.contains("in another torrent"), "{failure}");
 }
 
 /// A table of two buckets, of which one is full and has a newcomer waiting, and the torrent that is going to

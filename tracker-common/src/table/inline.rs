@@ -141,7 +141,7 @@ fn survey<F: Family, const N: usize>(
     visit: &Visit,
     list: &mut impl List,
 ) -> Survey {
-    let no_seeders = (visit.is_seeder() as u64) << 16;
+    let no_seeders = (visit.is_seeder() as u64) << Survey::SEEDERS_SHIFT;
     let mut survey = Survey(0);
     list.make_room();
     for index in 0..N {

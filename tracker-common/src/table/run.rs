@@ -134,11 +134,10 @@ impl<F: Family> Slot<F> {
     /// Whether there was a peer that may be handed out.
     #[inline(always)]
     pub(crate) fn is_live(&self, clock: &Clock) -> Sign {
-        let fresh = clock.is_fresh(self.word.0);
         if F::IS_V6 {
-            fresh.and(self.word.is_peer_sign()).and(self.changed.not())
+            self.word.is_live(clock).and(self.changed.not())
         } else {
-            fresh.and(self.word.has_key())
+            self.word.has_key().and(clock.is_fresh(self.word.0))
         }
     }
 

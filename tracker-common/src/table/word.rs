@@ -81,16 +81,12 @@ impl PeerWord {
     /// Whether this is a peer that may be handed out.
     #[inline(always)]
     pub(crate) const fn is_live(self, clock: &Clock) -> Sign {
-        self.is_peer_sign().and(clock.is_fresh(self.0))
+        // Not a claim or nothing.
+        let is_peer = Sign::less(0, self.port() as u64);
+        is_peer.and(clock.is_fresh(self.0))
     }
 
-    /// Whether this is a peer, and not a claim or nothing.
-    #[inline(always)]
-    pub(crate) const fn is_peer_sign(self) -> Sign {
-        Sign::less(0, self.port() as u64)
-    }
-
-    /// The same where there are no claims: over IPv4.
+    /// Whether this is a peer, where there are no claims: over IPv4.
     #[inline(always)]
     pub(crate) const fn has_key(self) -> Sign {
         Sign::less(0, self.0 & KEY_MASK)
