@@ -35,26 +35,23 @@ pub fn turns<const MAX: u32>(count: u32) -> impl Iterator<Item = u32> {
     core::iter::from_fn(move || {
         let turn = next;
         next = successor(turn);
-        (turn < MAX && turn < count).then_some(turn)
+        (turn < u64::from(MAX) && turn < u64::from(count)).then_some(turn as u32)
     })
 }
 
 /// `value + 1`, of which LLVM knows nothing.
 #[inline(always)]
-fn successor(value: u32) -> u32 {
+fn successor(mut value: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
-    {
-        let mut value = u64::from(value);
-        // SAFETY: changes nothing but its operand.
-        unsafe {
-            core::arch::asm!("{0} += 1", inout(reg) value, options(pure, nomem));
-        }
-        value as u32
+    // SAFETY: changes nothing but its operand.
+    unsafe {
+        core::arch::asm!("{0} += 1", inout(reg) value, options(pure, nomem));
     }
     #[cfg(not(target_arch = "bpf"))]
     {
-        value + 1
+        value += 1;
     }
+    value
 }
 
 /// `value`, of which the verifier forgets what it knew: a search that ended at one index and one

@@ -65,7 +65,14 @@ pub enum Done {
 /// Serves the request to its end, unless its torrent is outgrown. `objections` are those of the lists
 /// of clients and networks.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, objections: u32) -> Outcome {
+pub fn run<F: Ip>(
+    ctx: &XdpContext,
+    l3: u32,
+    scratch: *mut Scratch,
+    objections: u32,
+) -> Outcome {
+    // SAFETY: see `Scratch::get`.
+    let scratch = unsafe { scratch.as_mut() }.ok_or(Verdict::NoReply)?;
     let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).ok_or(Verdict::NotOurs)?;
     let env = &Env::get();
     let now_ns = now_ns();
@@ -104,7 +111,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, objections: u32) -> Outcome {
     let Some((number, line)) = found else { return Err(Verdict::UnknownTorrent) };
     let announce = announce_of(datagram, config, event);
     let clock = Clock::new(now_ns, config.lifetime);
-    begin(datagram, config, &announce, clock, number, line)
+    begin(datagram, config, scratch, &announce, clock, number, line)
 }
 
 /// What becomes of an announce to which somebody objects.
@@ -129,12 +136,12 @@ fn judged(gate: Gate, objections: u32) -> Outcome {
 fn begin<F: Ip>(
     datagram: &Request<F>,
     config: &Config,
+    scratch: &mut Scratch,
     announce: &Announce<F>,
     clock: Clock,
     number: u32,
     line: Line<F>,
 ) -> Outcome {
-    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
     let wants_all = announce.numwant >= F::INLINE_PEERS;
     let is_routed = config.flags & flag::REPLY_FIB != 0;
     if !line.is_outgrown() && wants_all && !is_routed && config.events == 0 {
@@ -200,8 +207,9 @@ fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> A
 /// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
 /// Leaves the list of peers there.
 #[inline(always)]
-pub fn run_begun<F: Ip>() -> Result<(), Verdict> {
-    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
+    // SAFETY: see `Scratch::get`.
+    let scratch = unsafe { scratch.as_mut() }.ok_or(Verdict::NoReply)?;
     let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
     let (counts, change) =
         inline::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
@@ -212,15 +220,14 @@ pub fn run_begun<F: Ip>() -> Result<(), Verdict> {
 
 /// Applies the announce in the scratch space to its outgrown torrent. Leaves the list of peers there.
 #[inline(always)]
-pub fn run_outgrown<F: Ip>() -> Result<(), Verdict> {
-    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
+    // SAFETY: see `Scratch::get`.
+    let scratch = unsafe { room.as_mut() }.ok_or(Verdict::NoReply)?;
     let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
     swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
-    let mut leaves = Called::<F>::new();
+    let mut leaves = Called::<F>::new(room);
     let (counts, change) =
         outgrown::announce(&Maps, line, &scratch.visit, &mut leaves).map_err(verdict)?;
-    // The leaves have written to the list meanwhile.
-    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
     swarm::finish_list::<F>(&scratch.visit, &mut scratch.list);
     scratch.counts = counts;
     scratch.change = change as u32;
@@ -229,10 +236,11 @@ pub fn run_outgrown<F: Ip>() -> Result<(), Verdict> {
 
 /// Replies to the announce with what is in the scratch space.
 #[inline(always)]
-pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32) -> Answer {
+pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch) -> Answer {
     let datagram = Request::<F>::again(ctx, l3).ok_or(Verdict::NoReply)?;
     let env = Env::get();
-    let scratch = Scratch::get().ok_or(Verdict::NoReply)?;
+    // SAFETY: see `Scratch::get`.
+    let scratch = unsafe { scratch.as_mut() }.ok_or(Verdict::NoReply)?;
     finish(&datagram, &env, scratch)
 }
 

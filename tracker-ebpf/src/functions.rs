@@ -59,7 +59,7 @@ pub const APPLIED: u32 = 100;
 pub trait Functions: Sized + Family {
     /// Serves an announce to its end if it can: returns [`ANSWERED`], what else is to be done, or the verdict
     /// with which it is passed.
-    fn announce(datagram: &Datagram<Self>, objections: u32) -> u32
+    fn announce(datagram: &Datagram<Self>, scratch: *mut Scratch, objections: u32) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -90,13 +90,13 @@ pub trait Functions: Sized + Family {
 
     /// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
     /// Returns [`APPLIED`] or a verdict.
-    fn inline() -> u32;
+    fn inline(scratch: *mut Scratch) -> u32;
 
     /// The same for a torrent that has outgrown its line.
-    fn outgrown() -> u32;
+    fn outgrown(scratch: *mut Scratch) -> u32;
 
     /// Replies to that announce: returns an XDP action.
-    fn reply(datagram: &Datagram<Self>) -> u32
+    fn reply(datagram: &Datagram<Self>, scratch: *mut Scratch) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -117,17 +117,17 @@ pub trait Functions: Sized + Family {
         Self: crate::packet::Ip;
 
     /// [`Leaves::replace`] for the visit in the scratch space.
-    fn replace(leaf: u32, remove: u32) -> u32;
+    fn replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32;
 
     /// [`Leaves::join`] for the visit in the scratch space.
-    fn join(leaf: u32) -> u32;
+    fn join(scratch: *mut Scratch, leaf: u32) -> u32;
 
     /// [`Leaves::draw`] for the visit and to the list in the scratch space.
-    fn draw(leaf: u32, pick: u32) -> u32;
+    fn draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32;
 
     /// [`Leaves::draw_half`] for the torrent, the visit and the list in the scratch space. Returns
     /// one of [`half`].
-    fn draw_half(seeders: u32, pick: u32) -> u32;
+    fn draw_half(scratch: *mut Scratch, seeders: u32, pick: u32) -> u32;
 }
 
 /// What came of drawing from half a swarm.
@@ -146,8 +146,13 @@ macro_rules! functions {
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $announce(ctx: *mut xdp_md, l3: u32, objections: u32) -> u32 {
-            match announce::run::<$family>(&XdpContext::new(ctx), l3, objections) {
+        extern "C" fn $announce(
+            ctx: *mut xdp_md,
+            l3: u32,
+            scratch: *mut Scratch,
+            objections: u32,
+        ) -> u32 {
+            match announce::run::<$family>(&XdpContext::new(ctx), l3, scratch, objections) {
                 Ok(Done::Served) => ANSWERED,
                 Ok(Done::Begun) => BEGUN,
                 Ok(Done::Outgrown) => OUTGROWN,
@@ -199,21 +204,21 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $inline() -> u32 {
-            announce::run_begun::<$family>().map_or_else(|verdict| verdict as u32, |()| APPLIED)
+        extern "C" fn $inline(scratch: *mut Scratch) -> u32 {
+            announce::run_begun::<$family>(scratch).map_or_else(|verdict| verdict as u32, |()| APPLIED)
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $outgrown() -> u32 {
-            announce::run_outgrown::<$family>().map_or_else(|verdict| verdict as u32, |()| APPLIED)
+        extern "C" fn $outgrown(scratch: *mut Scratch) -> u32 {
+            announce::run_outgrown::<$family>(scratch).map_or_else(|verdict| verdict as u32, |()| APPLIED)
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $reply(ctx: *mut xdp_md, l3: u32) -> u32 {
+        extern "C" fn $reply(ctx: *mut xdp_md, l3: u32, scratch: *mut Scratch) -> u32 {
             let ctx = &XdpContext::new(ctx);
-            conclude::<$family>(ctx, announce::run_reply::<$family>(ctx, l3))
+            conclude::<$family>(ctx, announce::run_reply::<$family>(ctx, l3, scratch))
         }
 
         #[unsafe(no_mangle)]
@@ -238,34 +243,44 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $replace(leaf: u32, remove: u32) -> u32 {
-            let Some(scratch) = Scratch::get() else { return Outcome::CONTENDED.0 };
-            outgrown::replace::<$family, Maps>(&Maps, &scratch.visit, LeafRef(leaf), remove != 0).0
+        extern "C" fn $replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32 {
+            // SAFETY: see `Scratch::get`.
+            let Some(Scratch { visit, .. }) = (unsafe { scratch.as_ref() }) else {
+                return Outcome::CONTENDED.0;
+            };
+            outgrown::replace::<$family, Maps>(&Maps, visit, LeafRef(leaf), remove != 0).0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $join(leaf: u32) -> u32 {
-            let Some(scratch) = Scratch::get() else { return Outcome::CONTENDED.0 };
-            outgrown::join::<$family, Maps>(&Maps, &scratch.visit, LeafRef(leaf)).0
+        extern "C" fn $join(scratch: *mut Scratch, leaf: u32) -> u32 {
+            // SAFETY: as above.
+            let Some(Scratch { visit, .. }) = (unsafe { scratch.as_ref() }) else {
+                return Outcome::CONTENDED.0;
+            };
+            outgrown::join::<$family, Maps>(&Maps, visit, LeafRef(leaf)).0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $draw(leaf: u32, pick: u32) -> u32 {
-            let Some(scratch) = Scratch::get() else { return 0 };
-            let Scratch { visit, list, .. } = scratch;
+        extern "C" fn $draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32 {
+            // SAFETY: as above.
+            let Some(Scratch { visit, list, .. }) = (unsafe { scratch.as_mut() }) else {
+                return 0;
+            };
             outgrown::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $half(seeders: u32, pick: u32) -> u32 {
-            let Some(scratch) = Scratch::get() else { return half::CORRUPT };
-            let Some(line) = Line::<$family>::at(&Maps, scratch.line) else { return half::CORRUPT };
-            let mut leaves = Called::<$family>::new();
-            let (visit, pick) = (&scratch.visit, Pick(pick));
-            match outgrown::draw_half(&Maps, &line, visit, &mut leaves, seeders != 0, pick) {
+        extern "C" fn $half(scratch: *mut Scratch, seeders: u32, pick: u32) -> u32 {
+            // SAFETY: as above.
+            let Some(&Scratch { ref visit, line, .. }) = (unsafe { scratch.as_ref() }) else {
+                return half::CORRUPT;
+            };
+            let Some(line) = Line::<$family>::at(&Maps, line) else { return half::CORRUPT };
+            let mut leaves = Called::<$family>::new(scratch);
+            match outgrown::draw_half(&Maps, &line, visit, &mut leaves, seeders != 0, Pick(pick)) {
                 Ok(false) => half::MORE_WANTED,
                 Ok(true) => half::LIST_FULL,
                 Err(Miss::Frozen) => half::FROZEN,
@@ -275,8 +290,12 @@ macro_rules! functions {
 
         impl Functions for $family {
             #[inline(always)]
-            fn announce(datagram: &Datagram<Self>, objections: u32) -> u32 {
-                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, objections)
+            fn announce(
+                datagram: &Datagram<Self>,
+                scratch: *mut Scratch,
+                objections: u32,
+            ) -> u32 {
+                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, scratch, objections)
             }
 
             #[inline(always)]
@@ -305,18 +324,18 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn inline() -> u32 {
-                $inline()
+            fn inline(scratch: *mut Scratch) -> u32 {
+                $inline(scratch)
             }
 
             #[inline(always)]
-            fn outgrown() -> u32 {
-                $outgrown()
+            fn outgrown(scratch: *mut Scratch) -> u32 {
+                $outgrown(scratch)
             }
 
             #[inline(always)]
-            fn reply(datagram: &Datagram<Self>) -> u32 {
-                $reply(datagram.ctx.as_ptr().cast(), datagram.l3 as u32)
+            fn reply(datagram: &Datagram<Self>, scratch: *mut Scratch) -> u32 {
+                $reply(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, scratch)
             }
 
             #[inline(always)]
@@ -335,23 +354,23 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn replace(leaf: u32, remove: u32) -> u32 {
-                $replace(leaf, remove)
+            fn replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32 {
+                $replace(scratch, leaf, remove)
             }
 
             #[inline(always)]
-            fn join(leaf: u32) -> u32 {
-                $join(leaf)
+            fn join(scratch: *mut Scratch, leaf: u32) -> u32 {
+                $join(scratch, leaf)
             }
 
             #[inline(always)]
-            fn draw(leaf: u32, pick: u32) -> u32 {
-                $draw(leaf, pick)
+            fn draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32 {
+                $draw(scratch, leaf, pick)
             }
 
             #[inline(always)]
-            fn draw_half(seeders: u32, pick: u32) -> u32 {
-                $half(seeders, pick)
+            fn draw_half(scratch: *mut Scratch, seeders: u32, pick: u32) -> u32 {
+                $half(scratch, seeders, pick)
             }
         }
     };
@@ -397,29 +416,32 @@ functions!(
 );
 
 /// The leaves of the table in the maps, for the visit in the scratch space.
-pub struct Called<F>(PhantomData<F>);
+pub struct Called<F> {
+    scratch: *mut Scratch,
+    family: PhantomData<F>,
+}
 
 impl<F: Functions> Called<F> {
     #[inline(always)]
-    pub fn new() -> Self {
-        Self(PhantomData)
+    pub fn new(scratch: *mut Scratch) -> Self {
+        Self { scratch, family: PhantomData }
     }
 }
 
 impl<F: Functions> Leaves for Called<F> {
     #[inline(always)]
     fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome {
-        Outcome(F::replace(leaf.0, remove as u32))
+        Outcome(F::replace(self.scratch, leaf.0, remove as u32))
     }
 
     #[inline(always)]
     fn join(&mut self, leaf: LeafRef) -> Outcome {
-        Outcome(F::join(leaf.0))
+        Outcome(F::join(self.scratch, leaf.0))
     }
 
     #[inline(always)]
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
-        F::draw(leaf.0, pick.0) != 0
+        F::draw(self.scratch, leaf.0, pick.0) != 0
     }
 
     #[inline(always)]
@@ -431,7 +453,7 @@ impl<F: Functions> Leaves for Called<F> {
         seeders: bool,
         pick: Pick,
     ) -> Result<bool, Miss> {
-        match F::draw_half(seeders as u32, pick.0) {
+        match F::draw_half(self.scratch, seeders as u32, pick.0) {
             half::MORE_WANTED => Ok(false),
             half::LIST_FULL => Ok(true),
             half::FROZEN => Err(Miss::Frozen),

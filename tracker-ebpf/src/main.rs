@@ -43,7 +43,7 @@ use crate::{
         ADMITTED, ANSWERED, APPLIED, BAD_ID, BEGUN, OUTGROWN, UNAPPROVED_CLIENT, UNAPPROVED_IP,
         UNAPPROVED_TORRENT,
     },
-    maps::{Env, count},
+    maps::{Env, Scratch, count},
     packet::{Datagram, Ip, Packet},
 };
 
@@ -166,11 +166,12 @@ fn limit<F: Ip>(datagram: &Datagram<F>, verdict: u32) -> u32 {
 fn announce<F: Ip>(datagram: &Datagram<F>, objections: u32) -> u32 {
     const MISSED: u32 = Verdict::UnknownTorrent as u32;
     const NOT_OURS: u32 = Verdict::NotOurs as u32;
-    let outcome = match F::announce(datagram, objections) {
+    let Some(scratch) = Scratch::get() else { return XDP_PASS };
+    let outcome = match F::announce(datagram, scratch, objections) {
         ANSWERED => return XDP_TX,
         NOT_OURS => return XDP_PASS,
-        OUTGROWN => F::outgrown(),
-        BEGUN => F::inline(),
+        OUTGROWN => F::outgrown(scratch),
+        BEGUN => F::inline(scratch),
         MISSED => return F::miss(datagram, now_ns()),
         BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
         UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
@@ -179,7 +180,7 @@ fn announce<F: Ip>(datagram: &Datagram<F>, objections: u32) -> u32 {
         verdict => verdict,
     };
     if outcome == APPLIED {
-        return F::reply(datagram);
+        return F::reply(datagram, scratch);
     }
     record::<F>(datagram.ctx, outcome);
     XDP_PASS

@@ -238,8 +238,10 @@ impl<F: Family> Leaf<F> {
     #[inline(always)]
     fn draw_all(&self, visit: &Visit, list: &mut PeerBuf, unwanted: impl Fn(&Slot<F>) -> Sign) {
         let mut cursor = list.cursor();
+        // LLVM would fetch it for each slot, since the list could be where it is.
+        let clock = visit.clock;
         let draw = |cursor: &mut Cursor<'_>, slot: Slot<F>| {
-            slot.append(cursor, slot.is_live(&visit.clock).and(unwanted(&slot).not()));
+            slot.append(cursor, slot.is_live(&clock).and(unwanted(&slot).not()));
         };
         let mut group = self.drawn_first(visit);
         for _ in turns::<CHUNK_UNITS>(self.groups) {
