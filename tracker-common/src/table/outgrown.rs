@@ -239,5 +239,5 @@ pub fn draw_half<F: Family, M: Memory>(
 /// An entry that the announce's seed chooses.
 #[inline(always)]
 const fn seeded(root: Root, seed: u32) -> u32 {
-    (seed >> 16) >> (16 - if root.depth() > 16 { 16 } else { root.depth() })
+    (((seed >> 16) as u64) << root.depth() >> 16) as u32
 }
