@@ -99,8 +99,11 @@ pub fn announce<F: Family, M: Memory>(
     if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Outgrown {
         return Err(Miss::Frozen);
     }
-    prefetch::<F, M>(memory, line.halves().seeders(), visit);
-    prefetch::<F, M>(memory, line.halves().leechers(), visit);
+    let [first, second] = line.halves().own_and_other(!visit.is_seeder());
+    prefetch::<F, M>(memory, first, visit);
+    if !visit.is_seeder() && first.len() < visit.numwant {
+        prefetch::<F, M>(memory, second, visit);
+    }
     let was_seeder = settle(memory, &line, visit, leaves)?;
     let completed = complete(&line, meta, visit.has_completed(was_seeder == Some(true)));
     draw_peers(memory, &line, visit, leaves)?;
