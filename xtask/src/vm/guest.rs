@@ -26,7 +26,6 @@ export PATH=/usr/sbin:/usr/bin:/busybox HOME=/tmp XDP_TRACKER_CASES=@CASES@
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
 mount -t bpf bpf /sys/fs/bpf
 for module in /modules/*.ko; do
