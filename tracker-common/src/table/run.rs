@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 
 use super::{
     visit::Visit,
-    word::{ABOVE_KEY, PeerWord},
+    word::PeerWord,
 };
 use crate::{family::Family, peers::List, sync::Word64, time::Clock, verifier::Sign};
 
@@ -83,11 +83,11 @@ impl<F: Family, const N: usize> Run<F, N> {
     pub(crate) fn read(&self, index: usize) -> Slot<F> {
         let word = self.peer(index);
         if !F::IS_V6 {
-            return Slot { word, addr: [0; 2], changed: Sign::NO, family: PhantomData };
+            return Slot { word, addr: [0; 2], is_its: Sign::YES, family: PhantomData };
         }
         let addr = self.addr(index);
-        let changed = Sign::is_zero((self.peer(index).0 ^ word.0) << ABOVE_KEY).not();
-        Slot { word, addr, changed, family: PhantomData }
+        let is_its = self.peer(index).is_same_as(word);
+        Slot { word, addr, is_its, family: PhantomData }
     }
 
     /// Live seeders and leechers.
@@ -108,8 +108,8 @@ pub(crate) struct Slot<F> {
     pub(crate) word: PeerWord,
     /// The address beside the word (IPv6).
     addr: [u64; 2],
-    /// Whether it has changed hands after the word was read, so that this is another's address.
-    changed: Sign,
+    /// Whether it is that peer's: the slot may have changed hands after the word was read.
+    is_its: Sign,
     family: PhantomData<F>,
 }
 
@@ -135,7 +135,7 @@ impl<F: Family> Slot<F> {
     #[inline(always)]
     pub(crate) fn is_live(&self, clock: &Clock) -> Sign {
         if F::IS_V6 {
-            self.word.is_live(clock).and(self.changed.not())
+            self.word.is_live(clock).and(self.is_its)
         } else {
             self.word.has_key().and(clock.is_fresh(self.word.0))
         }

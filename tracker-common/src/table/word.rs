@@ -10,7 +10,7 @@ use crate::{family::Family, hash::TableKey, time::Clock, verifier::Sign};
 compile_error!("the swarm table is laid out for little-endian hosts");
 
 /// Bits above those that name a peer within its swarm: address (or fingerprint) and port.
-pub(super) const ABOVE_KEY: u32 = 16;
+const ABOVE_KEY: u32 = 16;
 const KEY_MASK: u64 = u64::MAX >> ABOVE_KEY;
 const PORT_SHIFT: u32 = 32;
 
@@ -29,7 +29,7 @@ impl PeerKey {
     /// Whether `word` is this peer's.
     #[inline(always)]
     pub(crate) const fn names(self, word: PeerWord) -> Sign {
-        Sign::less((self.0 ^ word.0) & KEY_MASK, 1)
+        word.is_same_as(PeerWord(self.0))
     }
 
     /// The same, for where a branch does no harm.
@@ -84,6 +84,12 @@ impl PeerWord {
         // Not a claim or nothing.
         let is_peer = Sign::less(0, self.port() as u64);
         is_peer.and(clock.is_fresh(self.0))
+    }
+
+    /// Whether both are of one peer, or neither is of any.
+    #[inline(always)]
+    pub(crate) const fn is_same_as(self, other: Self) -> Sign {
+        Sign::less((self.0 ^ other.0) & KEY_MASK, 1)
     }
 
     /// Whether this is a peer, where there are no claims: over IPv4.
