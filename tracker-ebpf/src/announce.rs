@@ -65,12 +65,7 @@ pub enum Done {
 /// Serves the request to its end, unless its torrent is outgrown. `objections` are those of the lists
 /// of clients and networks.
 #[inline(always)]
-pub fn run<F: Ip>(
-    ctx: &XdpContext,
-    l3: u32,
-    scratch: *mut Scratch,
-    objections: u32,
-) -> Outcome {
+pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: u32) -> Outcome {
     // SAFETY: see `Scratch::get`.
     let scratch = unsafe { scratch.as_mut() }.ok_or(Verdict::NoReply)?;
     let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).ok_or(Verdict::NotOurs)?;

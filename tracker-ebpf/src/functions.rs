@@ -12,9 +12,9 @@ use tracker_common::{
     family::{Family, V4, V6},
     table::{
         Miss,
-        layout::{Line, Memory},
+        layout::Memory,
         leaf::{LeafRef, Outcome, Pick},
-        outgrown::{self, Leaves},
+        outgrown::{self, Leaves, Root},
         swarm::Visit,
     },
     wire::Failure,
@@ -125,9 +125,9 @@ pub trait Functions: Sized + Family {
     /// [`Leaves::draw`] for the visit and to the list in the scratch space.
     fn draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32;
 
-    /// [`Leaves::draw_half`] for the torrent, the visit and the list in the scratch space. Returns
-    /// one of [`half`].
-    fn draw_half(scratch: *mut Scratch, seeders: u32, pick: u32) -> u32;
+    /// [`Leaves::draw_half`] for the visit and to the list in the scratch space. Returns one of
+    /// [`half`].
+    fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32;
 }
 
 /// What came of drawing from half a swarm.
@@ -205,13 +205,15 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $inline(scratch: *mut Scratch) -> u32 {
-            announce::run_begun::<$family>(scratch).map_or_else(|verdict| verdict as u32, |()| APPLIED)
+            announce::run_begun::<$family>(scratch)
+                .map_or_else(|verdict| verdict as u32, |()| APPLIED)
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $outgrown(scratch: *mut Scratch) -> u32 {
-            announce::run_outgrown::<$family>(scratch).map_or_else(|verdict| verdict as u32, |()| APPLIED)
+            announce::run_outgrown::<$family>(scratch)
+                .map_or_else(|verdict| verdict as u32, |()| APPLIED)
         }
 
         #[unsafe(no_mangle)]
@@ -273,14 +275,13 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $half(scratch: *mut Scratch, seeders: u32, pick: u32) -> u32 {
+        extern "C" fn $half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
             // SAFETY: as above.
-            let Some(&Scratch { ref visit, line, .. }) = (unsafe { scratch.as_ref() }) else {
+            let Some(Scratch { visit, .. }) = (unsafe { scratch.as_ref() }) else {
                 return half::CORRUPT;
             };
-            let Some(line) = Line::<$family>::at(&Maps, line) else { return half::CORRUPT };
             let mut leaves = Called::<$family>::new(scratch);
-            match outgrown::draw_half(&Maps, &line, visit, &mut leaves, seeders != 0, Pick(pick)) {
+            match outgrown::draw_half(&Maps, Root(root), visit, &mut leaves, Pick(pick)) {
                 Ok(false) => half::MORE_WANTED,
                 Ok(true) => half::LIST_FULL,
                 Err(Miss::Frozen) => half::FROZEN,
@@ -290,11 +291,7 @@ macro_rules! functions {
 
         impl Functions for $family {
             #[inline(always)]
-            fn announce(
-                datagram: &Datagram<Self>,
-                scratch: *mut Scratch,
-                objections: u32,
-            ) -> u32 {
+            fn announce(datagram: &Datagram<Self>, scratch: *mut Scratch, objections: u32) -> u32 {
                 $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, scratch, objections)
             }
 
@@ -369,8 +366,8 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn draw_half(scratch: *mut Scratch, seeders: u32, pick: u32) -> u32 {
-                $half(scratch, seeders, pick)
+            fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
+                $half(scratch, root, pick)
             }
         }
     };
@@ -445,15 +442,14 @@ impl<F: Functions> Leaves for Called<F> {
     }
 
     #[inline(always)]
-    fn draw_half<G: Family, M: Memory>(
+    fn draw_half<M: Memory>(
         &mut self,
         _: &M,
-        _: &Line<G>,
+        root: Root,
         _: &Visit,
-        seeders: bool,
         pick: Pick,
     ) -> Result<bool, Miss> {
-        match F::draw_half(self.scratch, seeders as u32, pick.0) {
+        match F::draw_half(self.scratch, root.0, pick.0) {
             half::MORE_WANTED => Ok(false),
             half::LIST_FULL => Ok(true),
             half::FROZEN => Err(Miss::Frozen),

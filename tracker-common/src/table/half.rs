@@ -83,7 +83,7 @@ impl Half<'_> {
 /// Where the leaves of a half are: the only leaf or the directory's first unit, and the depth, the
 /// binary logarithm of the number of entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Root(pub u64);
+pub struct Root(pub u64);
 
 impl Root {
     /// A single leaf, or none.

@@ -1,8 +1,9 @@
 //! What an announce does to a torrent whose peers are in leaves.
 
+pub use super::half::Root;
 use super::{
     Miss,
-    half::{Half, Root},
+    half::Half,
     index::NEAR_BITS,
     layout::{Form, Line, Memory},
     leaf::{Leaf, LeafRef, Outcome, Pick},
@@ -28,18 +29,17 @@ pub trait Leaves {
     /// [`draw_half`]. A function of its own too, since older kernels would walk all of it for each
     /// way that an announce can have been applied.
     #[inline(always)]
-    fn draw_half<F: Family, M: Memory>(
+    fn draw_half<M: Memory>(
         &mut self,
         memory: &M,
-        line: &Line<F>,
+        root: Root,
         visit: &Visit,
-        seeders: bool,
         pick: Pick,
     ) -> Result<bool, Miss>
     where
         Self: Sized,
     {
-        draw_half(memory, line, visit, self, seeders, pick)
+        draw_half(memory, root, visit, self, pick)
     }
 }
 
@@ -184,18 +184,19 @@ pub(crate) fn draw_peers<F: Family, M: Memory>(
     visit: &Visit,
     leaves: &mut impl Leaves,
 ) -> Result<(), Miss> {
+    let (seeders, leechers) = (line.halves().seeders(), line.halves().leechers());
     let picks = if visit.prefers_near() { [Pick::NEAR, Pick::FAR] } else { [Pick::ANY, Pick::ANY] };
     for turn in 0..2 {
         let pick = if turn == 0 { picks[0] } else { picks[1] };
         if turn == 1 && pick == Pick::ANY {
             break;
         }
-        if !visit.is_seeder() && leaves.draw_half(memory, line, visit, true, pick)? {
+        if !visit.is_seeder() && leaves.draw_half(memory, seeders.root(), visit, pick)? {
             return Ok(());
         }
         // Only here can the announcer be met.
         let pick = if visit.is_seeder() || pick != Pick::ANY { pick } else { Pick::OTHERS };
-        if leaves.draw_half(memory, line, visit, false, pick)? {
+        if leaves.draw_half(memory, leechers.root(), visit, pick)? {
             return Ok(());
         }
     }
@@ -207,16 +208,13 @@ pub(crate) fn draw_peers<F: Family, M: Memory>(
 /// # Errors
 /// A leaf's peers are being moved, or the directory is corrupt.
 #[inline(always)]
-pub fn draw_half<F: Family, M: Memory>(
+pub fn draw_half<M: Memory>(
     memory: &M,
-    line: &Line<F>,
+    root: Root,
     visit: &Visit,
     leaves: &mut impl Leaves,
-    seeders: bool,
     pick: Pick,
 ) -> Result<bool, Miss> {
-    let [half, _] = line.halves().own_and_other(seeders);
-    let root = half.root();
     let base =
         if pick == Pick::NEAR { root.entry_of(visit.hash) } else { seeded(root, visit.seed) };
     let shared = if pick == Pick::NEAR { NEAR_BITS } else { 0 };

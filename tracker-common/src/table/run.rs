@@ -4,10 +4,7 @@
 
 use core::marker::PhantomData;
 
-use super::{
-    visit::Visit,
-    word::PeerWord,
-};
+use super::{visit::Visit, word::PeerWord};
 use crate::{family::Family, peers::List, sync::Word64, time::Clock, verifier::Sign};
 
 /// `N` slots. Indices are below `N`.
