@@ -6,8 +6,8 @@
 //! * [`wire`]: the messages of the UDP protocol, read in place; [`connection`]: its connection ids;
 //! * [`table`]: the swarm table; [`peers`]: the compact peer list of a reply;
 //! * [`policy`]: what hooks decide, as data; [`abi`]: the maps in which the two sides meet;
-//! * [`time`], [`hash`], [`sync`], [`verifier`]: coarse time, keyed hashes, shared words, and what
-//!   the kernel's verifier wants to hear.
+//! * [`time`], [`hash`], [`checksum`], [`sync`], [`verifier`]: coarse time, keyed hashes, checksums,
+//!   shared words, and what the kernel's verifier wants to hear.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics, asm_experimental_arch))]
 #![cfg_attr(
@@ -17,6 +17,7 @@
 
 pub mod abi;
 pub mod announce;
+pub mod checksum;
 pub mod connection;
 pub mod family;
 pub mod hash;

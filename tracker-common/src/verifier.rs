@@ -94,6 +94,19 @@ pub fn unknown<T>(place: *const T) -> *const T {
     }
 }
 
+/// `value`, of what seldom happens. LLVM would fetch it before each branch that may lead here, for all who
+/// come by; not past an instruction, even if there is none in it.
+#[inline(always)]
+#[must_use]
+pub fn seldom<T>(value: T) -> T {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: no instruction at all. Not `pure`, so that it stays in its place.
+    unsafe {
+        core::arch::asm!("", options(nomem));
+    }
+    value
+}
+
 /// `sum += value`, here and now.
 ///
 /// LLVM puts off additions whose sum is wanted later, and keeps all the terms on the stack meanwhile, for

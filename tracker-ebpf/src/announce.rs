@@ -21,7 +21,7 @@ use tracker_common::{
         swarm::{self, Announce, Counts, Side, Visit},
     },
     time::Clock,
-    verifier::bounded,
+    verifier::{bounded, seldom},
     wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant, option},
 };
 
@@ -67,25 +67,26 @@ pub enum Done {
 #[inline(always)]
 pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: u32) -> Outcome {
     // SAFETY: see `Scratch::get`.
-    let scratch = unsafe { scratch.as_mut() }.ok_or(Verdict::NoReply)?;
-    let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).ok_or(Verdict::NotOurs)?;
+    let scratch = unsafe { scratch.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let datagram =
+        &Request::<F>::find(ctx, bounded::<31>(l3)).ok_or_else(|| seldom(Verdict::NotOurs))?;
     let env = &Env::get();
     let now_ns = now_ns();
     if !env.answers(datagram, now_ns) {
-        return Err(Verdict::NotOurs);
+        return Err(seldom(Verdict::NotOurs));
     }
     let config = env.config;
     let request = datagram.payload;
     let fixed = &request.fixed;
     // The table is far away; what can be done meanwhile comes before the search is looked at.
     let search = Search::<F>::begin(&Maps, &config.shape, &fixed.info_hash)
-        .ok_or(Verdict::UnknownTorrent)?;
+        .ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
     if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
         return Ok(Done::Refused(Failure::BadConnectionId));
     }
-    let event = fixed.event().ok_or(Verdict::Unusual)?;
+    let event = fixed.event().ok_or_else(|| seldom(Verdict::Unusual))?;
     if request.tail.port == [0; 2] {
-        return Err(Verdict::Unusual);
+        return Err(seldom(Verdict::Unusual));
     }
     let options_len = datagram.payload_len() - size_of::<AnnounceRequest>() as u32;
     if config.flags & PASSES != 0 {
@@ -103,7 +104,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     if gate as u32 | objections != 0 {
         return judged(gate, objections);
     }
-    let Some((number, line)) = found else { return Err(Verdict::UnknownTorrent) };
+    let Some((number, line)) = found else { return Err(seldom(Verdict::UnknownTorrent)) };
     let announce = announce_of(datagram, config, event);
     let clock = Clock::new(now_ns, config.lifetime);
     begin(datagram, config, scratch, &announce, clock, number, line)
@@ -114,7 +115,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
 fn judged(gate: Gate, objections: u32) -> Outcome {
     let objections = match gate {
         Gate::Open => objections,
-        Gate::Pass => return Err(Verdict::Gated),
+        Gate::Pass => return Err(seldom(Verdict::Gated)),
         Gate::Refuse => objections | approval::TORRENT,
     };
     match objections {
@@ -122,7 +123,7 @@ fn judged(gate: Gate, objections: u32) -> Outcome {
         approval::CLIENT => Ok(Done::Refused(Failure::UnapprovedClient)),
         approval::SOURCE => Ok(Done::Refused(Failure::UnapprovedIp)),
         // Which hook comes first is the daemon's to know.
-        _ => Err(Verdict::Gated),
+        _ => Err(seldom(Verdict::Gated)),
     }
 }
 
@@ -204,8 +205,8 @@ fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> A
 #[inline(always)]
 pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
     // SAFETY: see `Scratch::get`.
-    let scratch = unsafe { scratch.as_mut() }.ok_or(Verdict::NoReply)?;
-    let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
+    let scratch = unsafe { scratch.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let line = Line::<F>::at(&Maps, scratch.line).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
     let (counts, change) =
         inline::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
     scratch.counts = counts;
@@ -217,8 +218,8 @@ pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
 #[inline(always)]
 pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
     // SAFETY: see `Scratch::get`.
-    let scratch = unsafe { room.as_mut() }.ok_or(Verdict::NoReply)?;
-    let line = Line::<F>::at(&Maps, scratch.line).ok_or(Verdict::UnknownTorrent)?;
+    let scratch = unsafe { room.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let line = Line::<F>::at(&Maps, scratch.line).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
     swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
     let mut leaves = Called::<F>::new(room);
     let (counts, change) =
@@ -232,10 +233,10 @@ pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
 /// Replies to the announce with what is in the scratch space.
 #[inline(always)]
 pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch) -> Answer {
-    let datagram = Request::<F>::again(ctx, l3).ok_or(Verdict::NoReply)?;
+    let datagram = Request::<F>::again(ctx, l3).ok_or_else(|| seldom(Verdict::NoReply))?;
     let env = Env::get();
     // SAFETY: see `Scratch::get`.
-    let scratch = unsafe { scratch.as_mut() }.ok_or(Verdict::NoReply)?;
+    let scratch = unsafe { scratch.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
     finish(&datagram, &env, scratch)
 }
 
@@ -282,13 +283,13 @@ const fn verdict(miss: Miss) -> Verdict {
 #[inline(always)]
 fn check_flags(request: &AnnounceRequest, flags: u32, options_len: u32) -> Result<(), Verdict> {
     if flags & flag::PASS_ANNOUNCES != 0 {
-        return Err(Verdict::Gated);
+        return Err(seldom(Verdict::Gated));
     }
     if flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
-        return Err(Verdict::ClaimsAddress);
+        return Err(seldom(Verdict::ClaimsAddress));
     }
     if flags & flag::PASS_OPTIONS != 0 && options_len != 0 {
-        return Err(Verdict::Options);
+        return Err(seldom(Verdict::Options));
     }
     Ok(())
 }
@@ -302,20 +303,20 @@ fn check_options<F: Ip>(datagram: &Request<F>) -> Result<(), Verdict> {
         if offset >= end {
             return Ok(());
         }
-        match datagram.byte(offset).ok_or(Verdict::Unusual)? {
+        match datagram.byte(offset).ok_or_else(|| seldom(Verdict::Unusual))? {
             option::END => return Ok(()),
             option::NOP => offset += 1,
             option::URL_DATA => {
-                let len = datagram.byte(offset + 1).ok_or(Verdict::Unusual)?;
+                let len = datagram.byte(offset + 1).ok_or_else(|| seldom(Verdict::Unusual))?;
                 offset += 2 + len as u32;
                 if offset > end {
-                    return Err(Verdict::Unusual);
+                    return Err(seldom(Verdict::Unusual));
                 }
             }
-            _ => return Err(Verdict::Unusual),
+            _ => return Err(seldom(Verdict::Unusual)),
         }
     }
-    Err(Verdict::Options)
+    Err(seldom(Verdict::Options))
 }
 
 /// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.

@@ -1,9 +1,7 @@
-//! The Internet checksum (RFC 1071). Sums are of words as they lie in memory, which the byte order of
-//! the host does not change; words of 32 bits give the same as words of 16.
+//! Sums of what is in memory, for [`tracker_common::checksum`].
 
 use aya_ebpf::helpers::generated::bpf_csum_diff;
 use tracker_common::{
-    family::Family,
     peers::{PEERS_BYTES_MAX, PeerBuf},
     verifier::bounded,
 };
@@ -30,19 +28,6 @@ pub fn sum<T>(value: &T) -> u64 {
         }
     }
     sum
-}
-
-/// The words of an address.
-#[inline(always)]
-pub fn sum_addr<F: Family>(addr: &F::Addr) -> u64 {
-    sum_words(F::words(addr))
-}
-
-/// The same of an address as two words.
-#[inline(always)]
-pub fn sum_words([first, second]: [u64; 2]) -> u64 {
-    let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
-    halves(first) + halves(second)
 }
 
 /// Bytes that `bpf_csum_diff` takes at a time: older kernels have no room for more.
@@ -77,13 +62,4 @@ pub fn sum_list(list: &mut PeerBuf) -> u64 {
         sum += partial as u32 as u64;
     }
     sum
-}
-
-/// The checksum of a sum below 2^40, folded to 16 bits.
-#[inline(always)]
-pub fn complement(mut sum: u64) -> u16 {
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    !(sum as u16)
 }

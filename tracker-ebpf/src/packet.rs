@@ -7,12 +7,13 @@
 use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{Config, ENDPOINTS_MAX},
+    checksum,
     family::{Family, V4, V6},
     verifier::{bounded, turns},
     wire::RequestHead,
 };
 
-use crate::{approval::Listed, checksum, functions::Functions};
+use crate::{approval::Listed, functions::Functions};
 
 pub const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
@@ -123,7 +124,7 @@ impl Ip for V4 {
             fragment: DONT_FRAGMENT,
             ttl: HOPS,
             protocol: PROTOCOL_UDP,
-            checksum: checksum::complement(CONSTANT + total_len as u64 + addresses),
+            checksum: checksum::of_header(CONSTANT + total_len as u64 + addresses),
             source: destination,
             destination: source,
         };

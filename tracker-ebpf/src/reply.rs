@@ -8,13 +8,14 @@ use aya_ebpf::{
 };
 use tracker_common::{
     abi::{Verdict, flag},
+    checksum,
     peers::{Cursor, List, PeerBuf},
-    verifier::{add_now, bounded},
+    verifier::{add_now, bounded, seldom},
     wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, action},
 };
 
 use crate::{
-    checksum,
+    checksum::{sum, sum_list},
     maps::Env,
     packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, PROTOCOL_UDP, UDP_BYTES, Udp, at},
 };
@@ -51,15 +52,15 @@ pub fn send<F: Ip, T, H>(
     let ctx = datagram.ctx;
     let l3 = datagram.l3;
     let (list_len, list_sum) = match &mut list {
-        Some(list) => (list.len() as usize, checksum::sum_list(list)),
+        Some(list) => (list.len() as usize, sum_list(list)),
         None => (0, 0),
     };
     let udp_len = UDP_BYTES + size_of::<H>() + list_len;
     resize(ctx, l3 + F::HEADER_BYTES + udp_len)?;
 
     // The frame is as long as the reply, so this is all there.
-    let ethernet: *mut Ethernet = at(ctx, 0).ok_or(Verdict::NoReply)?;
-    let start: *mut Reply<F::Header, H> = at(ctx, l3).ok_or(Verdict::NoReply)?;
+    let ethernet: *mut Ethernet = at(ctx, 0).ok_or_else(|| seldom(Verdict::NoReply))?;
+    let start: *mut Reply<F::Header, H> = at(ctx, l3).ok_or_else(|| seldom(Verdict::NoReply))?;
     // SAFETY: `at` checked the bounds, and the two do not overlap.
     unsafe { write::<F, H>(start, head, udp_len as u16, list_sum) };
     if let Some(list) = list {
@@ -83,7 +84,7 @@ pub fn shrink<F: Ip>(
     let head = draw(&mut drawn)?;
     let (list_len, list_sum) = (drawn.cursor.len() as usize, drawn.sum);
     let udp_len = UDP_BYTES + size_of::<AnnounceReply>() + list_len;
-    let ethernet: *mut Ethernet = at(ctx, 0).ok_or(Verdict::NoReply)?;
+    let ethernet: *mut Ethernet = at(ctx, 0).ok_or_else(|| seldom(Verdict::NoReply))?;
     const { assert!(size_of::<LineReply<()>>() <= UDP_BYTES + size_of::<AnnounceRequest>()) };
     let start: *mut LineReply<F::Header> = datagram.start.cast();
     // SAFETY: `at` checked the bounds, and the two do not overlap. The request is longer than the reply, and
@@ -175,7 +176,7 @@ fn set_len(ctx: &XdpContext, len: usize) -> Result<(), Verdict> {
     let delta = len as i32 - now as i32;
     // SAFETY: the context is this program's.
     let failed = unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), delta) };
-    if failed != 0 { Err(Verdict::NoReply) } else { Ok(()) }
+    if failed != 0 { Err(seldom(Verdict::NoReply)) } else { Ok(()) }
 }
 
 /// Writes the headers and the head of the reply over those of the request. `list_sum` is that of what
@@ -200,18 +201,12 @@ unsafe fn write<F: Ip, H>(
     let ports = [udp.source, udp.destination];
     let len = udp_len.to_be();
     let pseudo_header = addresses + (PROTOCOL_UDP as u16).to_be() as u64 + len as u64;
-    let sum =
-        pseudo_header + checksum::sum(&ports) + len as u64 + checksum::sum(&head.0) + list_sum;
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = pseudo_header + sum(&ports) + len as u64 + sum(&head.0) + list_sum;
     let [source, destination] = ports;
     udp.source = destination;
     udp.destination = source;
     udp.len = len;
-    // Zero would mean that there is none.
-    udp.checksum = match checksum::complement(sum) {
-        0 => 0xffff,
-        checksum => checksum,
-    };
+    udp.checksum = checksum::of_datagram(sum);
     // SAFETY: as above; the frame is not aligned for `H`.
     unsafe { (&raw mut (*start).head).write_unaligned(core::ptr::read(&head.0)) };
 }
@@ -228,7 +223,7 @@ fn store(ctx: &XdpContext, offset: usize, list: &PeerBuf) -> Result<(), Verdict>
             list.bounded_len(),
         )
     };
-    if failed != 0 { Err(Verdict::NoReply) } else { Ok(()) }
+    if failed != 0 { Err(seldom(Verdict::NoReply)) } else { Ok(()) }
 }
 
 /// Replies with a failure; `N` is the length of its text with the NUL.
@@ -262,7 +257,7 @@ fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), V
     }
     // The table knows the VLAN's own interface, not the one below it that the frame came by.
     if datagram.l3 != ETHERNET_BYTES {
-        return Err(Verdict::NoReply);
+        return Err(seldom(Verdict::NoReply));
     }
     let hop = &mut env.scratch()?.next_hop;
     hop.family = if F::IS_V6 { AF_INET6 } else { AF_INET };
@@ -280,7 +275,7 @@ fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), V
         theirs.write_unaligned(F::source(datagram.ip));
         bpf_fib_lookup(datagram.ctx.as_ptr(), &raw mut *hop, size_of::<FibLookup>() as i32, 0)
     };
-    if failed != 0 { Err(Verdict::NoReply) } else { Ok(()) }
+    if failed != 0 { Err(seldom(Verdict::NoReply)) } else { Ok(()) }
 }
 
 /// Addresses the frame to whoever handed us the request.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     family::Family,
     peers::{List, PeerBuf},
-    verifier::{Sign, add_now, bounded},
+    verifier::{Sign, add_now, bounded, seldom},
 };
 
 /// Applies an announce to a torrent that keeps its peers in its line, and fills `list`, which is empty.
@@ -26,7 +26,7 @@ pub fn announce<F: Family>(
 ) -> Result<(Counts, Change), Miss> {
     let meta = line.meta();
     if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Inline {
-        return Err(Miss::Frozen);
+        return Err(seldom(Miss::Frozen));
     }
     let (was_seeder, [seeders, leechers]) = if F::IS_V6 {
         serve::<F, _, 4>(&line.run(), visit, list)?
@@ -165,14 +165,14 @@ fn settle<F: Family, const N: usize>(
     let Some(slot) = own else { return settle_newcomer(run, visit) };
     // It never is; the verifier cannot know.
     if slot >= N {
-        return Err(Miss::Contended);
+        return Err(seldom(Miss::Contended));
     }
     let old = run.peer(slot);
     if !visit.key.is_of(old) {
-        return Err(Miss::Contended);
+        return Err(seldom(Miss::Contended));
     }
     if old != visit.new && !run.word(slot).replace(old.0, visit.new.0) {
-        return Err(Miss::Contended);
+        return Err(seldom(Miss::Contended));
     }
     Ok(Some(old.is_seeder()))
 }
@@ -186,10 +186,10 @@ fn settle_newcomer<F: Family, const N: usize>(
         return Ok(None);
     }
     let free = number_of::<N>(|index| run.peer(index).is_free(&visit.clock));
-    let slot = slot::<N>(free).ok_or(Miss::Full)?;
+    let slot = slot::<N>(free).ok_or_else(|| seldom(Miss::Full))?;
     let old = run.peer(slot);
     if old.is_free(&visit.clock).bit() == 0 || !run.take(slot, old, visit) {
-        return Err(Miss::Contended);
+        return Err(seldom(Miss::Contended));
     }
     Ok(None)
 }
