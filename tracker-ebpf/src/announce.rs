@@ -232,12 +232,11 @@ pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
 
 /// Replies to the announce with what is in the scratch space.
 #[inline(always)]
-pub fn run_reply<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch) -> Answer {
+pub fn run_reply<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, scratch: *mut Scratch) -> Answer {
     let datagram = Request::<F>::again(ctx, l3).ok_or_else(|| seldom(Verdict::NoReply))?;
-    let env = Env::get();
     // SAFETY: see `Scratch::get`.
     let scratch = unsafe { scratch.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
-    finish(&datagram, &env, scratch)
+    finish(&datagram, env, scratch)
 }
 
 #[inline(always)]

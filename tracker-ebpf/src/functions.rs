@@ -23,7 +23,7 @@ use tracker_common::{
 use crate::{
     announce::{self, Done},
     approval, conclude, limits,
-    maps::{Maps, Scratch},
+    maps::{Env, Maps, Scratch},
     packet::Datagram,
     scrape,
 };
@@ -188,18 +188,18 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $miss(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
-            let ctx = &XdpContext::new(ctx);
-            if limits::may_miss::<$family>(ctx, l3, now_ns) == Some(false) {
+            let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
+            if limits::may_miss::<$family>(ctx, env, l3, now_ns) == Some(false) {
                 return $calm(ctx.as_ptr().cast(), l3, Verdict::MissCalmed as u32);
             }
-            conclude::<$family>(ctx, Err(Verdict::UnknownTorrent))
+            conclude::<$family>(ctx, env, Err(Verdict::UnknownTorrent))
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $calm(ctx: *mut xdp_md, l3: u32, verdict: u32) -> u32 {
-            let ctx = &XdpContext::new(ctx);
-            conclude::<$family>(ctx, limits::calm::<$family>(ctx, l3, verdict))
+            let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
+            conclude::<$family>(ctx, env, limits::calm::<$family>(ctx, env, l3, verdict))
         }
 
         #[unsafe(no_mangle)]
@@ -219,22 +219,22 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $reply(ctx: *mut xdp_md, l3: u32, scratch: *mut Scratch) -> u32 {
-            let ctx = &XdpContext::new(ctx);
-            conclude::<$family>(ctx, announce::run_reply::<$family>(ctx, l3, scratch))
+            let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
+            conclude::<$family>(ctx, env, announce::run_reply::<$family>(ctx, env, l3, scratch))
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $refuse(ctx: *mut xdp_md, l3: u32, failure: u32) -> u32 {
-            let ctx = &XdpContext::new(ctx);
-            conclude::<$family>(ctx, crate::refuse::<$family>(ctx, l3, failure))
+            let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
+            conclude::<$family>(ctx, env, crate::refuse::<$family>(ctx, env, l3, failure))
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $scrape(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
-            let ctx = &XdpContext::new(ctx);
-            conclude::<$family>(ctx, scrape::run::<$family>(ctx, l3, now_ns))
+            let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
+            conclude::<$family>(ctx, env, scrape::run::<$family>(ctx, env, l3, now_ns))
         }
 
         #[unsafe(no_mangle)]

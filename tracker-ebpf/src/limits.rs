@@ -56,9 +56,8 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
 
 /// Whether an announce of a torrent that is not in the table may pass to the daemon.
 #[inline(always)]
-pub fn may_miss<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Option<bool> {
+pub fn may_miss<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, now_ns: u64) -> Option<bool> {
     let datagram = Datagram::<F>::again(ctx, l3)?;
-    let env = Env::get();
     let limits = &env.config.limits;
     let key = limits.source::<F>(&F::source(datagram.ip));
     let admitted = take(key, &limits.misses, now_ns, |source| &source.misses)
@@ -85,7 +84,7 @@ fn take(key: u64, rate: &Rate, now_ns: u64, of: impl Fn(&Source) -> &Meter) -> b
 
 /// Answers an announce without peers, for the reason of a verdict as a number.
 #[inline(always)]
-pub fn calm<F: Ip>(ctx: &XdpContext, l3: u32, verdict: u32) -> Answer {
+pub fn calm<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Answer {
     const MISS: u32 = Verdict::MissCalmed as u32;
     const EGRESS: u32 = Verdict::EgressCalmed as u32;
     let verdict = match verdict {
@@ -94,7 +93,6 @@ pub fn calm<F: Ip>(ctx: &XdpContext, l3: u32, verdict: u32) -> Answer {
         _ => Verdict::SourceCalmed,
     };
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    let env = &Env::get();
     let RequestHead { action, transaction_id, .. } = *datagram.payload;
     let reply = Head(AnnounceReply {
         action,

@@ -132,7 +132,7 @@ fn answer<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
         } else {
             Err(Verdict::Unusual)
         };
-        return conclude::<F>(datagram.ctx, answer);
+        return conclude::<F>(datagram.ctx, env, answer);
     }
     if !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
         return F::refuse(datagram, Failure::BadConnectionId);
@@ -143,7 +143,7 @@ fn answer<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
         }
         return F::scrape(datagram, now_ns);
     }
-    conclude::<F>(datagram.ctx, Err(Verdict::Unusual))
+    conclude::<F>(datagram.ctx, env, Err(Verdict::Unusual))
 }
 
 /// What becomes of a request that is over a limit.
@@ -189,13 +189,12 @@ fn announce<F: Ip>(datagram: &Datagram<F>, objections: u32) -> u32 {
 /// Refuses a request, for a failure as a number. An unverified source is never sent more bytes than
 /// it sent.
 #[inline(always)]
-fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, failure: u32) -> Answer {
+fn refuse<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, failure: u32) -> Answer {
     const BAD_ID: u32 = Failure::BadConnectionId as u32;
     const CLIENT: u32 = Failure::UnapprovedClient as u32;
     const IP: u32 = Failure::UnapprovedIp as u32;
     const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    let env = &Env::get();
     match failure {
         BAD_ID => {
             let is_short = datagram.payload_len() < REPLY_BYTES;
@@ -219,7 +218,7 @@ fn refuse<F: Ip>(ctx: &XdpContext, l3: u32, failure: u32) -> Answer {
 
 /// Where a verdict is counted and becomes an XDP action, unless it is that of an announce.
 #[inline(always)]
-fn conclude<F: Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
+fn conclude<F: Ip>(ctx: &XdpContext, env: &Env, answer: Answer) -> u32 {
     let (Ok(verdict) | Err(verdict)) = answer;
     if verdict != Verdict::NotOurs {
         record::<F>(ctx, verdict as u32);
@@ -227,7 +226,7 @@ fn conclude<F: Ip>(ctx: &XdpContext, answer: Answer) -> u32 {
     match answer {
         // The sender can do no harm by trying again, and an error would only invite that.
         Ok(Verdict::BadIdDropped | Verdict::BadIdLimited) => XDP_DROP,
-        Ok(_) => reply::action(&Env::get()),
+        Ok(_) => reply::action(env),
         // What was not answered is the daemon's or the host's.
         Err(_) => XDP_PASS,
     }

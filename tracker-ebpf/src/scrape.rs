@@ -31,14 +31,13 @@ pub fn is_well_formed(payload_len: u32) -> bool {
 
 /// Serves the request to its end.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Answer {
+pub fn run<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, now_ns: u64) -> Answer {
     let datagram = Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    serve(&datagram, now_ns)
+    serve(&datagram, env, now_ns)
 }
 
 #[inline(always)]
-fn serve<F: Ip>(datagram: &Datagram<F>, now_ns: u64) -> Answer {
-    let env = &Env::get();
+fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
     let config = env.config;
     let head_len = size_of::<RequestHead>() as u32;
     if !is_well_formed(datagram.payload_len()) {
