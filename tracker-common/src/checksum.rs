@@ -71,14 +71,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sum_is_folded_by_the_book(sum in 1_u64..u64::MAX, bits in 0..63) {
+        fn a_sum_is_folded_by_the_book(sum in 1_u64..u64::MAX, bits in 0..63_u32) {
             check((sum >> bits).max(1));
         }
     }
 
     #[test]
     fn carries_of_carries_are_carried() {
-        let edges = [0, 1, 2, 0x7fff, 0x8000, 0xfffd, 0xfffe, 0xffff];
+        let edges = [0_u64, 1, 2, 0x7fff, 0x8000, 0xfffd, 0xfffe, 0xffff];
         for digits in 0..edges.len().pow(4) {
             let digit = |at: u32| edges[digits / edges.len().pow(at) % edges.len()] << (16 * at);
             check((0..4).map(digit).sum::<u64>().max(1));

@@ -66,8 +66,7 @@ pub enum Done {
 /// of clients and networks.
 #[inline(always)]
 pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: u32) -> Outcome {
-    // SAFETY: see `Scratch::get`.
-    let scratch = unsafe { scratch.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let scratch = Scratch::handed(scratch).ok_or_else(|| seldom(Verdict::NoReply))?;
     let datagram =
         &Request::<F>::find(ctx, bounded::<31>(l3)).ok_or_else(|| seldom(Verdict::NotOurs))?;
     let env = &Env::get();
@@ -204,8 +203,7 @@ fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> A
 /// Leaves the list of peers there.
 #[inline(always)]
 pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
-    // SAFETY: see `Scratch::get`.
-    let scratch = unsafe { scratch.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let scratch = Scratch::handed(scratch).ok_or_else(|| seldom(Verdict::NoReply))?;
     let line = Line::<F>::at(&Maps, scratch.line).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
     let (counts, change) =
         inline::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
@@ -217,8 +215,7 @@ pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
 /// Applies the announce in the scratch space to its outgrown torrent. Leaves the list of peers there.
 #[inline(always)]
 pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
-    // SAFETY: see `Scratch::get`.
-    let scratch = unsafe { room.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let scratch = Scratch::handed(room).ok_or_else(|| seldom(Verdict::NoReply))?;
     let line = Line::<F>::at(&Maps, scratch.line).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
     swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
     let mut leaves = Called::<F>::new(room);
@@ -234,8 +231,7 @@ pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
 #[inline(always)]
 pub fn run_reply<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, scratch: *mut Scratch) -> Answer {
     let datagram = Request::<F>::again(ctx, l3).ok_or_else(|| seldom(Verdict::NoReply))?;
-    // SAFETY: see `Scratch::get`.
-    let scratch = unsafe { scratch.as_mut() }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let scratch = Scratch::handed(scratch).ok_or_else(|| seldom(Verdict::NoReply))?;
     finish(&datagram, env, scratch)
 }
 

@@ -1,8 +1,8 @@
 //! The parts of the program that the verifier looks at one by one.
 //!
 //! A global function (kernel 5.6) is verified once, for any arguments, not once for each way that
-//! leads to a call of it. Its arguments are the context and plain numbers; the rest is looked up
-//! again or left in this processor's scratch space.
+//! leads to a call of it. Its arguments are the context, plain numbers, and a pointer to this processor's
+//! scratch space, of which the verifier believes nothing but its type: it may be null.
 
 use core::marker::PhantomData;
 
@@ -246,8 +246,7 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32 {
-            // SAFETY: see `Scratch::get`.
-            let Some(Scratch { visit, .. }) = (unsafe { scratch.as_ref() }) else {
+            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
                 return Outcome::CONTENDED.0;
             };
             outgrown::replace::<$family, Maps>(&Maps, visit, LeafRef(leaf), remove != 0).0
@@ -256,8 +255,7 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $join(scratch: *mut Scratch, leaf: u32) -> u32 {
-            // SAFETY: as above.
-            let Some(Scratch { visit, .. }) = (unsafe { scratch.as_ref() }) else {
+            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
                 return Outcome::CONTENDED.0;
             };
             outgrown::join::<$family, Maps>(&Maps, visit, LeafRef(leaf)).0
@@ -266,8 +264,7 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32 {
-            // SAFETY: as above.
-            let Some(Scratch { visit, list, .. }) = (unsafe { scratch.as_mut() }) else {
+            let Some(Scratch { visit, list, .. }) = Scratch::handed(scratch) else {
                 return 0;
             };
             outgrown::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
@@ -276,8 +273,7 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
-            // SAFETY: as above.
-            let Some(Scratch { visit, .. }) = (unsafe { scratch.as_ref() }) else {
+            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
                 return half::CORRUPT;
             };
             let mut leaves = Called::<$family>::new(scratch);

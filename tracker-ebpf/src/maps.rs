@@ -128,6 +128,13 @@ impl Scratch {
         // SAFETY: per-CPU, and each function asks for it once at a time.
         Some(unsafe { &mut *scratch })
     }
+
+    /// What a function was handed. It is never null; the verifier cannot know.
+    #[inline(always)]
+    pub fn handed(scratch: *mut Self) -> Option<&'static mut Self> {
+        // SAFETY: whoever called has it from `get`, and leaves it alone until the function returns.
+        unsafe { scratch.as_mut() }
+    }
 }
 
 /// What every request needs.
