@@ -27,7 +27,7 @@ use tracker_common::{
 
 use crate::{
     Answer, approval,
-    functions::Called,
+    leaves::LeavesInMaps,
     maps::{EVENTS, Env, Maps, Scratch, count_lost_event},
     now_ns,
     packet::{Datagram, Ip},
@@ -218,7 +218,7 @@ pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
     let scratch = Scratch::handed(room).ok_or_else(|| seldom(Verdict::NoReply))?;
     let line = Line::<F>::at(&Maps, scratch.line).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
     swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
-    let mut leaves = Called::<F>::new(room);
+    let mut leaves = LeavesInMaps::<F>::new(room);
     let (counts, change) =
         outgrown::announce(&Maps, line, &scratch.visit, &mut leaves).map_err(verdict)?;
     swarm::finish_list::<F>(&scratch.visit, &mut scratch.list);

@@ -4,26 +4,17 @@
 //! leads to a call of it. Its arguments are the context, plain numbers, and a pointer to this processor's
 //! scratch space, of which the verifier believes nothing but its type: it may be null.
 
-use core::marker::PhantomData;
-
 use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
 use tracker_common::{
     abi::Verdict,
     family::{Family, V4, V6},
-    table::{
-        Miss,
-        layout::Memory,
-        leaf::{LeafRef, Outcome, Pick},
-        outgrown::{self, Leaves, Root},
-        swarm::Visit,
-    },
     wire::Failure,
 };
 
 use crate::{
     announce::{self, Done},
     approval, conclude, limits,
-    maps::{Env, Maps, Scratch},
+    maps::{Env, Scratch},
     packet::Datagram,
     scrape,
 };
@@ -115,34 +106,13 @@ pub trait Functions: Sized + Family {
     fn scrape_entry(datagram: &Datagram<Self>, offset: u32, now_ns: u64) -> u32
     where
         Self: crate::packet::Ip;
-
-    /// [`Leaves::replace`] for the visit in the scratch space.
-    fn replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32;
-
-    /// [`Leaves::join`] for the visit in the scratch space.
-    fn join(scratch: *mut Scratch, leaf: u32) -> u32;
-
-    /// [`Leaves::draw`] for the visit and to the list in the scratch space.
-    fn draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32;
-
-    /// [`Leaves::draw_half`] for the visit and to the list in the scratch space. Returns one of
-    /// [`half`].
-    fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32;
-}
-
-/// What came of drawing from half a swarm.
-mod half {
-    pub const MORE_WANTED: u32 = 0;
-    pub const LIST_FULL: u32 = 1;
-    pub const FROZEN: u32 = 2;
-    pub const CORRUPT: u32 = 3;
 }
 
 macro_rules! functions {
     (
         $family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident,
         $miss:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident,
-        $scrape:ident, $entry:ident, $replace:ident, $join:ident, $draw:ident, $half:ident
+        $scrape:ident, $entry:ident
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -243,48 +213,6 @@ macro_rules! functions {
             scrape::append::<$family>(&XdpContext::new(ctx), offset, now_ns)
         }
 
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn $replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32 {
-            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
-                return Outcome::CONTENDED.0;
-            };
-            outgrown::replace::<$family, Maps>(&Maps, visit, LeafRef(leaf), remove != 0).0
-        }
-
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn $join(scratch: *mut Scratch, leaf: u32) -> u32 {
-            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
-                return Outcome::CONTENDED.0;
-            };
-            outgrown::join::<$family, Maps>(&Maps, visit, LeafRef(leaf)).0
-        }
-
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn $draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32 {
-            let Some(Scratch { visit, list, .. }) = Scratch::handed(scratch) else {
-                return 0;
-            };
-            outgrown::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
-        }
-
-        #[unsafe(no_mangle)]
-        #[inline(never)]
-        extern "C" fn $half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
-            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
-                return half::CORRUPT;
-            };
-            let mut leaves = Called::<$family>::new(scratch);
-            match outgrown::draw_half(&Maps, Root(root), visit, &mut leaves, Pick(pick)) {
-                Ok(false) => half::MORE_WANTED,
-                Ok(true) => half::LIST_FULL,
-                Err(Miss::Frozen) => half::FROZEN,
-                Err(_) => half::CORRUPT,
-            }
-        }
-
         impl Functions for $family {
             #[inline(always)]
             fn announce(datagram: &Datagram<Self>, scratch: *mut Scratch, objections: u32) -> u32 {
@@ -345,26 +273,6 @@ macro_rules! functions {
             fn scrape_entry(datagram: &Datagram<Self>, offset: u32, now_ns: u64) -> u32 {
                 $entry(datagram.ctx.as_ptr().cast(), offset, now_ns)
             }
-
-            #[inline(always)]
-            fn replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32 {
-                $replace(scratch, leaf, remove)
-            }
-
-            #[inline(always)]
-            fn join(scratch: *mut Scratch, leaf: u32) -> u32 {
-                $join(scratch, leaf)
-            }
-
-            #[inline(always)]
-            fn draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32 {
-                $draw(scratch, leaf, pick)
-            }
-
-            #[inline(always)]
-            fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
-                $half(scratch, root, pick)
-            }
         }
     };
 }
@@ -382,11 +290,7 @@ functions!(
     reply_v4,
     refuse_v4,
     scrape_v4,
-    scrape_entry_v4,
-    replace_v4,
-    join_v4,
-    draw_v4,
-    draw_half_v4
+    scrape_entry_v4
 );
 functions!(
     V6,
@@ -401,55 +305,5 @@ functions!(
     reply_v6,
     refuse_v6,
     scrape_v6,
-    scrape_entry_v6,
-    replace_v6,
-    join_v6,
-    draw_v6,
-    draw_half_v6
+    scrape_entry_v6
 );
-
-/// The leaves of the table in the maps, for the visit in the scratch space.
-pub struct Called<F> {
-    scratch: *mut Scratch,
-    family: PhantomData<F>,
-}
-
-impl<F: Functions> Called<F> {
-    #[inline(always)]
-    pub fn new(scratch: *mut Scratch) -> Self {
-        Self { scratch, family: PhantomData }
-    }
-}
-
-impl<F: Functions> Leaves for Called<F> {
-    #[inline(always)]
-    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome {
-        Outcome(F::replace(self.scratch, leaf.0, remove as u32))
-    }
-
-    #[inline(always)]
-    fn join(&mut self, leaf: LeafRef) -> Outcome {
-        Outcome(F::join(self.scratch, leaf.0))
-    }
-
-    #[inline(always)]
-    fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
-        F::draw(self.scratch, leaf.0, pick.0) != 0
-    }
-
-    #[inline(always)]
-    fn draw_half<M: Memory>(
-        &mut self,
-        _: &M,
-        root: Root,
-        _: &Visit,
-        pick: Pick,
-    ) -> Result<bool, Miss> {
-        match F::draw_half(self.scratch, root.0, pick.0) {
-            half::MORE_WANTED => Ok(false),
-            half::LIST_FULL => Ok(true),
-            half::FROZEN => Err(Miss::Frozen),
-            _ => Err(Miss::Corrupt),
-        }
-    }
-}

@@ -4,7 +4,7 @@
 //! * `connect`, `announce`, `scrape`: answer one kind of request from the swarm table;
 //! * `approval`: what the lists of the approval hooks say;
 //! * `limits`: what floods are held to;
-//! * `functions`: the parts that the verifier looks at one by one;
+//! * `functions`, `leaves`: the parts that the verifier looks at one by one;
 //! * `reply`, `checksum`: turn the frame around;
 //! * `maps`: the maps, and the table in them.
 //!
@@ -19,6 +19,7 @@ mod approval;
 mod checksum;
 mod connect;
 mod functions;
+mod leaves;
 mod limits;
 mod maps;
 mod packet;

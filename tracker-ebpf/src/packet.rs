@@ -13,7 +13,7 @@ use tracker_common::{
     wire::RequestHead,
 };
 
-use crate::{approval::Listed, functions::Functions};
+use crate::{approval::Listed, functions::Functions, leaves::LeafFunctions};
 
 pub const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
@@ -71,7 +71,7 @@ pub struct Udp {
 pub const UDP_BYTES: usize = size_of::<Udp>();
 
 /// What differs between IPv4 and IPv6 in a frame.
-pub trait Ip: Family + Functions + Listed {
+pub trait Ip: Family + Functions + LeafFunctions + Listed {
     /// The header that all accepted packets have: no options.
     type Header;
     const HEADER_BYTES: usize = size_of::<Self::Header>();
