@@ -19,8 +19,7 @@ pub const fn sum_words([first, second]: [u64; 2]) -> u64 {
 
 /// The two halves of a word, which sum up to the same.
 #[inline(always)]
-#[must_use]
-pub const fn halves(word: u64) -> u64 {
+const fn halves(word: u64) -> u64 {
     (word & 0xffff_ffff) + (word >> 32)
 }
 
@@ -71,8 +70,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sum_is_folded_by_the_book(sum in 1_u64..u64::MAX, bits in 0..63_u32) {
-            check((sum >> bits).max(1));
+        fn a_sum_is_folded_by_the_book(sum: u64, bits in 0..64_u32) {
+            check(sum >> bits);
         }
     }
 
@@ -81,7 +80,7 @@ mod tests {
         let edges = [0_u64, 1, 2, 0x7fff, 0x8000, 0xfffd, 0xfffe, 0xffff];
         for digits in 0..edges.len().pow(4) {
             let digit = |at: u32| edges[digits / edges.len().pow(at) % edges.len()] << (16 * at);
-            check((0..4).map(digit).sum::<u64>().max(1));
+            check((0..4).map(digit).sum());
         }
     }
 }

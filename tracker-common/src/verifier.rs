@@ -94,13 +94,14 @@ pub fn unknown<T>(place: *const T) -> *const T {
     }
 }
 
-/// `value`, of what seldom happens. LLVM would fetch it before each branch that may lead here, for all who
-/// come by; not past an instruction, even if there is none in it.
+/// `value`, of what seldom happens. LLVM would fetch it before each branch that may lead here, for all who come
+/// by. An assembly without outputs is never removed, even if it is empty, so that the branch leads to a block
+/// of its own, where the value is fetched.
 #[inline(always)]
 #[must_use]
 pub fn seldom<T>(value: T) -> T {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: no instruction at all. Not `pure`, so that it stays in its place.
+    // SAFETY: no instruction at all.
     unsafe {
         core::arch::asm!("", options(nomem));
     }

@@ -66,7 +66,8 @@ pub enum Done {
 /// of clients and networks.
 #[inline(always)]
 pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: u32) -> Outcome {
-    let scratch = Scratch::handed(scratch).ok_or_else(|| seldom(Verdict::NoReply))?;
+    // SAFETY: that is how `main` calls it.
+    let scratch = unsafe { Scratch::handed(scratch) }.ok_or_else(|| seldom(Verdict::NoReply))?;
     let datagram =
         &Request::<F>::find(ctx, bounded::<31>(l3)).ok_or_else(|| seldom(Verdict::NotOurs))?;
     let env = &Env::get();
@@ -203,7 +204,8 @@ fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> A
 /// Leaves the list of peers there.
 #[inline(always)]
 pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
-    let scratch = Scratch::handed(scratch).ok_or_else(|| seldom(Verdict::NoReply))?;
+    // SAFETY: that is how `main` calls it.
+    let scratch = unsafe { Scratch::handed(scratch) }.ok_or_else(|| seldom(Verdict::NoReply))?;
     let line = Line::<F>::at(&Maps, scratch.line).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
     let (counts, change) =
         inline::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
@@ -214,13 +216,18 @@ pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
 
 /// Applies the announce in the scratch space to its outgrown torrent. Leaves the list of peers there.
 #[inline(always)]
-pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
-    let scratch = Scratch::handed(room).ok_or_else(|| seldom(Verdict::NoReply))?;
-    let line = Line::<F>::at(&Maps, scratch.line).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
-    swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
-    let mut leaves = LeavesInMaps::<F>::new(room);
-    let (counts, change) =
-        outgrown::announce(&Maps, line, &scratch.visit, &mut leaves).map_err(verdict)?;
+pub fn run_outgrown<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
+    // SAFETY: that is how `main` calls it.
+    let (visit, list) =
+        unsafe { Scratch::visit_and_list(scratch) }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    swarm::begin_list::<F>(visit, list);
+    // SAFETY: it is not null.
+    let number = unsafe { (*scratch).line };
+    let line = Line::<F>::at(&Maps, number).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
+    let mut leaves = LeavesInMaps::<F>::new(scratch);
+    let (counts, change) = outgrown::announce(&Maps, line, visit, &mut leaves).map_err(verdict)?;
+    // SAFETY: as above. The leaves have written to the list meanwhile.
+    let scratch = unsafe { &mut *scratch };
     swarm::finish_list::<F>(&scratch.visit, &mut scratch.list);
     scratch.counts = counts;
     scratch.change = change as u32;
@@ -231,7 +238,8 @@ pub fn run_outgrown<F: Ip>(room: *mut Scratch) -> Result<(), Verdict> {
 #[inline(always)]
 pub fn run_reply<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, scratch: *mut Scratch) -> Answer {
     let datagram = Request::<F>::again(ctx, l3).ok_or_else(|| seldom(Verdict::NoReply))?;
-    let scratch = Scratch::handed(scratch).ok_or_else(|| seldom(Verdict::NoReply))?;
+    // SAFETY: that is how `main` calls it.
+    let scratch = unsafe { Scratch::handed(scratch) }.ok_or_else(|| seldom(Verdict::NoReply))?;
     finish(&datagram, env, scratch)
 }
 

@@ -1,6 +1,7 @@
-//! Sums of what is in memory, for [`tracker_common::checksum`].
+//! [`tracker_common::checksum`], and sums of what is in memory for it.
 
 use aya_ebpf::helpers::generated::bpf_csum_diff;
+pub use tracker_common::checksum::{of_datagram, of_header, sum_addr, sum_words};
 use tracker_common::{
     peers::{PEERS_BYTES_MAX, PeerBuf},
     verifier::bounded,

@@ -44,7 +44,8 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32 {
-            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
+            // SAFETY: that is how functions call each other.
+            let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return Outcome::CONTENDED.0;
             };
             outgrown::replace::<$family, Maps>(&Maps, visit, LeafRef(leaf), remove != 0).0
@@ -53,7 +54,8 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $join(scratch: *mut Scratch, leaf: u32) -> u32 {
-            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
+            // SAFETY: that is how functions call each other.
+            let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return Outcome::CONTENDED.0;
             };
             outgrown::join::<$family, Maps>(&Maps, visit, LeafRef(leaf)).0
@@ -62,7 +64,8 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32 {
-            let Some(Scratch { visit, list, .. }) = Scratch::handed(scratch) else {
+            // SAFETY: that is how functions call each other.
+            let Some((visit, list)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return 0;
             };
             outgrown::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
@@ -71,7 +74,8 @@ macro_rules! functions {
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
-            let Some(Scratch { visit, .. }) = Scratch::handed(scratch) else {
+            // SAFETY: that is how functions call each other.
+            let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return half::CORRUPT;
             };
             let mut leaves = LeavesInMaps::<$family>::new(scratch);

@@ -167,7 +167,7 @@ fn limit<F: Ip>(datagram: &Datagram<F>, verdict: u32) -> u32 {
 fn announce<F: Ip>(datagram: &Datagram<F>, objections: u32) -> u32 {
     const MISSED: u32 = Verdict::UnknownTorrent as u32;
     const NOT_OURS: u32 = Verdict::NotOurs as u32;
-    let Some(scratch) = Scratch::get() else { return XDP_PASS };
+    let scratch = Scratch::place();
     let outcome = match F::announce(datagram, scratch, objections) {
         ANSWERED => return XDP_TX,
         NOT_OURS => return XDP_PASS,

@@ -1,6 +1,10 @@
 //! The maps, and the swarm table in them.
 
-use core::{cell::UnsafeCell, mem::MaybeUninit, ptr::read_volatile};
+use core::{
+    cell::UnsafeCell,
+    mem::MaybeUninit,
+    ptr::{null_mut, read_volatile},
+};
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_fib_lookup},
@@ -124,16 +128,49 @@ impl Scratch {
     /// time.
     #[inline(always)]
     pub fn get() -> Option<&'static mut Self> {
-        let scratch = SCRATCH.get_ptr_mut(0)?;
         // SAFETY: per-CPU, and each function asks for it once at a time.
-        Some(unsafe { &mut *scratch })
+        unsafe { Self::place().as_mut() }
     }
 
-    /// What a function was handed. It is never null; the verifier cannot know.
+    /// The same as functions hand it to each other. It is never null; the verifier cannot know.
     #[inline(always)]
-    pub fn handed(scratch: *mut Self) -> Option<&'static mut Self> {
-        // SAFETY: whoever called has it from `get`, and leaves it alone until the function returns.
-        unsafe { scratch.as_mut() }
+    pub fn place() -> *mut Self {
+        SCRATCH.get_ptr_mut(0).unwrap_or(null_mut())
+    }
+
+    /// What a function was handed.
+    ///
+    /// # Safety
+    /// It is of [`Scratch::place`], and who called the function has borrowed nothing of it.
+    #[inline(always)]
+    pub unsafe fn handed<'a>(place: *mut Self) -> Option<&'a mut Self> {
+        // SAFETY: as the caller says.
+        unsafe { place.as_mut() }
+    }
+
+    /// The announce and the list of what a function was handed.
+    ///
+    /// # Safety
+    /// It is of [`Scratch::place`], and who called the function has borrowed no more of it than the announce.
+    #[inline(always)]
+    pub unsafe fn visit_and_list<'a>(place: *mut Self) -> Option<(&'a Visit, &'a mut PeerBuf)> {
+        if place.is_null() {
+            return None;
+        }
+        // SAFETY: as the caller says.
+        Some(unsafe { (&(*place).visit, &mut (*place).list) })
+    }
+
+    /// What the routing table is asked, and the action by which the reply is sent then. Nothing else of the
+    /// scratch space is borrowed by this.
+    #[inline(always)]
+    pub fn route() -> Option<(&'static mut bpf_fib_lookup, &'static mut u32)> {
+        let place = Self::place();
+        if place.is_null() {
+            return None;
+        }
+        // SAFETY: per-CPU, and only `reply` asks for these two, once at a time.
+        Some(unsafe { (&mut (*place).next_hop, &mut (*place).action) })
     }
 }
 

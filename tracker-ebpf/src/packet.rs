@@ -7,13 +7,12 @@
 use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{Config, ENDPOINTS_MAX},
-    checksum,
     family::{Family, V4, V6},
     verifier::{bounded, turns},
     wire::RequestHead,
 };
 
-use crate::{approval::Listed, functions::Functions, leaves::LeafFunctions};
+use crate::{approval::Listed, checksum, functions::Functions, leaves::LeafFunctions};
 
 pub const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;

@@ -8,15 +8,14 @@ use aya_ebpf::{
 };
 use tracker_common::{
     abi::{Verdict, flag},
-    checksum,
     peers::{Cursor, List, PeerBuf},
     verifier::{add_now, bounded, seldom},
     wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, action},
 };
 
 use crate::{
-    checksum::{sum, sum_list},
-    maps::Env,
+    checksum,
+    maps::{Env, Scratch},
     packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, PROTOCOL_UDP, UDP_BYTES, Udp, at},
 };
 
@@ -52,7 +51,7 @@ pub fn send<F: Ip, T, H>(
     let ctx = datagram.ctx;
     let l3 = datagram.l3;
     let (list_len, list_sum) = match &mut list {
-        Some(list) => (list.len() as usize, sum_list(list)),
+        Some(list) => (list.len() as usize, checksum::sum_list(list)),
         None => (0, 0),
     };
     let udp_len = UDP_BYTES + size_of::<H>() + list_len;
@@ -201,7 +200,8 @@ unsafe fn write<F: Ip, H>(
     let ports = [udp.source, udp.destination];
     let len = udp_len.to_be();
     let pseudo_header = addresses + (PROTOCOL_UDP as u16).to_be() as u64 + len as u64;
-    let sum = pseudo_header + sum(&ports) + len as u64 + sum(&head.0) + list_sum;
+    let sum =
+        pseudo_header + checksum::sum(&ports) + len as u64 + checksum::sum(&head.0) + list_sum;
     let [source, destination] = ports;
     udp.source = destination;
     udp.destination = source;
@@ -259,7 +259,7 @@ fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), V
     if datagram.l3 != ETHERNET_BYTES {
         return Err(seldom(Verdict::NoReply));
     }
-    let hop = &mut env.scratch()?.next_hop;
+    let (hop, _) = Scratch::route().ok_or_else(|| seldom(Verdict::NoReply))?;
     hop.family = if F::IS_V6 { AF_INET6 } else { AF_INET };
     hop.l4_protocol = PROTOCOL_UDP;
     hop.sport = datagram.udp.destination;
@@ -291,11 +291,10 @@ fn address(ethernet: &mut Ethernet, env: &Env, ingress: u32) -> Result<(), Verdi
         send_back(ethernet);
         return Ok(());
     }
-    let scratch = env.scratch()?;
-    let hop = &scratch.next_hop;
+    let (hop, action) = Scratch::route().ok_or_else(|| seldom(Verdict::NoReply))?;
     ethernet.source = hop.smac;
     ethernet.destination = hop.dmac;
-    scratch.action = if hop.ifindex == ingress {
+    *action = if hop.ifindex == ingress {
         XDP_TX
     } else {
         // SAFETY: the helper has no preconditions.
@@ -310,5 +309,5 @@ pub fn action(env: &Env) -> u32 {
     if env.config.flags & flag::REPLY_FIB == 0 {
         return XDP_TX;
     }
-    env.scratch().map_or(XDP_TX, |scratch| scratch.action)
+    Scratch::route().map_or(XDP_TX, |(_, action)| *action)
 }

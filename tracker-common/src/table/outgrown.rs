@@ -3,7 +3,7 @@
 pub use super::half::Root;
 use super::{
     Miss,
-    half::Half,
+    half::{Half, Halves},
     index::NEAR_BITS,
     layout::{Form, Line, Memory},
     leaf::{Leaf, LeafRef, Outcome, Pick},
@@ -101,12 +101,13 @@ pub fn announce<F: Family, M: Memory>(
     }
     let [first, second] = line.halves().own_and_other(!visit.is_seeder());
     prefetch::<F, M>(memory, first, visit);
+    // A seeder is given no seeders, and a leecher leechers only where seeders do not suffice.
     if !visit.is_seeder() && first.len() < visit.numwant {
         prefetch::<F, M>(memory, second, visit);
     }
     let was_seeder = settle(memory, &line, visit, leaves)?;
     let completed = complete(&line, meta, visit.has_completed(was_seeder == Some(true)));
-    draw_peers(memory, &line, visit, leaves)?;
+    draw_peers(memory, line.halves(), visit, leaves)?;
     let counts = Counts {
         seeders: line.halves().seeders().len(),
         leechers: line.halves().leechers().len(),
@@ -178,25 +179,24 @@ fn leaf_of<M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) -> Result<LeafR
 
 /// Draws peers for the announcer, each half from a few leaves.
 #[inline(always)]
-pub(crate) fn draw_peers<F: Family, M: Memory>(
+pub(crate) fn draw_peers<M: Memory>(
     memory: &M,
-    line: &Line<F>,
+    halves: &Halves,
     visit: &Visit,
     leaves: &mut impl Leaves,
 ) -> Result<(), Miss> {
-    let (seeders, leechers) = (line.halves().seeders(), line.halves().leechers());
     let picks = if visit.prefers_near() { [Pick::NEAR, Pick::FAR] } else { [Pick::ANY, Pick::ANY] };
     for turn in 0..2 {
         let pick = if turn == 0 { picks[0] } else { picks[1] };
         if turn == 1 && pick == Pick::ANY {
             break;
         }
-        if !visit.is_seeder() && leaves.draw_half(memory, seeders.root(), visit, pick)? {
+        if !visit.is_seeder() && leaves.draw_half(memory, halves.seeders().root(), visit, pick)? {
             return Ok(());
         }
         // Only here can the announcer be met.
         let pick = if visit.is_seeder() || pick != Pick::ANY { pick } else { Pick::OTHERS };
-        if leaves.draw_half(memory, leechers.root(), visit, pick)? {
+        if leaves.draw_half(memory, halves.leechers().root(), visit, pick)? {
             return Ok(());
         }
     }
@@ -237,7 +237,8 @@ pub fn draw_half<M: Memory>(
     Ok(false)
 }
 
-/// An entry that the announce's seed chooses.
+/// An entry that the announce's seed chooses. A depth that is corrupt may lead past the directory, which is
+/// for the look-up to see.
 #[inline(always)]
 const fn seeded(root: Root, seed: u32) -> u32 {
     (((seed >> 16) as u64) << root.depth() >> 16) as u32

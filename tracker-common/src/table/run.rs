@@ -80,11 +80,11 @@ impl<F: Family, const N: usize> Run<F, N> {
     pub(crate) fn read(&self, index: usize) -> Slot<F> {
         let word = self.peer(index);
         if !F::IS_V6 {
-            return Slot { word, addr: [0; 2], is_its: Sign::YES, family: PhantomData };
+            return Slot { word, addr: [0; 2], addr_is_its: Sign::YES, family: PhantomData };
         }
         let addr = self.addr(index);
-        let is_its = self.peer(index).is_same_as(word);
-        Slot { word, addr, is_its, family: PhantomData }
+        let addr_is_its = self.peer(index).is_same_as(word);
+        Slot { word, addr, addr_is_its, family: PhantomData }
     }
 
     /// Live seeders and leechers.
@@ -105,8 +105,8 @@ pub(crate) struct Slot<F> {
     pub(crate) word: PeerWord,
     /// The address beside the word (IPv6).
     addr: [u64; 2],
-    /// Whether it is that peer's: the slot may have changed hands after the word was read.
-    is_its: Sign,
+    /// Whether that is the address of the peer in the word: the slot may have changed hands in between.
+    addr_is_its: Sign,
     family: PhantomData<F>,
 }
 
@@ -132,7 +132,7 @@ impl<F: Family> Slot<F> {
     #[inline(always)]
     pub(crate) fn is_live(&self, clock: &Clock) -> Sign {
         if F::IS_V6 {
-            self.word.is_live(clock).and(self.is_its)
+            self.word.is_live(clock).and(self.addr_is_its)
         } else {
             self.word.has_key().and(clock.is_fresh(self.word.0))
         }

@@ -35,8 +35,8 @@ pub enum Side {
     Daemon = 1,
 }
 
-/// An [`Announce`] as its swarm sees it, worked out once. In the kernel it is in a map, from which
-/// the functions that the verifier looks at one by one fetch it.
+/// An [`Announce`] as its swarm sees it, worked out once. In the kernel it is in a map, to which
+/// the functions that the verifier looks at one by one are handed a pointer.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Visit {

@@ -86,7 +86,7 @@ impl PeerWord {
         is_peer.and(clock.is_fresh(self.0))
     }
 
-    /// Whether both are of one peer, or neither is of any.
+    /// Whether both have the same key.
     #[inline(always)]
     pub(crate) const fn is_same_as(self, other: Self) -> Sign {
         Sign::less((self.0 ^ other.0) & KEY_MASK, 1)

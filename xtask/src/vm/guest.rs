@@ -27,6 +27,8 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
+# What is tested may be below /tmp.
+chmod 1777 /tmp
 mount -t bpf bpf /sys/fs/bpf
 for module in /modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module"

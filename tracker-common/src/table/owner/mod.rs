@@ -282,7 +282,7 @@ impl<M: Memory> Table<M> {
             if line.is_outgrown() {
                 let mut leaves = Direct::<F, M>::new(memory, &visit, list);
                 // A corrupt reference ends the list early.
-                let _ = outgrown::draw_peers(memory, &line, &visit, &mut leaves);
+                let _ = outgrown::draw_peers(memory, line.halves(), &visit, &mut leaves);
             } else {
                 let mut cursor = list.cursor();
                 inline::draw(line, &visit, &mut cursor);
