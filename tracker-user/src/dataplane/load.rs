@@ -21,8 +21,9 @@ use super::{
     grants::GRANTS_MAX,
     link,
     lists::{CLIENTS_MAX, NETWORKS_MAX},
-    pins::{Inherited, Pins},
+    pins::Pins,
     probe,
+    publish::State,
 };
 use crate::{
     config::{Config, HookConfig, LogLevel},
@@ -54,7 +55,7 @@ const VERIFIER_LINES: usize = 6;
 pub struct Kernel {
     ebpf: Ebpf,
     pins: Option<Pins>,
-    inherited: Option<Inherited>,
+    inherited: Option<State>,
 }
 
 /// The program's hold on an interface.
@@ -90,7 +91,7 @@ impl Kernel {
         }
         // Loading writes to the program's variables, those that are pinned too, by which the program before
         // still goes.
-        if let Some(Inherited { state, .. }) = &inherited {
+        if let Some(state) = &inherited {
             loader.override_global(name::STATE_VARIABLE, state, true);
         }
         let mut ebpf = loader
@@ -119,13 +120,13 @@ impl Kernel {
     /// The key of the table, where it is that of a daemon before.
     #[must_use]
     pub fn inherited_table_key(&self) -> Option<TableKey> {
-        self.inherited.map(|inherited| inherited.table_key)
+        self.inherited.map(|state| state.config().shape.key)
     }
 
     /// And that of its connection ids.
     #[must_use]
     pub fn inherited_connection_key(&self) -> Option<SipKey> {
-        self.inherited.map(|inherited| inherited.connection_key)
+        self.inherited.map(|state| state.config().connection_ids.key())
     }
 
     /// Maps the table's three maps into this process.
@@ -223,8 +224,8 @@ impl Kernel {
     }
 }
 
-/// The table that is pinned, or none and no pins either.
-fn inherit(pins: &Pins, size: &TableSize, events_bytes: u32) -> Option<Inherited> {
+/// What belongs to the table that is pinned; or nothing, and no pins either.
+fn inherit(pins: &Pins, size: &TableSize, events_bytes: u32) -> Option<State> {
     let inherited = pins.inherited(size);
     match &inherited {
         Ok(Some(_)) => pins.check_events(events_bytes),

@@ -29,7 +29,6 @@ use nix::{
 };
 use tracker_common::{
     abi::{self, name},
-    hash::{SipKey, TableKey},
     table::index::TableShape,
 };
 
@@ -48,15 +47,6 @@ const DETACH_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Pins {
     folder: PathBuf,
     _lock: File,
-}
-
-/// What a daemon needs of the one before, beside the maps.
-#[derive(Clone, Copy)]
-pub(super) struct Inherited {
-    /// What it told the program.
-    pub(super) state: State,
-    pub(super) table_key: TableKey,
-    pub(super) connection_key: SipKey,
 }
 
 /// What a map must be to be used: the type, bytes of a value, and entries.
@@ -86,19 +76,18 @@ impl Pins {
         self.maps().join(name.trim_start_matches('.'))
     }
 
-    /// The table that a daemon before has left, if there is one.
+    /// What a daemon before told the program, if it has left its table.
     ///
     /// # Errors
     /// What about it is not as a table of this size needs it.
-    pub(super) fn inherited(&self, size: &TableSize) -> Result<Option<Inherited>, String> {
+    pub(super) fn inherited(&self, size: &TableSize) -> Result<Option<State>, String> {
         let layouts = table_layouts(size);
         if layouts.iter().all(|(name, ..)| !self.map(name).exists()) {
             return Ok(None);
         }
         layouts.iter().try_for_each(|layout| self.check(layout))?;
         let state: State = self.value(name::STATE, 0)?;
-        let config = state.0.configs[(state.0.control.active & 1) as usize];
-        let shape = config.shape;
+        let shape = state.config().shape;
         if shape == TableShape::default() {
             // Its daemon ended before it had told the program anything.
             return Ok(None);
@@ -106,8 +95,7 @@ impl Pins {
         if shape != size.shape(shape.key) {
             return Err("it is of another shape".to_owned());
         }
-        let connection_key = config.connection_ids.key();
-        Ok(Some(Inherited { state, table_key: shape.key, connection_key }))
+        Ok(Some(state))
     }
 
     fn value<V: Pod>(&self, name: &str, index: u32) -> Result<V, String> {

@@ -36,10 +36,10 @@ impl Publisher {
     /// When the program's maps are not what they should be.
     pub(super) fn new(kernel: &mut Kernel, orphan_limit: Duration) -> anyhow::Result<Self> {
         let map: Array<_, State> = kernel.take(name::STATE)?;
-        let State(mut state) = map.get(&0, 0).context("map STATE")?;
-        state.control.active &= 1;
-        let config = state.configs[state.control.active as usize];
-        Ok(Self { map, state, config, orphan_limit })
+        let mut state: State = map.get(&0, 0).context("map STATE")?;
+        state.0.control.active &= 1;
+        let config = *state.config();
+        Ok(Self { map, state: state.0, config, orphan_limit })
     }
 
     /// Changes how long the program goes on without us.
@@ -142,6 +142,13 @@ fn fill<T: Copy + Default>(slots: &mut [T; abi::ENDPOINTS_MAX], endpoints: &[T])
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct State(pub(super) abi::State);
+
+impl State {
+    /// The configuration in force.
+    pub(super) const fn config(&self) -> &abi::Config {
+        &self.0.configs[(self.0.control.active & 1) as usize]
+    }
+}
 
 // SAFETY: integers and arrays of them; the ABI asserts the sizes, which leave no padding.
 unsafe impl Pod for State {}
