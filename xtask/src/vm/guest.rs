@@ -51,6 +51,8 @@ pub struct Guest {
 
 /// What came of a guest.
 pub struct Outcome {
+    /// Whether it came as far as the tests.
+    pub began: bool,
     /// Whether all tests ran and passed.
     pub succeeded: bool,
     /// What they printed, or all that the guest did when it did not reach their end.
@@ -128,12 +130,13 @@ impl Guest {
 
 impl Outcome {
     fn of(serial: &str) -> Self {
-        let part = serial.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
-        match part {
+        let tests = serial.split_once(BEGIN).map(|(_, rest)| rest);
+        let began = tests.is_some();
+        match tests.and_then(|tests| tests.split_once(END)) {
             Some((output, status)) => {
-                Self { succeeded: status.starts_with('0'), output: output.to_owned() }
+                Self { began, succeeded: status.starts_with('0'), output: output.to_owned() }
             }
-            None => Self { succeeded: false, output: serial.to_owned() },
+            None => Self { began, succeeded: false, output: serial.to_owned() },
         }
     }
 
@@ -177,7 +180,8 @@ mod tests {
     #[test]
     fn a_guest_that_does_not_reach_its_end_has_failed() {
         let outcome = Outcome::of("SeaBIOS\nGUEST-BEGIN\ntest a ... ok\n");
-        assert!(!outcome.succeeded);
+        assert!(outcome.began && !outcome.succeeded);
+        assert!(!Outcome::of("SeaBIOS\nOops\n").began);
         assert!(outcome.summary().ends_with("FAILED"));
     }
 
