@@ -67,13 +67,15 @@ impl Family for V6 {
 
     #[inline(always)]
     fn words(addr: &[u8; 16]) -> [u64; 2] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *addr;
-        [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+        // Taken apart into bytes, LLVM would fetch bytes.
+        // SAFETY: sixteen bytes either way, and any are valid.
+        unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(*addr) }
     }
 
     #[inline(always)]
     fn from_words(words: [u64; 2]) -> [u8; 16] {
-        ((words[1] as u128) << 64 | words[0] as u128).to_le_bytes()
+        // SAFETY: as above.
+        unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(words) }
     }
 
     #[inline(always)]

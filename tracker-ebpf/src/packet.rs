@@ -140,6 +140,17 @@ impl Ip for V4 {
     }
 }
 
+/// Writes an address word by word. As a whole LLVM would copy it in pieces of two bytes, as it is aligned.
+#[inline(always)]
+fn put(place: &mut [u8; 16], [first, second]: [u64; 2]) {
+    let place = place.as_mut_ptr().cast::<u64>();
+    // SAFETY: sixteen bytes.
+    unsafe {
+        place.write_unaligned(first);
+        place.add(1).write_unaligned(second);
+    }
+}
+
 impl Ip for V6 {
     type Header = Ipv6;
 
@@ -162,15 +173,13 @@ impl Ip for V6 {
 
     #[inline(always)]
     fn turn_around(header: &mut Ipv6, udp_len: u16, _addresses: u64) {
-        let (source, destination) = (header.source, header.destination);
-        *header = Ipv6 {
-            version_class_label: [0x60, 0, 0, 0],
-            payload_len: udp_len.to_be(),
-            next_header: PROTOCOL_UDP,
-            hop_limit: HOPS,
-            source: destination,
-            destination: source,
-        };
+        let (source, destination) = (V6::words(&header.source), V6::words(&header.destination));
+        header.version_class_label = [0x60, 0, 0, 0];
+        header.payload_len = udp_len.to_be();
+        header.next_header = PROTOCOL_UDP;
+        header.hop_limit = HOPS;
+        put(&mut header.source, destination);
+        put(&mut header.destination, source);
     }
 
     #[inline(always)]
