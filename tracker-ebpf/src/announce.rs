@@ -21,17 +21,17 @@ use tracker_common::{
         swarm::{self, Announce, Counts, Side, Visit},
     },
     time::Clock,
-    verifier::{bounded, seldom},
+    verifier::bounded,
     wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant, option},
 };
 
 use crate::{
-    Answer, approval,
+    Answer, OrPass as _, approval,
     leaves::LeavesInMaps,
     maps::{EVENTS, Env, Maps, Scratch, count_lost_event},
     now_ns,
     packet::{Datagram, Ip},
-    record,
+    pass, record,
     reply::{self, Head},
 };
 
@@ -67,26 +67,25 @@ pub enum Done {
 #[inline(always)]
 pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: u32) -> Outcome {
     // SAFETY: that is how `main` calls it.
-    let scratch = unsafe { Scratch::handed(scratch) }.ok_or_else(|| seldom(Verdict::NoReply))?;
-    let datagram =
-        &Request::<F>::find(ctx, bounded::<31>(l3)).ok_or_else(|| seldom(Verdict::NotOurs))?;
+    let scratch = unsafe { Scratch::handed(scratch) }.or_pass(Verdict::NoReply)?;
+    let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).or_pass(Verdict::NotOurs)?;
     let env = &Env::get();
     let now_ns = now_ns();
     if !env.answers(datagram, now_ns) {
-        return Err(seldom(Verdict::NotOurs));
+        return pass(Verdict::NotOurs);
     }
     let config = env.config;
     let request = datagram.payload;
     let fixed = &request.fixed;
     // The table is far away; what can be done meanwhile comes before the search is looked at.
     let search = Search::<F>::begin(&Maps, &config.shape, &fixed.info_hash)
-        .ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
+        .or_pass(Verdict::UnknownTorrent)?;
     if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
         return Ok(Done::Refused(Failure::BadConnectionId));
     }
-    let event = fixed.event().ok_or_else(|| seldom(Verdict::Unusual))?;
+    let event = fixed.event().or_pass(Verdict::Unusual)?;
     if request.tail.port == [0; 2] {
-        return Err(seldom(Verdict::Unusual));
+        return pass(Verdict::Unusual);
     }
     let options_len = datagram.payload_len() - size_of::<AnnounceRequest>() as u32;
     if config.flags & PASSES != 0 {
@@ -104,7 +103,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     if gate as u32 | objections != 0 {
         return judged(gate, objections);
     }
-    let Some((number, line)) = found else { return Err(seldom(Verdict::UnknownTorrent)) };
+    let Some((number, line)) = found else { return pass(Verdict::UnknownTorrent) };
     let announce = announce_of(datagram, config, event);
     let clock = Clock::new(now_ns, config.lifetime);
     begin(datagram, config, scratch, &announce, clock, number, line)
@@ -115,7 +114,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
 fn judged(gate: Gate, objections: u32) -> Outcome {
     let objections = match gate {
         Gate::Open => objections,
-        Gate::Pass => return Err(seldom(Verdict::Gated)),
+        Gate::Pass => return pass(Verdict::Gated),
         Gate::Refuse => objections | approval::TORRENT,
     };
     match objections {
@@ -123,7 +122,7 @@ fn judged(gate: Gate, objections: u32) -> Outcome {
         approval::CLIENT => Ok(Done::Refused(Failure::UnapprovedClient)),
         approval::SOURCE => Ok(Done::Refused(Failure::UnapprovedIp)),
         // Which hook comes first is the daemon's to know.
-        _ => Err(seldom(Verdict::Gated)),
+        _ => pass(Verdict::Gated),
     }
 }
 
@@ -205,8 +204,8 @@ fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> A
 #[inline(always)]
 pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
     // SAFETY: that is how `main` calls it.
-    let scratch = unsafe { Scratch::handed(scratch) }.ok_or_else(|| seldom(Verdict::NoReply))?;
-    let line = Line::<F>::at(&Maps, scratch.line).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
+    let scratch = unsafe { Scratch::handed(scratch) }.or_pass(Verdict::NoReply)?;
+    let line = Line::<F>::at(&Maps, scratch.line).or_pass(Verdict::UnknownTorrent)?;
     let (counts, change) =
         inline::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
     scratch.counts = counts;
@@ -218,12 +217,11 @@ pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
 #[inline(always)]
 pub fn run_outgrown<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
     // SAFETY: that is how `main` calls it.
-    let (visit, list) =
-        unsafe { Scratch::visit_and_list(scratch) }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let (visit, list) = unsafe { Scratch::visit_and_list(scratch) }.or_pass(Verdict::NoReply)?;
     swarm::begin_list::<F>(visit, list);
     // SAFETY: it is not null.
     let number = unsafe { (*scratch).line };
-    let line = Line::<F>::at(&Maps, number).ok_or_else(|| seldom(Verdict::UnknownTorrent))?;
+    let line = Line::<F>::at(&Maps, number).or_pass(Verdict::UnknownTorrent)?;
     let mut leaves = LeavesInMaps::<F>::new(scratch);
     let (counts, change) = outgrown::announce(&Maps, line, visit, &mut leaves).map_err(verdict)?;
     // SAFETY: as above. The leaves have written to the list meanwhile.
@@ -237,9 +235,9 @@ pub fn run_outgrown<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
 /// Replies to the announce with what is in the scratch space.
 #[inline(always)]
 pub fn run_reply<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, scratch: *mut Scratch) -> Answer {
-    let datagram = Request::<F>::again(ctx, l3).ok_or_else(|| seldom(Verdict::NoReply))?;
+    let datagram = Request::<F>::again(ctx, l3).or_pass(Verdict::NoReply)?;
     // SAFETY: that is how `main` calls it.
-    let scratch = unsafe { Scratch::handed(scratch) }.ok_or_else(|| seldom(Verdict::NoReply))?;
+    let scratch = unsafe { Scratch::handed(scratch) }.or_pass(Verdict::NoReply)?;
     finish(&datagram, env, scratch)
 }
 
@@ -286,13 +284,13 @@ const fn verdict(miss: Miss) -> Verdict {
 #[inline(always)]
 fn check_flags(request: &AnnounceRequest, flags: u32, options_len: u32) -> Result<(), Verdict> {
     if flags & flag::PASS_ANNOUNCES != 0 {
-        return Err(seldom(Verdict::Gated));
+        return pass(Verdict::Gated);
     }
     if flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
-        return Err(seldom(Verdict::ClaimsAddress));
+        return pass(Verdict::ClaimsAddress);
     }
     if flags & flag::PASS_OPTIONS != 0 && options_len != 0 {
-        return Err(seldom(Verdict::Options));
+        return pass(Verdict::Options);
     }
     Ok(())
 }
@@ -306,20 +304,20 @@ fn check_options<F: Ip>(datagram: &Request<F>) -> Result<(), Verdict> {
         if offset >= end {
             return Ok(());
         }
-        match datagram.byte(offset).ok_or_else(|| seldom(Verdict::Unusual))? {
+        match datagram.byte(offset).or_pass(Verdict::Unusual)? {
             option::END => return Ok(()),
             option::NOP => offset += 1,
             option::URL_DATA => {
-                let len = datagram.byte(offset + 1).ok_or_else(|| seldom(Verdict::Unusual))?;
+                let len = datagram.byte(offset + 1).or_pass(Verdict::Unusual)?;
                 offset += 2 + len as u32;
                 if offset > end {
-                    return Err(seldom(Verdict::Unusual));
+                    return pass(Verdict::Unusual);
                 }
             }
-            _ => return Err(seldom(Verdict::Unusual)),
+            _ => return pass(Verdict::Unusual),
         }
     }
-    Err(seldom(Verdict::Options))
+    pass(Verdict::Options)
 }
 
 /// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.

@@ -36,6 +36,7 @@ use aya_log_ebpf::trace;
 use tracker_common::{
     abi::{Verdict, flag},
     family::{V4, V6},
+    verifier::seldom,
     wire::{AnnounceRequest, Failure, PROTOCOL_ID, action},
 };
 
@@ -51,6 +52,27 @@ use crate::{
 /// What became of a request: answered, the frame holding the reply, or passed on as it came. The
 /// verdict says how or why.
 type Answer = Result<Verdict, Verdict>;
+
+/// Passes an announce on, which is [seldom].
+#[inline(always)]
+fn pass<T>(verdict: Verdict) -> Result<T, Verdict> {
+    Err(seldom(verdict))
+}
+
+/// What an announce needs, or else it is passed on.
+trait OrPass<T> {
+    fn or_pass(self, verdict: Verdict) -> Result<T, Verdict>;
+}
+
+impl<T> OrPass<T> for Option<T> {
+    #[inline(always)]
+    fn or_pass(self, verdict: Verdict) -> Result<T, Verdict> {
+        match self {
+            Some(value) => Ok(value),
+            None => pass(verdict),
+        }
+    }
+}
 
 const ANNOUNCE_BYTES: u32 = size_of::<AnnounceRequest>() as u32;
 

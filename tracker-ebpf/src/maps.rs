@@ -12,7 +12,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracker_common::{
-    abi::{Config, Counters, GrantKey, State, VERDICTS, Verdict},
+    abi::{Config, Counters, GrantKey, State, VERDICTS},
     family::Family,
     limit::{Source, Total},
     peers::PeerBuf,
@@ -216,12 +216,6 @@ impl Env {
     #[inline(always)]
     pub fn total(&self) -> Option<&'static Total> {
         TOTAL.get(0)
-    }
-
-    /// This processor's scratch space.
-    #[inline(always)]
-    pub fn scratch(&self) -> Result<&'static mut Scratch, Verdict> {
-        Scratch::get().ok_or(Verdict::NoReply)
     }
 }
 

@@ -9,14 +9,15 @@ use aya_ebpf::{
 use tracker_common::{
     abi::{Verdict, flag},
     peers::{Cursor, List, PeerBuf},
-    verifier::{add_now, bounded, seldom},
+    verifier::{add_now, bounded},
     wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, action},
 };
 
 use crate::{
-    checksum,
+    OrPass as _, checksum,
     maps::{Env, Scratch},
     packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, PROTOCOL_UDP, UDP_BYTES, Udp, at},
+    pass,
 };
 
 /// The headers of a reply in one piece.
@@ -58,8 +59,8 @@ pub fn send<F: Ip, T, H>(
     resize(ctx, l3 + F::HEADER_BYTES + udp_len)?;
 
     // The frame is as long as the reply, so this is all there.
-    let ethernet: *mut Ethernet = at(ctx, 0).ok_or_else(|| seldom(Verdict::NoReply))?;
-    let start: *mut Reply<F::Header, H> = at(ctx, l3).ok_or_else(|| seldom(Verdict::NoReply))?;
+    let ethernet: *mut Ethernet = at(ctx, 0).or_pass(Verdict::NoReply)?;
+    let start: *mut Reply<F::Header, H> = at(ctx, l3).or_pass(Verdict::NoReply)?;
     // SAFETY: `at` checked the bounds, and the two do not overlap.
     unsafe { write::<F, H>(start, head, udp_len as u16, list_sum) };
     if let Some(list) = list {
@@ -83,7 +84,7 @@ pub fn shrink<F: Ip>(
     let head = draw(&mut drawn)?;
     let (list_len, list_sum) = (drawn.cursor.len() as usize, drawn.sum);
     let udp_len = UDP_BYTES + size_of::<AnnounceReply>() + list_len;
-    let ethernet: *mut Ethernet = at(ctx, 0).ok_or_else(|| seldom(Verdict::NoReply))?;
+    let ethernet: *mut Ethernet = at(ctx, 0).or_pass(Verdict::NoReply)?;
     const { assert!(size_of::<LineReply<()>>() <= UDP_BYTES + size_of::<AnnounceRequest>()) };
     let start: *mut LineReply<F::Header> = datagram.start.cast();
     // SAFETY: `at` checked the bounds, and the two do not overlap. The request is longer than the reply, and
@@ -175,7 +176,7 @@ fn set_len(ctx: &XdpContext, len: usize) -> Result<(), Verdict> {
     let delta = len as i32 - now as i32;
     // SAFETY: the context is this program's.
     let failed = unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), delta) };
-    if failed != 0 { Err(seldom(Verdict::NoReply)) } else { Ok(()) }
+    if failed != 0 { pass(Verdict::NoReply) } else { Ok(()) }
 }
 
 /// Writes the headers and the head of the reply over those of the request. `list_sum` is that of what
@@ -223,7 +224,7 @@ fn store(ctx: &XdpContext, offset: usize, list: &PeerBuf) -> Result<(), Verdict>
             list.bounded_len(),
         )
     };
-    if failed != 0 { Err(seldom(Verdict::NoReply)) } else { Ok(()) }
+    if failed != 0 { pass(Verdict::NoReply) } else { Ok(()) }
 }
 
 /// Replies with a failure; `N` is the length of its text with the NUL.
@@ -257,9 +258,9 @@ fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), V
     }
     // The table knows the VLAN's own interface, not the one below it that the frame came by.
     if datagram.l3 != ETHERNET_BYTES {
-        return Err(seldom(Verdict::NoReply));
+        return pass(Verdict::NoReply);
     }
-    let (hop, _) = Scratch::route().ok_or_else(|| seldom(Verdict::NoReply))?;
+    let (hop, _) = Scratch::route().or_pass(Verdict::NoReply)?;
     hop.family = if F::IS_V6 { AF_INET6 } else { AF_INET };
     hop.l4_protocol = PROTOCOL_UDP;
     hop.sport = datagram.udp.destination;
@@ -275,7 +276,7 @@ fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), V
         theirs.write_unaligned(F::source(datagram.ip));
         bpf_fib_lookup(datagram.ctx.as_ptr(), &raw mut *hop, size_of::<FibLookup>() as i32, 0)
     };
-    if failed != 0 { Err(seldom(Verdict::NoReply)) } else { Ok(()) }
+    if failed != 0 { pass(Verdict::NoReply) } else { Ok(()) }
 }
 
 /// Addresses the frame to whoever handed us the request.
@@ -291,7 +292,7 @@ fn address(ethernet: &mut Ethernet, env: &Env, ingress: u32) -> Result<(), Verdi
         send_back(ethernet);
         return Ok(());
     }
-    let (hop, action) = Scratch::route().ok_or_else(|| seldom(Verdict::NoReply))?;
+    let (hop, action) = Scratch::route().or_pass(Verdict::NoReply)?;
     ethernet.source = hop.smac;
     ethernet.destination = hop.dmac;
     *action = if hop.ifindex == ingress {

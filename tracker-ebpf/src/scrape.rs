@@ -15,7 +15,7 @@ use tracker_common::{
 
 use crate::{
     Answer,
-    maps::{Env, Maps},
+    maps::{Env, Maps, Scratch},
     packet::{Datagram, Ip, at},
     reply::{self, Head},
 };
@@ -51,7 +51,7 @@ fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
     let max = if config.scrape_max < SCRAPE_MAX { config.scrape_max } else { SCRAPE_MAX };
     let answered = if asked > max { max } else { asked };
 
-    env.scratch()?.list.clear();
+    Scratch::get().ok_or(Verdict::NoReply)?.list.clear();
     let first = datagram.l3 as u32 + Datagram::<F>::PAYLOAD as u32 + head_len;
     for index in turns::<SCRAPE_MAX>(answered) {
         if F::scrape_entry(datagram, first + index * INFO_HASH_BYTES, now_ns) != 0 {
@@ -60,7 +60,8 @@ fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
     }
     let reply =
         Head(ReplyHead { action: action::SCRAPE, transaction_id: datagram.payload.transaction_id });
-    reply::send(datagram, env, &reply, Some(&mut env.scratch()?.list)).map(|()| Verdict::Scraped)
+    let list = &mut Scratch::get().ok_or(Verdict::NoReply)?.list;
+    reply::send(datagram, env, &reply, Some(list)).map(|()| Verdict::Scraped)
 }
 
 /// Appends the figures of the torrent whose info-hash is at `offset` of the frame. Returns 0, or 1
@@ -81,7 +82,7 @@ fn try_append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> Option<()> {
         Some((_, line)) => swarm::scrape(line, &clock).ok()?,
         None => Counts::default(),
     };
-    env.scratch().ok()?.list.push_entry(&ScrapeEntry {
+    Scratch::get()?.list.push_entry(&ScrapeEntry {
         seeders: counts.seeders.to_be_bytes(),
         completed: counts.completed.to_be_bytes(),
         leechers: counts.leechers.to_be_bytes(),

@@ -127,7 +127,7 @@ impl<F: Family> Leaf<F> {
     #[inline(always)]
     pub(crate) fn group(&self, index: u32) -> Option<Run<F, { GROUP_SLOTS as usize }>> {
         let unit = bounded::<{ CHUNK_UNITS - 1 }>(self.unit + index * F::GROUP_UNITS);
-        // A group of one unit always is.
+        // A group of one unit is always within the chunk.
         if F::GROUP_UNITS > 1 && unit > (CHUNK_UNITS - F::GROUP_UNITS) as usize {
             return None;
         }
