@@ -8,15 +8,18 @@ use crate::{
     limit::Limits,
     policy::IntervalVariation,
     table::index::TableShape,
+    time::Jiffies,
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
-/// Names of the program and its maps.
+/// Names of the programs and their maps.
 pub mod name {
     /// The XDP program.
     pub const PROGRAM: &str = "xdp_tracker";
+    /// Another, which is never attached: it writes a [`Moment`](super::Moment) into its frame.
+    pub const CLOCK: &str = "xdp_clock";
     /// Array of one [`State`](super::State). A variable of the program, which it finds without looking it up;
     /// the name is that of its section.
     pub const STATE: &str = ".bss";
@@ -66,11 +69,23 @@ pub struct Control {
     pub active: u32,
     /// Reserved; zero.
     pub _pad: u32,
+    /// How the program tells the monotonic clock.
+    pub jiffies: Jiffies,
     /// What to add to the monotonic clock to have the wall clock, in nanoseconds, wrapping around.
     pub wall_offset_ns: u64,
     /// The monotonic time from which on the program passes everything, in nanoseconds; 0 for never.
     /// The daemon moves it ahead of the present as long as it lives.
     pub passes_from_ns: u64,
+}
+
+/// What the kernel's two clocks showed at one moment.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Moment {
+    /// The ticks that the kernel has counted.
+    pub jiffies: u64,
+    /// `CLOCK_MONOTONIC_COARSE`, in nanoseconds.
+    pub monotonic_ns: u64,
 }
 
 /// Endpoints of each family that the kernel answers for; requests to others pass to the daemon.
@@ -318,7 +333,9 @@ const _: () = {
     assert!(size_of::<TableShape>() == 72);
     assert!(size_of::<ConnectionIds>() == 56);
     assert!(size_of::<Config>() == 288 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
-    assert!(size_of::<State>() == 24 + 2 * size_of::<Config>());
+    assert!(size_of::<State>() == 40 + 2 * size_of::<Config>());
+    // A frame is no shorter than its Ethernet header.
+    assert!(size_of::<Moment>() == 16);
     assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
     assert!(size_of::<AnnounceEvent>() == 92);
     assert!(size_of::<GrantKey>() == 40);

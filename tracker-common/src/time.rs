@@ -1,7 +1,7 @@
 //! Coarse time, as peer words keep it.
 //!
-//! Both sides read `CLOCK_MONOTONIC_COARSE`: `bpf_ktime_get_coarse_ns` (kernel 5.11) in the
-//! program, `clock_gettime` in the daemon.
+//! Both sides go by `CLOCK_MONOTONIC_COARSE`: the daemon asks for it with `clock_gettime`, the program works
+//! it out from the [`Jiffies`].
 
 use crate::verifier::Sign;
 
@@ -20,6 +20,35 @@ const AHEAD_MAX: u64 = 256;
 
 /// The longest peer lifetime in ticks: 37 hours. Beyond it an old peer would look new again.
 pub const LIFETIME_MAX: u32 = (1 << 15) - 1 - 2 * AHEAD_MAX as u32 - 1024;
+
+/// How to tell the monotonic clock from the kernel's count of its timer's ticks. The count is a variable of the
+/// kernel that the JIT reads in place of a call (`bpf_jiffies64`, kernel 5.6); a call of the clock takes as long
+/// as a hundred instructions. The kernel keeps the two in step: it counts one whenever the clock has advanced by
+/// the length of a tick, and late ones together.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Jiffies {
+    /// The length of one in nanoseconds: 1,000,000 to 10,000,000.
+    ns: u64,
+    /// The clock when the count was 0, in nanoseconds, wrapping around.
+    offset_ns: u64,
+}
+
+impl Jiffies {
+    /// Goes by what was read at one moment: the clock stood at `monotonic_ns` when so many were counted, of `ns`
+    /// nanoseconds each.
+    #[must_use]
+    pub const fn new(ns: u64, counted: u64, monotonic_ns: u64) -> Self {
+        Self { ns, offset_ns: monotonic_ns.wrapping_sub(counted.wrapping_mul(ns)) }
+    }
+
+    /// The clock when so many are counted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn monotonic_ns(&self, counted: u64) -> u64 {
+        counted.wrapping_mul(self.ns).wrapping_add(self.offset_ns)
+    }
+}
 
 /// A moment, and how long before it a peer may have been seen last.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,6 +142,16 @@ mod tests {
             let seen = Clock::new((start + ahead) * TICK_NS, 10).seen();
             prop_assert!(is_fresh(&Clock::new(start * TICK_NS, 10), seen));
         }
+    }
+
+    #[test]
+    fn jiffies_tell_the_clock_before_and_after_the_moment_that_they_go_by() {
+        // The kernel's count begins five minutes before it would no longer fit into 32 bits.
+        let start = (1 << 32) - 300 * 250;
+        let jiffies = Jiffies::new(4_000_000, start + 1000, 4_017_000_000);
+        assert_eq!(jiffies.monotonic_ns(start + 1000), 4_017_000_000);
+        assert_eq!(jiffies.monotonic_ns(start + 1250), 5_017_000_000);
+        assert_eq!(jiffies.monotonic_ns(start + 999), 4_013_000_000);
     }
 
     #[test]

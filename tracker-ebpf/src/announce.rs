@@ -29,7 +29,6 @@ use crate::{
     Answer, OrPass as _, approval,
     leaves::LeavesInMaps,
     maps::{EVENTS, Env, Maps, Scratch, count_lost_event},
-    now_ns,
     packet::{Datagram, Ip},
     pass, record,
     reply::{self, Head},
@@ -70,7 +69,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     let scratch = unsafe { Scratch::handed(scratch) }.or_pass(Verdict::NoReply)?;
     let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).or_pass(Verdict::NotOurs)?;
     let env = &Env::get();
-    let now_ns = now_ns();
+    let now_ns = env.now_ns();
     if !env.answers(datagram, now_ns) {
         return pass(Verdict::NotOurs);
     }

@@ -6,7 +6,8 @@
 //! * `limits`: what floods are held to;
 //! * `functions`, `leaves`: the parts that the verifier looks at one by one;
 //! * `reply`, `checksum`: turn the frame around;
-//! * `maps`: the maps, and the table in them.
+//! * `maps`: the maps, and the table in them;
+//! * `clock`: tells the daemon by which clock the program goes.
 //!
 //! The program answers exactly as the daemon would, or passes the packet on unchanged. What it
 //! knows of BitTorrent is in `tracker-common`.
@@ -17,6 +18,7 @@
 mod announce;
 mod approval;
 mod checksum;
+mod clock;
 mod connect;
 mod functions;
 mod leaves;
@@ -28,7 +30,6 @@ mod scrape;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
-    helpers::generated::bpf_ktime_get_coarse_ns,
     macros::xdp,
     programs::XdpContext,
 };
@@ -86,13 +87,6 @@ pub fn xdp_tracker(ctx: XdpContext) -> u32 {
     }
 }
 
-/// The monotonic clock, to a few milliseconds.
-#[inline(always)]
-fn now_ns() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_ktime_get_coarse_ns() }
-}
-
 /// Most requests are announces. Where nothing is to be asked before they are looked into, they go the
 /// shortest way.
 #[inline(always)]
@@ -114,7 +108,7 @@ fn serve<F: Ip>(ctx: &XdpContext, l3: usize) -> u32 {
 #[inline(always)]
 fn sift<F: Ip>(datagram: &Datagram<F>, is_announce: bool) -> Result<u32, u32> {
     let env = &Env::get();
-    let now_ns = now_ns();
+    let now_ns = env.now_ns();
     if !env.answers(datagram, now_ns) {
         return Err(XDP_PASS);
     }
@@ -138,7 +132,7 @@ fn sift<F: Ip>(datagram: &Datagram<F>, is_announce: bool) -> Result<u32, u32> {
 fn charged(ctx: &XdpContext, action: u32) -> u32 {
     let env = &Env::get();
     if env.config.flags & flag::LIMITS != 0 && action != XDP_PASS && action != XDP_DROP {
-        limits::charge(ctx, env, now_ns());
+        limits::charge(ctx, env, env.now_ns());
     }
     action
 }
@@ -195,7 +189,7 @@ fn announce<F: Ip>(datagram: &Datagram<F>, objections: u32) -> u32 {
         NOT_OURS => return XDP_PASS,
         OUTGROWN => F::outgrown(scratch),
         BEGUN => F::inline(scratch),
-        MISSED => return F::miss(datagram, now_ns()),
+        MISSED => return F::miss(datagram, Env::get().now_ns()),
         BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
         UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
         UNAPPROVED_CLIENT => return F::refuse(datagram, Failure::UnapprovedClient),
@@ -224,7 +218,7 @@ fn refuse<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, failure: u32) -> Answer {
             if is_short || env.config.flags & flag::BAD_ID_SILENT != 0 {
                 return Ok(Verdict::BadIdDropped);
             }
-            if !limits::may_tell_of_bad_id(env, now_ns()) {
+            if !limits::may_tell_of_bad_id(env, env.now_ns()) {
                 return Ok(Verdict::BadIdLimited);
             }
             reply::error::<F, 18>(datagram, env, Failure::BadConnectionId)

@@ -8,11 +8,12 @@ use core::{
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_fib_lookup},
+    helpers::generated::bpf_jiffies64,
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracker_common::{
-    abi::{Config, Counters, GrantKey, State, VERDICTS},
+    abi::{Config, Control, Counters, GrantKey, State, VERDICTS},
     family::Family,
     limit::{Source, Total},
     peers::PeerBuf,
@@ -20,6 +21,7 @@ use tracker_common::{
         layout::{BucketV4, BucketV6, Chunk, Memory},
         swarm::{Counts, Visit},
     },
+    time::Jiffies,
     verifier::{bounded, unknown},
 };
 
@@ -178,6 +180,7 @@ impl Scratch {
 pub struct Env {
     /// The configuration in force.
     pub config: &'static Config,
+    jiffies: Jiffies,
     /// What to add to the monotonic clock to have the wall clock.
     pub wall_offset_ns: u64,
     /// The last moment at which the daemon's word holds; past the end of time for no such moment.
@@ -193,7 +196,15 @@ impl Env {
         // SAFETY: within the array.
         let config = unsafe { configs.get_unchecked(active) };
         let answers_until_ns = control.passes_from_ns.wrapping_sub(1);
-        Self { config, wall_offset_ns: control.wall_offset_ns, answers_until_ns }
+        let Control { jiffies, wall_offset_ns, .. } = *control;
+        Self { config, jiffies, wall_offset_ns, answers_until_ns }
+    }
+
+    /// The monotonic clock, to a few milliseconds.
+    #[inline(always)]
+    pub fn now_ns(&self) -> u64 {
+        // SAFETY: the helper has no preconditions.
+        self.jiffies.monotonic_ns(unsafe { bpf_jiffies64() })
     }
 
     /// Whether this is a plain request to us, at a time at which we answer.

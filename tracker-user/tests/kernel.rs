@@ -4,6 +4,7 @@
 //! Needs root and the program's object: `cargo xtask test kernel`. `XDP_TRACKER_CASES` sets how
 //! many requests are tried, `XDP_TRACKER_SEED` which mutated packets.
 
+mod clock;
 mod floods;
 mod frame;
 mod racks;
@@ -37,6 +38,7 @@ use tracker_common::{
     wire,
 };
 use tracker_user::{
+    dataplane::jiffies,
     pipeline::{AnnounceRequest, Pipeline, Refusal, SwarmStats},
     storage::{
         Storage,
@@ -178,8 +180,10 @@ impl Both {
             .map_max_entries(name::SOURCES, 4096)
             .load(&object)
             .expect("maps; is this root?");
-        let program: &mut Xdp = ebpf.program_mut(name::PROGRAM).unwrap().try_into().unwrap();
-        program.load().expect("the verifier accepts the program");
+        for name in [name::PROGRAM, name::CLOCK] {
+            let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            program.load().expect("the verifier accepts the program");
+        }
 
         let ids = ConnectionIds::new(SipKey { k0: 3, k1: 4 }, 120, 0);
         let fd = |name| match ebpf.map(name) {
@@ -220,7 +224,9 @@ impl Both {
         config.endpoints_v4[0] = EndpointV4 { addr: TRACKER_V4.octets(), port, _pad: [0; 2] };
         config.endpoints_v6[0] = EndpointV6 { addr: TRACKER_V6.octets(), port, _pad: [0; 6] };
         world.configure(&mut config, &mut self.ebpf);
-        self.set_state(abi::State { configs: [config; 2], ..Default::default() });
+        let jiffies = jiffies(&self.ebpf).expect("the kernel's clock");
+        let control = abi::Control { jiffies, ..Default::default() };
+        self.set_state(abi::State { control, configs: [config; 2] });
     }
 
     /// What the program is told.

@@ -9,6 +9,8 @@ use nix::{
     net::if_::{if_nameindex, if_nametoindex},
 };
 
+use tracker_common::time::Jiffies;
+
 use super::{
     Kernel, link,
     load::{GENERIC, Hold, NATIVE},
@@ -145,6 +147,11 @@ impl Attacher {
         if let Some(hold) = hold.take() {
             self.kernel.release(hold, index);
         }
+    }
+
+    /// [`Kernel::jiffies`].
+    pub(super) fn jiffies(&self) -> anyhow::Result<Jiffies> {
+        self.kernel.jiffies()
     }
 
     /// Removes what a daemon before has left and this one has not taken over.

@@ -15,10 +15,12 @@ use aya::{
 use tracker_common::{
     abi::name,
     hash::{SipKey, TableKey},
+    time::Jiffies,
 };
 
 use super::{
     grants::GRANTS_MAX,
+    jiffies::jiffies,
     link,
     lists::{CLIENTS_MAX, NETWORKS_MAX},
     pins::Pins,
@@ -107,13 +109,9 @@ impl Kernel {
             .map_max_entries(name::EVENTS, events_bytes)
             .load(OBJECT)
             .context("the kernel refuses the XDP program's maps; is xdp.table too large?")?;
-        program(&mut ebpf)?.load().map_err(|error| match error {
-            ProgramError::LoadError { io_error, verifier_log } => {
-                let log = verifier_log.to_string();
-                anyhow!("the kernel refuses the XDP program: {io_error}\n{}", last_lines(&log))
-            }
-            error => anyhow!(error).context("the kernel refuses the XDP program"),
-        })?;
+        for name in [name::PROGRAM, name::CLOCK] {
+            program(&mut ebpf, name)?.load().map_err(explain)?;
+        }
         Ok(Self { ebpf, pins, inherited })
     }
 
@@ -161,13 +159,21 @@ impl Kernel {
         map.try_into().with_context(|| missing(name))
     }
 
+    /// How the program is to tell the time.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub(super) fn jiffies(&self) -> anyhow::Result<Jiffies> {
+        jiffies(&self.ebpf).context("cannot tell the clock by which the XDP program goes")
+    }
+
     /// Attaches the program to an interface that has none.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub(super) fn attach(&mut self, index: u32, mode: &'static str) -> anyhow::Result<Hold> {
         let xdp_mode = if mode == NATIVE { XdpMode::Driver } else { XdpMode::Skb };
-        let program = program(&mut self.ebpf)?;
+        let program = program(&mut self.ebpf, name::PROGRAM)?;
         let id = program.attach_to_if_index(index, xdp_mode)?;
         let Some(pins) = &self.pins else { return Ok(Hold::Own(id)) };
         pins.pin(program.take_link(id)?.try_into()?, mode, index)?;
@@ -179,7 +185,7 @@ impl Kernel {
     pub(super) fn take_over(&mut self, index: u32, mode: &'static str) -> Option<Hold> {
         let pins = self.pins.as_ref()?;
         let link = pins.pinned(mode, index)?;
-        let taken = replace(program(&mut self.ebpf).ok()?, link.into(), index);
+        let taken = replace(program(&mut self.ebpf, name::PROGRAM).ok()?, link.into(), index);
         match taken {
             Ok(()) => Some(Hold::Pinned(mode)),
             Err(error) => {
@@ -195,7 +201,7 @@ impl Kernel {
         match hold {
             // It fails for an interface that is gone, and then there is nothing to detach from.
             Hold::Own(id) => {
-                let _ = program(&mut self.ebpf).map(|program| program.detach(id));
+                let _ = program(&mut self.ebpf, name::PROGRAM).map(|program| program.detach(id));
             }
             Hold::Pinned(mode) => {
                 self.pins.iter().for_each(|pins| pins.unpin(mode, index));
@@ -252,13 +258,23 @@ fn replace(program: &mut Xdp, link: FdLink, index: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn program(ebpf: &mut Ebpf) -> anyhow::Result<&mut Xdp> {
-    let program = ebpf.program_mut(name::PROGRAM).with_context(|| missing(name::PROGRAM))?;
-    program.try_into().with_context(|| missing(name::PROGRAM))
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
+    let program = ebpf.program_mut(name).with_context(|| missing(name))?;
+    program.try_into().with_context(|| missing(name))
 }
 
 fn missing(name: &str) -> String {
     format!("the embedded XDP program is of another version: it has no {name}")
+}
+
+fn explain(error: ProgramError) -> anyhow::Error {
+    const REFUSED: &str = "the kernel refuses the XDP program";
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            anyhow!("{REFUSED}: {io_error}\n{}", last_lines(&verifier_log.to_string()))
+        }
+        error => anyhow!(error).context(REFUSED),
+    }
 }
 
 fn last_lines(log: &str) -> String {

@@ -8,6 +8,7 @@
 //!   more of an interface than files tell;
 //! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
+//! * `jiffies`: by which clock it goes;
 //! * `survey`: what the host can do, for `xdp-tracker probe`;
 //! * `counters`, `events`: what the kernel has done.
 
@@ -16,6 +17,7 @@ mod counters;
 mod endpoints;
 mod events;
 mod grants;
+mod jiffies;
 mod link;
 mod lists;
 mod load;
@@ -54,6 +56,7 @@ use attach::Attacher;
 use endpoints::Endpoints;
 use events::Events;
 pub use grants::Grants;
+pub use jiffies::jiffies;
 use lists::Lists;
 use pins::Pins;
 use policy::{Policies, Policy};
@@ -380,6 +383,7 @@ impl Worker {
         } else {
             self.publisher.set_clock()?;
         }
+        self.publisher.set_jiffies(self.attacher.jiffies()?);
         self.attacher.follow()
     }
 }

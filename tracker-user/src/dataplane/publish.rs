@@ -7,7 +7,10 @@ use aya::{
     Pod,
     maps::{Array, MapData},
 };
-use tracker_common::abi::{self, EndpointV4, EndpointV6, flag, name};
+use tracker_common::{
+    abi::{self, EndpointV4, EndpointV6, flag, name},
+    time::Jiffies,
+};
 
 use super::{Kernel, probe::wait_for_kernel};
 use crate::clock;
@@ -38,6 +41,7 @@ impl Publisher {
         let map: Array<_, State> = kernel.take(name::STATE)?;
         let mut state: State = map.get(&0, 0).context("map STATE")?;
         state.0.control.active &= 1;
+        state.0.control.jiffies = kernel.jiffies()?;
         let config = *state.config();
         Ok(Self { map, state: state.0, config, orphan_limit })
     }
@@ -107,6 +111,11 @@ impl Publisher {
             self.state.control.active = 1 - next;
         }
         switched
+    }
+
+    /// Has the program tell the time by this, from the next [`Publisher::set_clock`] on.
+    pub(super) fn set_jiffies(&mut self, jiffies: Jiffies) {
+        self.state.control.jiffies = jiffies;
     }
 
     /// Tells the program that we live, and what time it is, so that its connection ids follow the wall

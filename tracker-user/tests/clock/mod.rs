@@ -1,0 +1,49 @@
+//! The clock that the program goes by is the daemon's.
+
+use std::{thread, time::Duration};
+
+use tracker_common::abi;
+use tracker_user::dataplane::jiffies;
+
+use crate::{Both, World, XDP_PASS, XDP_TX, known_announce, now_ns};
+
+/// A tick lasts 10 ms at most, and the two clocks advance one after the other.
+const APART_MAX_NS: u64 = 20_000_000;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+impl Both {
+    /// Has the program pass everything from this time on.
+    fn pass_from(&mut self, passes_from_ns: u64) {
+        let state = self.state();
+        let control = abi::Control { passes_from_ns, ..state.control };
+        self.set_state(abi::State { control, ..state });
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn the_program_answers_until_the_time_that_it_is_told() {
+    let mut both = Both::new(World::default());
+    let frame = known_announce(&mut both);
+    both.pass_from(now_ns() + 60 * SECOND_NS);
+    assert_eq!(both.run(&frame).0, XDP_TX);
+    both.pass_from(now_ns() - SECOND_NS);
+    assert_eq!(both.run(&frame).0, XDP_PASS);
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn the_kernels_count_of_ticks_keeps_step_with_its_clock() {
+    let both = Both::new(World::default());
+    // The clock when the count was zero.
+    let start_ns = || jiffies(&both.ebpf).expect("the kernel's clock").monotonic_ns(0);
+    let first = start_ns();
+    for _ in 0..50 {
+        thread::sleep(Duration::from_millis(10));
+        let now = start_ns();
+        // The difference, whichever is larger: both may have wrapped around.
+        let apart = first.wrapping_sub(now).min(now.wrapping_sub(first));
+        assert!(apart <= APART_MAX_NS, "{apart} ns apart");
+    }
+}
