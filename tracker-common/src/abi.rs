@@ -67,8 +67,8 @@ pub struct State {
 pub struct Control {
     /// Which of the two [`Config`]s is in force.
     pub active: u32,
-    /// Reserved; zero.
-    pub _pad: u32,
+    /// Always zero, which the verifier does not know: see [`forgotten`](crate::verifier::forgotten).
+    pub zero: u32,
     /// How the program tells the monotonic clock.
     pub jiffies: Jiffies,
     /// What to add to the monotonic clock to have the wall clock, in nanoseconds, wrapping around.

@@ -14,7 +14,7 @@ pub const PEERS_V4_MAX: u16 = 242;
 pub const PEERS_V6_MAX: u16 = 79;
 
 /// Wide enough for every offset into the list.
-const OFFSET_MASK: u32 = PEERS_BYTES_MAX.next_power_of_two() as u32 - 1;
+pub const OFFSET_MASK: u32 = PEERS_BYTES_MAX.next_power_of_two() as u32 - 1;
 
 /// Compact peers in network byte order: 6 bytes each over IPv4 (address, port), 18 over IPv6.
 ///

@@ -246,7 +246,7 @@ fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &mut Scratch) -> Ans
     if env.config.events >> scratch.change & 1 != 0 {
         emit(datagram, scratch);
     }
-    reply::send(datagram, env, &reply, Some(&mut scratch.list)).map(|()| Verdict::Announced)
+    reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Announced)
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@
 //! * `approval`: what the lists of the approval hooks say;
 //! * `limits`: what floods are held to;
 //! * `functions`, `leaves`: the parts that the verifier looks at one by one;
-//! * `reply`, `checksum`: turn the frame around;
+//! * `reply`, `copy`, `checksum`: turn the frame around;
 //! * `maps`: the maps, and the table in them;
 //! * `clock`: tells the daemon by which clock the program goes.
 //!
@@ -20,6 +20,7 @@ mod approval;
 mod checksum;
 mod clock;
 mod connect;
+mod copy;
 mod functions;
 mod leaves;
 mod limits;

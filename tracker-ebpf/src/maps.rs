@@ -180,6 +180,8 @@ impl Scratch {
 pub struct Env {
     /// The configuration in force.
     pub config: &'static Config,
+    /// Zero: see [`tracker_common::verifier::forgotten`].
+    pub zero: &'static u32,
     jiffies: Jiffies,
     /// What to add to the monotonic clock to have the wall clock.
     pub wall_offset_ns: u64,
@@ -197,7 +199,7 @@ impl Env {
         let config = unsafe { configs.get_unchecked(active) };
         let answers_until_ns = control.passes_from_ns.wrapping_sub(1);
         let Control { jiffies, wall_offset_ns, .. } = *control;
-        Self { config, jiffies, wall_offset_ns, answers_until_ns }
+        Self { config, zero: &control.zero, jiffies, wall_offset_ns, answers_until_ns }
     }
 
     /// The monotonic clock, to a few milliseconds.

@@ -3,18 +3,19 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::{bpf_fib_lookup as FibLookup, xdp_action::XDP_TX},
-    helpers::generated::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_store_bytes},
+    helpers::generated::{bpf_fib_lookup, bpf_redirect, bpf_xdp_adjust_tail},
     programs::XdpContext,
 };
 use tracker_common::{
     abi::{Verdict, flag},
+    family::V4,
     peers::{Cursor, List, PeerBuf},
     verifier::{add_now, bounded},
-    wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, action},
+    wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, ScrapeEntry, action},
 };
 
 use crate::{
-    OrPass as _, checksum,
+    OrPass as _, checksum, copy,
     maps::{Env, Scratch},
     packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, PROTOCOL_UDP, UDP_BYTES, Udp, at},
     pass,
@@ -36,6 +37,15 @@ pub struct Head<H>(pub H);
 /// Ethernet frames are padded to this many bytes, less their checksum.
 const FRAME_BYTES_MIN: usize = 60;
 
+/// No reply with a list is shorter than its frame must be.
+const _: () = assert!(
+    ETHERNET_BYTES
+        + Datagram::<V4, ()>::PAYLOAD
+        + size_of::<ReplyHead>()
+        + size_of::<ScrapeEntry>()
+        >= FRAME_BYTES_MIN
+);
+
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
@@ -46,26 +56,24 @@ pub fn send<F: Ip, T, H>(
     datagram: &Datagram<F, T>,
     env: &Env,
     head: &Head<H>,
-    mut list: Option<&mut PeerBuf>,
+    list: Option<&PeerBuf>,
 ) -> Result<(), Verdict> {
     find_next_hop(datagram, env)?;
     let ctx = datagram.ctx;
     let l3 = datagram.l3;
-    let (list_len, list_sum) = match &mut list {
-        Some(list) => (list.len() as usize, checksum::sum_list(list)),
-        None => (0, 0),
-    };
-    let udp_len = UDP_BYTES + size_of::<H>() + list_len;
+    let udp_len = UDP_BYTES + size_of::<H>() + list.map_or(0, |list| list.len() as usize);
     resize(ctx, l3 + F::HEADER_BYTES + udp_len)?;
 
     // The frame is as long as the reply, so this is all there.
     let ethernet: *mut Ethernet = at(ctx, 0).or_pass(Verdict::NoReply)?;
     let start: *mut Reply<F::Header, H> = at(ctx, l3).or_pass(Verdict::NoReply)?;
+    let list_at = l3 + Datagram::<F, T>::PAYLOAD + size_of::<H>();
+    let list_sum = match list {
+        Some(list) if !list.is_empty() => copy::to_end_of_frame(ctx, list_at, list, env.zero),
+        _ => 0,
+    };
     // SAFETY: `at` checked the bounds, and the two do not overlap.
     unsafe { write::<F, H>(start, head, udp_len as u16, list_sum) };
-    if let Some(list) = list {
-        store(ctx, l3 + Datagram::<F, T>::PAYLOAD + size_of::<H>(), list)?;
-    }
     // SAFETY: as above.
     address(unsafe { &mut *ethernet }, env, ctx.ingress_ifindex() as u32)
 }
@@ -210,21 +218,6 @@ unsafe fn write<F: Ip, H>(
     udp.checksum = checksum::of_datagram(sum);
     // SAFETY: as above; the frame is not aligned for `H`.
     unsafe { (&raw mut (*start).head).write_unaligned(core::ptr::read(&head.0)) };
-}
-
-/// Copies the list into the frame, in one call (kernel 5.18).
-#[inline(always)]
-fn store(ctx: &XdpContext, offset: usize, list: &PeerBuf) -> Result<(), Verdict> {
-    // SAFETY: the buffer is initialised and longer than any list, and the kernel checks the frame.
-    let failed = unsafe {
-        bpf_xdp_store_bytes(
-            ctx.as_ptr().cast(),
-            offset as u32,
-            list.as_ptr().cast_mut().cast(),
-            list.bounded_len(),
-        )
-    };
-    if failed != 0 { pass(Verdict::NoReply) } else { Ok(()) }
 }
 
 /// Replies with a failure; `N` is the length of its text with the NUL.
