@@ -78,11 +78,11 @@ pub struct Control {
     pub passes_from_ns: u64,
 }
 
-/// What the kernel's two clocks showed at one moment.
+/// What the kernel's clock showed, and how many jiffies were counted then.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Moment {
-    /// The ticks that the kernel has counted.
+    /// How many the kernel has counted.
     pub jiffies: u64,
     /// `CLOCK_MONOTONIC_COARSE`, in nanoseconds.
     pub monotonic_ns: u64,

@@ -1,7 +1,7 @@
 //! The Internet checksum (RFC 1071). Sums are of words as they lie in memory, which the byte order of
 //! the host does not change; words of 32 bits give the same as words of 16.
 
-use crate::family::Family;
+use crate::{family::Family, verifier::add_now};
 
 /// The words of an address.
 #[inline(always)]
@@ -21,6 +21,32 @@ pub const fn sum_words([first, second]: [u64; 2]) -> u64 {
 #[inline(always)]
 const fn halves(word: u64) -> u64 {
     (word & 0xffff_ffff) + (word >> 32)
+}
+
+/// A sum of many words by their halves, of which only one is taken out of each.
+#[derive(Default)]
+pub struct Sum {
+    /// Of all words, without what would be carried out of 64 bits.
+    words: u64,
+    /// Of their upper halves.
+    upper: u64,
+}
+
+impl Sum {
+    /// Adds a word; up to 2^32 of them.
+    #[inline(always)]
+    pub fn add(&mut self, word: u64) {
+        add_now(&mut self.words, word);
+        add_now(&mut self.upper, word >> 32);
+    }
+
+    /// The sum of all halves. What the upper ones have added to the words is taken off again, and with it what
+    /// has been lost.
+    #[inline(always)]
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.words.wrapping_sub(self.upper << 32).wrapping_add(self.upper)
+    }
 }
 
 /// The checksum of an IPv4 header whose words have this sum, below 2^47.
@@ -72,6 +98,15 @@ mod tests {
         #[test]
         fn a_sum_is_folded_by_the_book(sum: u64, bits in 0..64_u32) {
             check(sum >> bits);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_summed_up_by_their_halves(words: Vec<u64>) {
+            let mut sum = Sum::default();
+            words.iter().for_each(|word| sum.add(*word));
+            prop_assert_eq!(sum.total(), words.iter().map(|word| halves(*word)).sum::<u64>());
         }
     }
 

@@ -21,16 +21,16 @@ const AHEAD_MAX: u64 = 256;
 /// The longest peer lifetime in ticks: 37 hours. Beyond it an old peer would look new again.
 pub const LIFETIME_MAX: u32 = (1 << 15) - 1 - 2 * AHEAD_MAX as u32 - 1024;
 
-/// How to tell the monotonic clock from the kernel's count of its timer's ticks. The count is a variable of the
-/// kernel that the JIT reads in place of a call (`bpf_jiffies64`, kernel 5.6); a call of the clock takes as long
-/// as a hundred instructions. The kernel keeps the two in step: it counts one whenever the clock has advanced by
-/// the length of a tick, and late ones together.
+/// How to tell the monotonic clock from the kernel's jiffies. They are a variable of the kernel, which the JIT
+/// reads in place of a call (`bpf_jiffies64`, kernel 5.6); to call the clock takes 20 ns, as long as a hundred
+/// instructions. The kernel keeps the two in step: it counts a jiffy whenever the clock has advanced by the
+/// length of one, and late ones together.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Jiffies {
-    /// The length of one in nanoseconds: 1,000,000 to 10,000,000.
+    /// The length of one in nanoseconds: 1,000,000 to 10,000,000, by the kernel's `CONFIG_HZ`.
     ns: u64,
-    /// The clock when the count was 0, in nanoseconds, wrapping around.
+    /// The clock when their number was 0, in nanoseconds, wrapping around.
     offset_ns: u64,
 }
 
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn jiffies_tell_the_clock_before_and_after_the_moment_that_they_go_by() {
-        // The kernel's count begins five minutes before it would no longer fit into 32 bits.
+        // The kernel begins to count five minutes before their number would no longer fit into 32 bits.
         let start = (1 << 32) - 300 * 250;
         let jiffies = Jiffies::new(4_000_000, start + 1000, 4_017_000_000);
         assert_eq!(jiffies.monotonic_ns(start + 1000), 4_017_000_000);

@@ -1,5 +1,5 @@
-//! Tells the daemon how the kernel's count of ticks stands to its clock. The daemon runs this now and then, and
-//! tells the XDP program, which has no time to ask.
+//! Tells the daemon how the kernel's jiffies stand to its clock. The daemon runs this once a second, and tells the
+//! XDP program, which has no time to ask.
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_PASS,

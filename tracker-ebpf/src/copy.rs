@@ -3,6 +3,7 @@
 
 use aya_ebpf::programs::XdpContext;
 use tracker_common::{
+    checksum::Sum,
     peers::{OFFSET_MASK, PEERS_BYTES_MAX, PeerBuf},
     verifier::{add_now, bounded, forgotten},
 };
@@ -49,28 +50,4 @@ pub fn to_end_of_frame(ctx: &XdpContext, offset: usize, list: &PeerBuf, zero: &u
         }
     }
     sum
-}
-
-/// A sum of words by their halves, of which only one is taken out of each.
-#[derive(Default)]
-struct Sum {
-    /// Of all words, without what would be carried out of 64 bits.
-    words: u64,
-    /// Of their upper halves.
-    upper: u64,
-}
-
-impl Sum {
-    #[inline(always)]
-    fn add(&mut self, word: u64) {
-        add_now(&mut self.words, word);
-        add_now(&mut self.upper, word >> 32);
-    }
-
-    /// The sum of all halves. What the upper ones have added to the words is taken off again, and with it what
-    /// has been lost.
-    #[inline(always)]
-    fn total(&self) -> u64 {
-        self.words.wrapping_sub(self.upper << 32).wrapping_add(self.upper)
-    }
 }

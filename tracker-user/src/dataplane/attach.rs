@@ -8,7 +8,6 @@ use nix::{
     errno::Errno,
     net::if_::{if_nameindex, if_nametoindex},
 };
-
 use tracker_common::time::Jiffies;
 
 use super::{

@@ -11,13 +11,13 @@ use tracker_common::{
     time::Jiffies,
 };
 
-/// How the kernel's count of ticks stands to the monotonic clock, by its own word.
+/// How the kernel's jiffies stand to its monotonic clock, by its own word.
 ///
 /// # Errors
 /// When [`name::CLOCK`] has not been loaded, or cannot be run.
 pub fn jiffies(ebpf: &Ebpf) -> anyhow::Result<Jiffies> {
-    // What the coarse clocks are precise to is the length of a tick.
-    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).context("clock_getres")?;
+    // The coarse clocks are precise to a jiffy.
+    let jiffy = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).context("clock_getres")?;
     let clock: &Xdp = ebpf.program(name::CLOCK).context("there is no xdp_clock")?.try_into()?;
     let mut moment = [0; size_of::<Moment>()];
     let frame = moment;
@@ -28,5 +28,5 @@ pub fn jiffies(ebpf: &Ebpf) -> anyhow::Result<Jiffies> {
     })?;
     let [counted, monotonic_ns] =
         [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|index| moment[at + index])));
-    Ok(Jiffies::new(tick.tv_nsec() as u64, counted, monotonic_ns))
+    Ok(Jiffies::new(jiffy.tv_nsec() as u64, counted, monotonic_ns))
 }

@@ -7,7 +7,7 @@ use tracker_user::dataplane::jiffies;
 
 use crate::{Both, World, XDP_PASS, XDP_TX, known_announce, now_ns};
 
-/// A tick lasts 10 ms at most, and the two clocks advance one after the other.
+/// A jiffy lasts 10 ms at most, and the clock advances a moment before or after them.
 const APART_MAX_NS: u64 = 20_000_000;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -34,7 +34,7 @@ fn the_program_answers_until_the_time_that_it_is_told() {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
-fn the_kernels_count_of_ticks_keeps_step_with_its_clock() {
+fn the_kernels_jiffies_keep_step_with_its_clock() {
     let both = Both::new(World::default());
     // The clock when the count was zero.
     let start_ns = || jiffies(&both.ebpf).expect("the kernel's clock").monotonic_ns(0);
