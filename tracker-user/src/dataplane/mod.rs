@@ -383,7 +383,8 @@ impl Worker {
         } else {
             self.publisher.set_clock()?;
         }
+        self.attacher.follow()?;
         self.publisher.set_jiffies(self.attacher.jiffies()?);
-        self.attacher.follow()
+        Ok(())
     }
 }
