@@ -18,7 +18,7 @@ pub const VERSION: u32 = 6;
 pub mod name {
     /// The XDP program.
     pub const PROGRAM: &str = "xdp_tracker";
-    /// Another, which is never attached: it writes a [`Moment`](super::Moment) into its frame.
+    /// A second program, which is never attached: it writes a [`Moment`](super::Moment) into its frame.
     pub const CLOCK: &str = "xdp_clock";
     /// Array of one [`State`](super::State). A variable of the program, which it finds without looking it up;
     /// the name is that of its section.

@@ -33,7 +33,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Adds a word; up to 2^32 of them.
+    /// Adds a word, one of at most 2^31.
     #[inline(always)]
     pub fn add(&mut self, word: u64) {
         add_now(&mut self.words, word);

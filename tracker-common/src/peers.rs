@@ -121,14 +121,6 @@ impl PeerBuf {
         self.len
     }
 
-    /// The bytes of a list that is not empty, within bounds that the verifier sees. A comparison would
-    /// not show it: LLVM compares a copy, and before 6.8 `!= 0` says nothing about the least value.
-    #[inline(always)]
-    #[must_use]
-    pub fn bounded_len(&self) -> u32 {
-        bounded::<OFFSET_MASK>(self.len.wrapping_sub(1)) as u32 + 1
-    }
-
     /// Whether there is no peer.
     #[inline(always)]
     #[must_use]
@@ -136,17 +128,7 @@ impl PeerBuf {
         self.len == 0
     }
 
-    /// Writes zeros after the list, so that its checksum can be taken in whole words. Returns its
-    /// length in bytes, rounded up to a multiple of four.
-    #[inline(always)]
-    pub fn pad(&mut self) -> u32 {
-        let end = bounded::<OFFSET_MASK>(self.len);
-        // SAFETY: the buffer is longer than any offset and four bytes.
-        unsafe { self.bytes.as_mut_ptr().add(end).cast::<u32>().write_unaligned(0) };
-        (end as u32 + 3) & !3
-    }
-
-    /// The first byte, for a copy by the kernel.
+    /// The first byte. What follows may be read as far as the greatest offset and a run of peers.
     #[inline(always)]
     #[must_use]
     pub const fn as_ptr(&self) -> *const u8 {
@@ -331,16 +313,6 @@ mod tests {
         assert!(peers.push("[2001:db8::1]:258".parse().unwrap()));
         assert_eq!(peers.as_bytes()[..4], [0x20, 1, 0xd, 0xb8]);
         assert_eq!(peers.as_bytes()[15..], [1, 1, 2]);
-    }
-
-    #[test]
-    fn a_list_is_padded_with_zeros() {
-        let mut peers = PeerBuf::new();
-        peers.push("192.0.2.1:65535".parse().unwrap());
-        assert_eq!(peers.pad(), 8);
-        assert_eq!(peers.bytes[..8], [192, 0, 2, 1, 255, 255, 0, 0]);
-        peers.push("192.0.2.2:65535".parse().unwrap());
-        assert_eq!(peers.pad(), 12);
     }
 
     #[test]

@@ -21,14 +21,14 @@ const AHEAD_MAX: u64 = 256;
 /// The longest peer lifetime in ticks: 37 hours. Beyond it an old peer would look new again.
 pub const LIFETIME_MAX: u32 = (1 << 15) - 1 - 2 * AHEAD_MAX as u32 - 1024;
 
-/// How to tell the monotonic clock from the kernel's jiffies. They are a variable of the kernel, which the JIT
-/// reads in place of a call (`bpf_jiffies64`, kernel 5.6); to call the clock takes 20 ns, as long as a hundred
+/// How to tell the monotonic clock from the kernel's jiffies. They are a variable of the kernel, which is read in
+/// place of a call (`bpf_jiffies64`, kernel 5.6); to call the clock takes 20 ns, as long as a hundred
 /// instructions. The kernel keeps the two in step: it counts a jiffy whenever the clock has advanced by the
-/// length of one, and late ones together.
+/// length of one, and all at once those that it is late for.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Jiffies {
-    /// The length of one in nanoseconds: 1,000,000 to 10,000,000, by the kernel's `CONFIG_HZ`.
+    /// The length of one in nanoseconds: usually 1,000,000 to 10,000,000, by the kernel's `CONFIG_HZ`.
     ns: u64,
     /// The clock when their number was 0, in nanoseconds, wrapping around.
     offset_ns: u64,

@@ -202,7 +202,7 @@ impl Env {
         Self { config, zero: &control.zero, jiffies, wall_offset_ns, answers_until_ns }
     }
 
-    /// The monotonic clock, to a few milliseconds.
+    /// The monotonic clock, to a jiffy or two.
     #[inline(always)]
     pub fn now_ns(&self) -> u64 {
         // SAFETY: the helper has no preconditions.

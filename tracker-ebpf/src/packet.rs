@@ -16,6 +16,8 @@ use crate::{approval::Listed, checksum, functions::Functions, leaves::LeafFuncti
 
 pub const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
+/// Where the IP header begins at the latest: after two VLAN tags.
+pub const L3_MAX: usize = ETHERNET_BYTES + 2 * VLAN_BYTES;
 const ETHERTYPE_IPV4: u16 = 0x0800_u16.to_be();
 const ETHERTYPE_IPV6: u16 = 0x86dd_u16.to_be();
 const ETHERTYPE_VLAN: u16 = 0x8100_u16.to_be();

@@ -17,7 +17,7 @@ use tracker_common::{
 use crate::{
     OrPass as _, checksum, copy,
     maps::{Env, Scratch},
-    packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, PROTOCOL_UDP, UDP_BYTES, Udp, at},
+    packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, L3_MAX, PROTOCOL_UDP, UDP_BYTES, Udp, at},
     pass,
 };
 
@@ -67,6 +67,9 @@ pub fn send<F: Ip, T, H>(
     // The frame is as long as the reply, so this is all there.
     let ethernet: *mut Ethernet = at(ctx, 0).or_pass(Verdict::NoReply)?;
     let start: *mut Reply<F::Header, H> = at(ctx, l3).or_pass(Verdict::NoReply)?;
+    const {
+        assert!(L3_MAX + Datagram::<F, T>::PAYLOAD + size_of::<H>() <= copy::OFFSET_MAX as usize);
+    }
     let list_at = l3 + Datagram::<F, T>::PAYLOAD + size_of::<H>();
     let list_sum = match list {
         Some(list) if !list.is_empty() => copy::to_end_of_frame(ctx, list_at, list, env.zero),

@@ -1,6 +1,6 @@
 //! By which clock the program goes: [`Jiffies`].
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use aya::{
     Ebpf,
     programs::{TestRun as _, TestRunOptions, Xdp},
@@ -28,5 +28,6 @@ pub fn jiffies(ebpf: &Ebpf) -> anyhow::Result<Jiffies> {
     })?;
     let [counted, monotonic_ns] =
         [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|index| moment[at + index])));
+    ensure!(counted != 0 && monotonic_ns != 0, "xdp_clock has not told the time");
     Ok(Jiffies::new(jiffy.tv_nsec() as u64, counted, monotonic_ns))
 }

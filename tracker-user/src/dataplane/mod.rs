@@ -371,7 +371,7 @@ impl Worker {
     }
 
     /// Brings what the kernel knows up to date: lists that are to change, then addresses, so that an
-    /// interface never answers for ones it has lost, then interfaces.
+    /// interface never answers for ones it has lost, then interfaces, then how the program tells the time.
     fn follow(&mut self) -> anyhow::Result<()> {
         if self.policies.prepare() {
             self.exchange(|| {})?;
@@ -383,8 +383,8 @@ impl Worker {
         } else {
             self.publisher.set_clock()?;
         }
-        self.attacher.follow()?;
+        let followed = self.attacher.follow();
         self.publisher.set_jiffies(self.attacher.jiffies()?);
-        Ok(())
+        followed
     }
 }
