@@ -67,10 +67,12 @@ pub fn send<F: Ip, T, H>(
     // The frame is as long as the reply, so this is all there.
     let ethernet: *mut Ethernet = at(ctx, 0).or_pass(Verdict::NoReply)?;
     let start: *mut Reply<F::Header, H> = at(ctx, l3).or_pass(Verdict::NoReply)?;
-    const {
-        assert!(L3_MAX + Datagram::<F, T>::PAYLOAD + size_of::<H>() <= copy::OFFSET_MAX as usize);
-    }
-    let list_at = l3 + Datagram::<F, T>::PAYLOAD + size_of::<H>();
+    let list_at = l3
+        + const {
+            let before = Datagram::<F, T>::PAYLOAD + size_of::<H>();
+            assert!(L3_MAX + before <= copy::OFFSET_MAX as usize);
+            before
+        };
     let list_sum = match list {
         Some(list) if !list.is_empty() => copy::to_end_of_frame(ctx, list_at, list, env.zero),
         _ => 0,

@@ -36,13 +36,13 @@ fn the_program_answers_until_the_time_that_it_is_told() {
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn the_kernels_jiffies_keep_step_with_its_clock() {
     let both = Both::new(World::default());
-    // The clock when the count was zero.
+    // The clock when no jiffy had been counted.
     let start_ns = || jiffies(&both.ebpf).expect("the kernel's clock").monotonic_ns(0);
     let first = start_ns();
     for _ in 0..50 {
         thread::sleep(Duration::from_millis(10));
         let now = start_ns();
-        // The difference, whichever is larger: both may have wrapped around.
+        // The difference, whichever of the two is ahead: they may have wrapped around.
         let apart = first.wrapping_sub(now).min(now.wrapping_sub(first));
         assert!(apart <= APART_MAX_NS, "{apart} ns apart");
     }
