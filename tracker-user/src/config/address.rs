@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 pub struct ListenAddr(SocketAddr);
 
 impl ListenAddr {
-    /// The address to bind. An unspecified one is `[::]`, and the socket is then to be dual-stack
-    /// (`IPV6_V6ONLY` off); a host without IPv6 needs `0.0.0.0` in its place.
+    /// The address to bind. An unspecified one is `[::]`, which is to serve IPv4 too, by one socket
+    /// (`IPV6_V6ONLY` off) or by two; a host without IPv6 needs `0.0.0.0` in its place.
     #[must_use]
     pub fn to_bind(self) -> SocketAddr {
         if self.0.ip().is_unspecified() {

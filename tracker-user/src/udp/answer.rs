@@ -242,7 +242,7 @@ impl UdpFrontend {
     }
 }
 
-/// The address that connection ids and swarms go by: dual-stack sockets show IPv4 as IPv6.
+/// The address that connection ids and swarms go by: a socket of both families shows IPv4 as IPv6.
 fn client(datagram: &Datagram<'_>) -> IpAddr {
     datagram.source.ip().to_canonical()
 }

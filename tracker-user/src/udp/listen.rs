@@ -9,19 +9,31 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{batch, options::UdpOptions};
 
-/// One socket for each worker, all bound to `addr`; the system spreads clients over them. On a host
-/// without IPv6, its wildcard stands for that of IPv4.
+/// The sockets of one address, or of two: an IPv6 wildcard stands for IPv4's as well, unless that port is
+/// listed with an IPv4 address. Each address family has sockets of its own, since one that serves both
+/// takes longer over each IPv4 datagram. On a host without IPv6 there are those of IPv4 alone.
+pub(super) fn listen(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Vec<Socket>>> {
+    if !is_for_both_families(addr, &options.addrs) {
+        return Ok(vec![bind(addr, options)?]);
+    }
+    let (v6, port) = match bind(addr, options) {
+        Err(error) if is_without_ipv6(&error) => (None, addr.port()),
+        bound => {
+            let sockets = bound?;
+            let port = sockets[0].local_addr()?.as_socket().map_or(0, |addr| addr.port());
+            (Some(sockets), port)
+        }
+    };
+    let v4 = bind((Ipv4Addr::UNSPECIFIED, port).into(), options)?;
+    Ok(v6.into_iter().chain([v4]).collect())
+}
+
+/// One socket for each worker, all bound to `addr`; the system spreads clients over them.
 ///
 /// Nobody else may be bound there, not even another instance of the tracker: the first socket is
 /// bound alone, and only then is the address shared.
-pub(super) fn listen(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Socket>> {
-    let (first, addr) = match open(addr, options) {
-        Err(error) if is_without_ipv6(&error) && is_dual_stack(addr, &options.addrs) => {
-            let addr = (Ipv4Addr::UNSPECIFIED, addr.port()).into();
-            (open(addr, options)?, addr)
-        }
-        opened => (opened?, addr),
-    };
+fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Socket>> {
+    let first = open(addr, options)?;
     first.bind(&addr.into())?;
     let bound = first.local_addr()?;
     first.set_reuse_port(true)?;
@@ -39,7 +51,9 @@ pub(super) fn listen(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<S
 fn open(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
-        socket.set_only_v6(!is_dual_stack(addr, &options.addrs))?;
+        socket.set_only_v6(true)?;
+    } else {
+        batch::never_fragment(&socket)?;
     }
     // Bound to one address, replies come from there anyway.
     if addr.ip().is_unspecified() {
@@ -57,9 +71,7 @@ fn is_without_ipv6(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-/// Whether this is an IPv6 wildcard that takes IPv4 too: it must not collide with an IPv4 address
-/// of the same port.
-fn is_dual_stack(addr: SocketAddr, all: &[SocketAddr]) -> bool {
+fn is_for_both_families(addr: SocketAddr, all: &[SocketAddr]) -> bool {
     let collides = |other: &SocketAddr| other.is_ipv4() && other.port() == addr.port();
     addr.is_ipv6() && addr.ip().is_unspecified() && !all.iter().any(collides)
 }
@@ -85,17 +97,17 @@ fn warn_of_small_buffers(
 mod tests {
     use super::*;
 
-    fn is_first_dual_stack(addrs: &[&str]) -> bool {
+    fn is_first_for_both(addrs: &[&str]) -> bool {
         let addrs: Vec<_> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
-        is_dual_stack(addrs[0], &addrs)
+        is_for_both_families(addrs[0], &addrs)
     }
 
     #[test]
     fn an_ipv6_wildcard_serves_ipv4_unless_an_ipv4_address_has_the_same_port() {
-        assert!(is_first_dual_stack(&["[::]:6969"]));
-        assert!(is_first_dual_stack(&["[::]:6969", "0.0.0.0:6970", "[::1]:6969"]));
-        assert!(!is_first_dual_stack(&["[::]:6969", "0.0.0.0:6969"]));
-        assert!(!is_first_dual_stack(&["[::]:6969", "192.0.2.1:6969"]));
-        assert!(!is_first_dual_stack(&["[::1]:6969"]));
+        assert!(is_first_for_both(&["[::]:6969"]));
+        assert!(is_first_for_both(&["[::]:6969", "0.0.0.0:6970", "[::1]:6969"]));
+        assert!(!is_first_for_both(&["[::]:6969", "0.0.0.0:6969"]));
+        assert!(!is_first_for_both(&["[::]:6969", "192.0.2.1:6969"]));
+        assert!(!is_first_for_both(&["[::1]:6969"]));
     }
 }

@@ -79,11 +79,12 @@ impl UdpServer {
         sockets_of_workers.resize_with(options.workers.get(), Vec::new);
         for &addr in &options.addrs {
             let failed = |source| UdpError::Listen { addr, source };
-            let sockets = listen(addr, &options).map_err(failed)?;
-            let bound = sockets[0].local_addr().map_err(failed)?;
-            addrs.extend(bound.as_socket());
-            for (worker, socket) in sockets_of_workers.iter_mut().zip(sockets) {
-                worker.push(socket);
+            for sockets in listen(addr, &options).map_err(failed)? {
+                let bound = sockets[0].local_addr().map_err(failed)?;
+                addrs.extend(bound.as_socket());
+                for (worker, socket) in sockets_of_workers.iter_mut().zip(sockets) {
+                    worker.push(socket);
+                }
             }
         }
         let (stopped, stop) = io::pipe().map_err(UdpError::Worker)?;
@@ -182,8 +183,7 @@ impl Worker {
             let datagram = Datagram { bytes, source, wall_ns };
             let outcome = frontend.answer(&pipeline, &datagram, scratch, reply);
             let elapsed = start.map_or(Duration::ZERO, |start| start.elapsed());
-            let client = source.ip().to_canonical();
-            self.observer.response(outcome.action, client, outcome.error(), elapsed);
+            self.observer.response(outcome.action, source.ip(), outcome.error(), elapsed);
             if let Outcome { refusal: Some(Refusal::Internal(cause)), .. } = &outcome {
                 self.complaints.log(wall_ns, cause);
             }

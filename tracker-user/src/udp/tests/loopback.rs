@@ -78,7 +78,7 @@ fn ipv4_and_ipv6_addresses_are_served_side_by_side() {
 }
 
 #[test]
-fn a_dual_stack_socket_serves_ipv4_clients_as_ipv4() {
+fn an_ipv6_wildcard_serves_ipv4_clients_as_ipv4() {
     let server = start(listening(&["[::]:0"], 1)).unwrap();
     let port = server.local_addrs()[0].port();
     assert_served("127.0.0.1", ([127, 0, 0, 1], port).into());
