@@ -1,7 +1,8 @@
-//! A torrent that is announced with a token (JWT): the daemon verifies it once, and the kernel goes by
-//! the grant for as long as the token and its key are good.
+//! Torrents that are announced with a token (JWT) or a passkey: the daemon verifies it once, and the
+//! kernel goes by the grant for as long as the token and its key are good.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex},
@@ -21,6 +22,7 @@ use tracker_tests::{
 };
 
 const TORRENT: InfoHash = InfoHash(*b"a torrent for member");
+const OTHER: InfoHash = InfoHash(*b"another one for them");
 
 /// Announces that the kernel must answer by one grant.
 const ANNOUNCES: u32 = 1000;
@@ -109,11 +111,12 @@ impl Issuer {
 struct Client<'a> {
     tracker: &'a Tracker<'a>,
     udp: UdpClient,
+    torrent: InfoHash,
 }
 
 impl Client<'_> {
     fn announce(&mut self, url_data: &str) -> Result<()> {
-        self.udp.announce_with(&Announce::leecher(TORRENT, 1), url_data).map(drop)
+        self.udp.announce_with(&Announce::leecher(self.torrent, 1), url_data).map(drop)
     }
 
     /// How many announces the kernel has decided on.
@@ -140,11 +143,10 @@ impl Client<'_> {
     }
 
     /// Announces until it is refused. From then on it always must be, and never by the kernel.
-    fn ensure_refused_in_the_end(&mut self, url_data: &str) -> Result<()> {
-        const REASON: &str = "unapproved request: invalid jwt";
-        eventually(|| self.ensure_refused(url_data, REASON))?;
+    fn ensure_refused_in_the_end(&mut self, url_data: &str, reason: &str) -> Result<()> {
+        eventually(|| self.ensure_refused(url_data, reason))?;
         let before = self.in_kernel()?;
-        (0..20).try_for_each(|_| self.ensure_refused(url_data, REASON))?;
+        (0..20).try_for_each(|_| self.ensure_refused(url_data, reason))?;
         ensure!(self.in_kernel()? == before, "the kernel has answered");
         Ok(())
     }
@@ -161,10 +163,11 @@ fn a_token_is_verified_once_and_good_until_it_ends_or_its_key_goes() -> Result<(
     let options = Options { prehooks: &hook, ..Options::new(Mode::Native) };
     let tracker = Tracker::start_with(&server, &options, folder.path())?;
     let udp = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
-    let mut client = Client { tracker: &tracker, udp };
+    let mut client = Client { tracker: &tracker, udp, torrent: TORRENT };
 
+    const INVALID: &str = "unapproved request: invalid jwt";
     client.ensure_refused("", "unapproved request: missing jwt")?;
-    client.ensure_refused("/announce?jwt=x", "unapproved request: invalid jwt")?;
+    client.ensure_refused("/announce?jwt=x", INVALID)?;
     ensure!(client.in_kernel()? == 0.0, "the kernel has decided on an announce without a grant");
 
     let long = removed.url_data(3600)?;
@@ -173,9 +176,44 @@ fn a_token_is_verified_once_and_good_until_it_ends_or_its_key_goes() -> Result<(
     client.ensure_kernel_answers(&long, ANNOUNCES)?;
 
     issuer.publish(&[&kept]);
-    client.ensure_refused_in_the_end(&long)?;
+    client.ensure_refused_in_the_end(&long, INVALID)?;
 
     let short = kept.url_data(10)?;
     client.announce(&short)?;
-    client.ensure_refused_in_the_end(&short)
+    client.ensure_refused_in_the_end(&short, INVALID)
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn a_passkey_is_looked_up_once_for_each_torrent_and_good_until_it_goes() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, client], _far_end) = Host::pair()?;
+    let keys = folder.path().join("passkeys");
+    fs::write(&keys, "k3y\nan0ther\n")?;
+    let hook = format!("[ {{ name: passkey, options: {{ files: [ '{}' ] }} }} ]", keys.display());
+    let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
+    // Room for grants is there whenever the hook comes.
+    let options = Options { prehooks: &hook, ..Options::new(Mode::Native) };
+    tracker.reload(&options, folder.path())?;
+
+    const URL_DATA: &str = "/announce?passkey=k3y";
+    const INVALID: &str = "unapproved request: invalid passkey";
+    let mut clients = Vec::new();
+    for torrent in [TORRENT, OTHER] {
+        let udp = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
+        let mut client = Client { tracker: &tracker, udp, torrent };
+        client.ensure_refused("", "unapproved request: missing passkey")?;
+        client.ensure_refused("/announce?passkey=x", INVALID)?;
+        client.announce(URL_DATA)?;
+        clients.push(client);
+    }
+    ensure!(clients[0].in_kernel()? == 0.0, "the kernel has decided before there was a grant");
+    // It passes all until it has the new configuration.
+    eventually(|| clients[0].ensure_kernel_answers(URL_DATA, 1))?;
+    for _ in 0..2 {
+        clients.iter_mut().try_for_each(|client| client.ensure_kernel_answers(URL_DATA, 100))?;
+    }
+
+    fs::write(&keys, "an0ther\n")?;
+    clients.iter_mut().try_for_each(|client| client.ensure_refused_in_the_end(URL_DATA, INVALID))
 }

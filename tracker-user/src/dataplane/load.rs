@@ -28,18 +28,15 @@ use super::{
     publish::State,
 };
 use crate::{
-    config::{Config, HookConfig, LogLevel},
+    config::{Config, LogLevel},
     storage::memory::{Grace, MappedMemory, TableSize},
 };
 
 /// The program, or nothing where the daemon was built without it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracker-ebpf.o"));
 
-/// Bytes of the ring buffer where events are wanted: 10,000 announces.
+/// Bytes of the ring buffer: 10,000 announces.
 const EVENTS_BYTES: u32 = 1 << 20;
-
-/// The smallest ring buffer is a page.
-const EVENTS_BYTES_MIN: u32 = 4096;
 
 /// The maps that outlive the daemon, where anything does.
 const PINNED: [&str; 6] =
@@ -83,10 +80,7 @@ impl Kernel {
             bail!("this xdp-tracker was built without the XDP program; see `cargo xtask build`");
         }
         let log_level = log_level(config.xdp.log_level);
-        let events = !config.posthooks.is_empty();
-        let grants = config.prehooks.iter().any(|hook| matches!(hook, HookConfig::Jwt(_)));
-        let events_bytes = if events { EVENTS_BYTES } else { EVENTS_BYTES_MIN };
-        let inherited = pins.as_ref().and_then(|pins| inherit(pins, size, events_bytes));
+        let inherited = pins.as_ref().and_then(|pins| inherit(pins, size));
         let mut loader = EbpfLoader::new();
         for (pins, name) in pins.iter().flat_map(|pins| PINNED.map(|name| (pins, name))) {
             loader.map_pin_path(name, pins.map(name));
@@ -104,13 +98,13 @@ impl Kernel {
             .map_max_entries(name::CLIENTS, CLIENTS_MAX)
             .map_max_entries(name::NETWORKS_V4, NETWORKS_MAX)
             .map_max_entries(name::NETWORKS_V6, NETWORKS_MAX)
-            .map_max_entries(name::GRANTS, if grants { GRANTS_MAX } else { 1 })
+            .map_max_entries(name::GRANTS, GRANTS_MAX)
             .map_max_entries(name::SOURCES, config.xdp.limits.sources.max(1))
-            .map_max_entries(name::EVENTS, events_bytes)
+            .map_max_entries(name::EVENTS, EVENTS_BYTES)
             .load(OBJECT)
             .context("the kernel refuses the XDP program's maps; is xdp.table too large?")?;
         for name in [name::PROGRAM, name::CLOCK] {
-            program(&mut ebpf, name)?.load().map_err(explain)?;
+            program(&mut ebpf, name)?.load().map_err(|error| explain(name, error))?;
         }
         Ok(Self { ebpf, pins, inherited })
     }
@@ -231,10 +225,10 @@ impl Kernel {
 }
 
 /// What belongs to the table that is pinned; or nothing, and no pins either.
-fn inherit(pins: &Pins, size: &TableSize, events_bytes: u32) -> Option<State> {
+fn inherit(pins: &Pins, size: &TableSize) -> Option<State> {
     let inherited = pins.inherited(size);
     match &inherited {
-        Ok(Some(_)) => pins.check_events(events_bytes),
+        Ok(Some(_)) => pins.check_events(EVENTS_BYTES),
         Ok(None) => pins.drop_maps(),
         Err(reason) => {
             tracing::warn!(
@@ -267,13 +261,13 @@ fn missing(name: &str) -> String {
     format!("the embedded XDP program is of another version: it has no {name}")
 }
 
-fn explain(error: ProgramError) -> anyhow::Error {
-    const REFUSED: &str = "the kernel refuses the XDP program";
+fn explain(name: &str, error: ProgramError) -> anyhow::Error {
+    let refused = format!("the kernel refuses the XDP program {name}");
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            anyhow!("{REFUSED}: {io_error}\n{}", last_lines(&verifier_log.to_string()))
+            anyhow!("{refused}: {io_error}\n{}", last_lines(&verifier_log.to_string()))
         }
-        error => anyhow!(error).context(REFUSED),
+        error => anyhow!(error).context(refused),
     }
 }
 
