@@ -1,5 +1,5 @@
 //! Hooks of somebody who embeds the tracker: the data plane is put together here, as they would. The
-//! configuration knows no post-hooks yet, and no pre-hook that the kernel cannot stand in for.
+//! configuration knows no post-hooks, and no pre-hook that the kernel cannot stand in for.
 
 use std::{
     net::SocketAddr,

@@ -73,7 +73,7 @@ pub struct Config {
     /// Hooks that run before a reply is made, in this order; the first that refuses ends it.
     #[schemars(example = hooks::examples())]
     pub prehooks: Vec<HookConfig>,
-    /// Hooks that run after a reply has been made. There are none yet.
+    /// Chihaya's hooks after a reply, of which none has an effect: each is warned of.
     pub posthooks: Vec<HookConfig>,
     /// Answering in the kernel (XDP).
     pub xdp: XdpConfig,

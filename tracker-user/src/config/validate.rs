@@ -154,8 +154,11 @@ fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
     }
     for (i, hook) in config.posthooks.iter().enumerate() {
         let path = root.key("posthooks").index(i).key("name");
-        let name = hook.name();
-        findings.error(&path, format!("`{name}` comes too late after the reply; see prehooks"));
+        let message = format!(
+            "`{}` has no effect after the reply, as in Chihaya; put it into prehooks",
+            hook.name()
+        );
+        findings.warning(&path, message);
     }
 }
 

@@ -181,9 +181,11 @@ fn subnet_preference_that_was_off_stays_off() {
 }
 
 #[test]
-fn a_pre_hook_is_no_post_hook() {
+fn a_hook_has_no_effect_after_the_reply() {
     let text = listening("posthooks: [ { name: torrent approval } ]");
-    assert!(
-        errors(&text)[0].starts_with("t.yaml:3: chihaya.posthooks[0].name: `torrent approval`")
+    assert_eq!(
+        warnings(&text),
+        ["t.yaml:3: chihaya.posthooks[0].name: `torrent approval` has no effect after the reply, \
+          as in Chihaya; put it into prehooks"]
     );
 }
