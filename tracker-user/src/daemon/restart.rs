@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::hooks;
 use crate::config::Config;
 
-/// Where the tracker listens and with how many threads, and the size of the table.
-const KEYS: [&str; 9] = [
+/// Where the tracker listens and with how many threads, and the sizes of what the kernel shares.
+const KEYS: [&str; 10] = [
     "metrics_addr",
     "http.addr",
     "http.https_addr",
@@ -14,6 +14,7 @@ const KEYS: [&str; 9] = [
     "udp.workers",
     "storage.name",
     "xdp.table",
+    "xdp.limits.sources",
     "xdp.pin_path",
     "xdp.log_level",
 ];
