@@ -83,6 +83,12 @@ impl Clock {
         self.seen
     }
 
+    /// The clock so many ticks before. It says nothing of what is fresh.
+    #[cfg(not(target_arch = "bpf"))]
+    pub(crate) const fn before(&self, ticks: u16) -> Self {
+        Self { seen: self.seen.wrapping_sub((ticks as u64) << SEEN_SHIFT), ..*self }
+    }
+
     /// How many ticks ago a word was written; 0 for one that is slightly ahead.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn age(&self, word: u64) -> u16 {

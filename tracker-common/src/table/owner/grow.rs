@@ -94,10 +94,10 @@ impl<M: Memory> Table<M> {
         for one in waiting {
             let missed = {
                 let _reading = self.read_lock();
-                self.try_announce::<F>(&one.info_hash, &one.announce(), clock, &mut peers)
+                self.try_waiting::<F>(&one, clock, &mut peers)
             };
             match missed {
-                Ok(_) => {}
+                Ok(()) => {}
                 Err(Miss::Unknown) => homeless.push(one),
                 Err(_) => {
                     self.freeze_for(&one, &mut batch);
@@ -168,6 +168,20 @@ impl<M: Memory> Table<M> {
         batch.spans.iter().for_each(|span| self.unfreeze(span));
     }
 
+    /// The caller holds the lock, either way.
+    fn try_waiting<F: Family>(
+        &self,
+        one: &Waiting,
+        clock: &Clock,
+        peers: &mut PeerBuf,
+    ) -> Result<(), Miss> {
+        let announce = one.announce::<F>();
+        match one.age {
+            None => self.try_announce(&one.info_hash, &announce, clock, peers).map(drop),
+            Some(age) => self.try_merge(&one.info_hash, &announce, age, clock, peers),
+        }
+    }
+
     /// Whether the torrent's peers are in its line, which is not frozen.
     fn is_in_use<F: Family>(&self, info_hash: &InfoHash) -> bool {
         let found = find::<F, M>(&self.memory, &self.shape, info_hash);
@@ -182,8 +196,8 @@ impl<M: Memory> Table<M> {
     ) -> Result<(), Miss> {
         let announce = one.announce::<F>();
         for _ in 0..GROWTHS_MAX {
-            match self.try_announce(&one.info_hash, &announce, clock, peers) {
-                Ok(_) => return Ok(()),
+            match self.try_waiting::<F>(one, clock, peers) {
+                Ok(()) => return Ok(()),
                 Err(Miss::Contended) => {}
                 Err(Miss::Full) if self.make_room(&one.info_hash, &announce, clock) => {}
                 Err(Miss::Unknown) if one.event == Event::Stopped => return Ok(()),

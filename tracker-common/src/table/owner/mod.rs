@@ -14,6 +14,9 @@ mod grow;
 mod journal;
 mod leaves;
 mod lists;
+mod merge;
+#[cfg(test)]
+mod merge_tests;
 #[cfg(test)]
 mod rack_tests;
 mod saved;
@@ -87,6 +90,8 @@ struct Waiting {
     port: [u8; 2],
     seeder: bool,
     event: Event,
+    /// How long ago the peer announced, if it did so elsewhere.
+    age: Option<u16>,
 }
 
 impl Waiting {
@@ -189,27 +194,39 @@ impl<M: Memory> Table<M> {
             };
             match missed {
                 Ok(counts) => return counts,
-                Err(Miss::Contended) => {}
-                Err(Miss::Unknown) if announce.event == Event::Stopped => break,
-                Err(Miss::Unknown) if self.admit::<F>(info_hash, Gate::Open, false) => {}
-                Err(Miss::Unknown) if self.is_at_cap::<F>() => {
-                    self.refuse_admission();
-                    break;
-                }
-                Err(Miss::Unknown | Miss::Full) if self.shared_with_kernel => {
-                    let announce = self.complete_early(info_hash, announce);
-                    self.wait_for_room(info_hash, &announce);
-                    break;
-                }
-                Err(Miss::Unknown) if self.displace_now::<F>(info_hash) => {}
-                Err(Miss::Full) if self.grow_now::<F>(info_hash, announce, &clock) => {}
-                Err(_) => {
-                    self.refuse_admission();
-                    break;
-                }
+                Err(miss) if self.may_retry(info_hash, announce, &clock, None, miss) => {}
+                Err(_) => break,
             }
         }
         self.peek(info_hash, announce, &clock, peers)
+    }
+
+    /// Makes room for an announce that found none, or has it wait for some. Returns whether to try again at
+    /// once. `age` is that of [`Waiting`].
+    fn may_retry<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        clock: &Clock,
+        age: Option<u16>,
+        miss: Miss,
+    ) -> bool {
+        match miss {
+            Miss::Contended => return true,
+            Miss::Unknown if announce.event == Event::Stopped => return false,
+            Miss::Unknown if self.admit::<F>(info_hash, Gate::Open, false) => return true,
+            Miss::Unknown if self.is_at_cap::<F>() => {}
+            Miss::Unknown | Miss::Full if self.shared_with_kernel => {
+                let announce = self.complete_early(info_hash, announce);
+                self.wait_for_room(info_hash, &announce, age);
+                return false;
+            }
+            Miss::Unknown if self.displace_now::<F>(info_hash) => return true,
+            Miss::Full if self.grow_now::<F>(info_hash, announce, clock) => return true,
+            _ => {}
+        }
+        self.refuse_admission();
+        false
     }
 
     /// Counts a completed download before its announce waits for room: another announce of the peer may
@@ -387,7 +404,12 @@ impl<M: Memory> Table<M> {
         self.queue_len.load(Relaxed) > 0
     }
 
-    fn wait_for_room<F: Family>(&self, info_hash: &InfoHash, announce: &Announce<F>) {
+    fn wait_for_room<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        age: Option<u16>,
+    ) {
         self.wait_again(Waiting {
             info_hash: *info_hash,
             is_v6: F::IS_V6,
@@ -395,6 +417,7 @@ impl<M: Memory> Table<M> {
             port: announce.port,
             seeder: announce.seeder,
             event: announce.event,
+            age,
         });
     }
 

@@ -53,7 +53,7 @@ pub(super) fn shape() -> TableShape {
     }
 }
 
-fn table(shared_with_kernel: bool) -> Table<Heap> {
+pub(super) fn table(shared_with_kernel: bool) -> Table<Heap> {
     let shape = shape();
     Table::new(Heap::new(&shape), shape, lifetime_from_secs(1800), [200, 200], shared_with_kernel)
 }

@@ -1,0 +1,95 @@
+//! Peers that have announced to another tracker.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{CONTENDED_MAX, SavedPeer, Table, leaves::Collected};
+use crate::{
+    announce::Event,
+    family::Family,
+    id::InfoHash,
+    peers::PeerBuf,
+    table::{
+        Miss,
+        index::find,
+        layout::{Form, Memory},
+        swarm::Announce,
+        word::PeerKey,
+    },
+    time::Clock,
+};
+
+impl<M: Memory> Table<M> {
+    /// Puts in a peer that announced elsewhere, if it lives and there is room. What the table itself has
+    /// heard of it since counts more. Where room has to be made first, it waits for the next
+    /// [`Table::grow`].
+    pub fn merge<F: Family>(&self, info_hash: &InfoHash, peer: &SavedPeer<F>, now_ns: u64) {
+        let SavedPeer { addr, port, seeder, age } = *peer;
+        if u32::from(age) > self.lifetime.load(Relaxed) || port == [0; 2] {
+            return;
+        }
+        let announce =
+            Announce::<F> { addr, port, seeder, event: Event::None, numwant: 0, seed: 0 };
+        let clock = self.clock(now_ns);
+        let mut list = PeerBuf::new();
+        for _ in 0..CONTENDED_MAX {
+            let merged = {
+                let _reading = self.read_lock();
+                self.try_merge(info_hash, &announce, age, &clock, &mut list)
+            };
+            match merged {
+                Ok(()) => return,
+                Err(miss) if self.may_retry(info_hash, &announce, &clock, Some(age), miss) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// The caller holds the lock, either way.
+    pub(super) fn try_merge<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        age: u16,
+        clock: &Clock,
+        list: &mut PeerBuf,
+    ) -> Result<(), Miss> {
+        if self.has_newer(info_hash, announce, age, clock) {
+            return Ok(());
+        }
+        let seen = clock.before(age);
+        self.try_announce_seen(info_hash, announce, clock, Some(&seen), list).map(drop)
+    }
+
+    /// Whether the peer is there already, and has announced so many ticks ago or later. The kernel may
+    /// refresh it right after; then it looks older than it is until its next announce.
+    fn has_newer<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        age: u16,
+        clock: &Clock,
+    ) -> bool {
+        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
+            return false;
+        };
+        let key = PeerKey::new::<F>(&self.shape.key, &announce.addr, announce.port);
+        let addr = F::words(&announce.addr);
+        let is_newer = |collected: Collected| {
+            collected.live.iter().any(|peer| {
+                key.is_of(peer.word) && peer.addr == addr && clock.age(peer.word.0) <= age
+            })
+        };
+        match line.meta().form() {
+            Form::Vacant => false,
+            Form::Inline => is_newer(Collected::of_line(line, clock)),
+            Form::Outgrown => {
+                let hash = self.shape.place::<F>(addr, announce.port);
+                line.halves().own_and_other(announce.seeder).into_iter().any(|half| {
+                    let root = half.root();
+                    root.entry(&self.memory, root.entry_of(hash))
+                        .is_ok_and(|leaf| is_newer(self.collect::<F>(leaf, clock)))
+                })
+            }
+        }
+    }
+}
