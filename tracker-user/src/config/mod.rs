@@ -4,6 +4,7 @@
 //! ([`example`]) and the [`schema`] by which unknown keys are found.
 
 mod address;
+mod broker;
 mod duration;
 mod example;
 mod file_schema;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 pub use address::{ListenAddr, Network};
+pub use broker::{Broker, BrokerError};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
 pub use file_schema::file_schema;

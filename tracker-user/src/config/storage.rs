@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-use super::{GoDuration, Secret};
+use super::{Broker, BrokerError, GoDuration, Secret};
 
 /// Where swarms are kept.
 #[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
@@ -16,9 +16,25 @@ pub enum StorageConfig {
     #[default]
     #[serde(rename = "memory")]
     Memory(MemoryConfig),
-    /// In a Redis server.
+    /// In the same table, and in a Redis server that several trackers share.
     #[serde(rename = "redis")]
     Redis(RedisConfig),
+}
+
+impl StorageConfig {
+    /// What the table goes by, whatever else keeps the swarms.
+    #[must_use]
+    pub fn memory(&self) -> MemoryConfig {
+        match self {
+            Self::Memory(memory) => memory.clone(),
+            Self::Redis(redis) => MemoryConfig {
+                gc_interval: redis.gc_interval,
+                peer_lifetime: redis.peer_lifetime,
+                prometheus_reporting_interval: redis.prometheus_reporting_interval,
+                snapshot: SnapshotConfig::default(),
+            },
+        }
+    }
 }
 
 /// Options of the storage `memory`.
@@ -58,16 +74,17 @@ pub struct SnapshotConfig {
 #[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RedisConfig {
-    /// How often peers that have gone silent are swept out.
+    /// How often peers that have gone silent are swept out, and what Redis holds is looked at.
     #[default(GoDuration::from_mins(3))]
     pub gc_interval: GoDuration,
-    /// How long a peer counts after its last announce.
+    /// How long a peer counts after its last announce. The same for all trackers.
     #[default(GoDuration::from_mins(31))]
     pub peer_lifetime: GoDuration,
     /// How often the counts of torrents, seeders and leechers are brought up to date in the metrics.
     #[default(GoDuration::from_secs(1))]
     pub prometheus_reporting_interval: GoDuration,
-    /// The server: `redis://password@host:port/database`.
+    /// The server: `redis://password@host:port/database`. Unset: `redis://myRedis@127.0.0.1:6379/0`, as in
+    /// Chihaya.
     pub redis_broker: Option<Secret>,
     /// How long the server may take to answer.
     #[default(GoDuration::from_secs(15))]
@@ -78,4 +95,14 @@ pub struct RedisConfig {
     /// How long the server may take to accept a connection.
     #[default(GoDuration::from_secs(15))]
     pub redis_connect_timeout: GoDuration,
+}
+
+impl RedisConfig {
+    /// The server.
+    ///
+    /// # Errors
+    /// What is wrong with `redis_broker`.
+    pub fn broker(&self) -> Result<Broker, BrokerError> {
+        Broker::parse(self.redis_broker.as_ref().map_or(Broker::DEFAULT, Secret::reveal))
+    }
 }

@@ -9,7 +9,8 @@ use tracker_common::{
 };
 
 use super::{
-    Config, HookConfig, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings, path::Path,
+    Broker, Config, HookConfig, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings,
+    path::Path,
 };
 use crate::http::Router;
 
@@ -124,21 +125,29 @@ fn scrape(max: u32, room: u32, path: &Path, findings: &mut Findings) {
 }
 
 fn storage(config: &Config, path: &Path, findings: &mut Findings) {
+    let path = path.key("config");
+    if config.storage.memory().peer_lifetime <= config.announce_interval {
+        findings.warning(
+            &path.key("peer_lifetime"),
+            "is not longer than announce_interval: peers drop out between announces",
+        );
+    }
     match &config.storage {
         StorageConfig::Memory(memory) => {
             if *memory.snapshot.interval < SNAPSHOT_INTERVAL_MIN {
-                let path = path.key("config").key("snapshot").key("interval");
+                let path = path.key("snapshot").key("interval");
                 findings.error(&path, format!("{} is less than 1s", memory.snapshot.interval));
             }
-            if memory.peer_lifetime <= config.announce_interval {
-                findings.warning(
-                    &path.key("config").key("peer_lifetime"),
-                    "is not longer than announce_interval: peers drop out between announces",
-                );
-            }
         }
-        StorageConfig::Redis(_) => {
-            findings.error(&path.key("name"), "`redis` is not supported yet; use `memory`");
+        StorageConfig::Redis(redis) => {
+            let path = path.key("redis_broker");
+            if let Err(error) = redis.broker() {
+                findings.error(&path, error.to_string());
+            } else if redis.redis_broker.is_none() {
+                let message =
+                    format!("is not given; Chihaya's default, {}, is used", Broker::DEFAULT);
+                findings.warning(&path, message);
+            }
         }
     }
 }

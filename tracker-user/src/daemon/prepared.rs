@@ -11,7 +11,7 @@ use super::{
     secrets::ConnectionKey,
 };
 use crate::{
-    config::{Config, MemoryConfig, StorageConfig},
+    config::Config,
     dataplane,
     http::{self, Certificate, CertificateFiles},
     metrics::Metrics,
@@ -22,7 +22,6 @@ use crate::{
 /// All that can be exchanged while a tracker runs.
 pub(super) struct Prepared {
     pub(super) config: Config,
-    pub(super) memory: MemoryConfig,
     pre_hooks: Vec<Box<dyn PreHook>>,
     post_hooks: Vec<Box<dyn PostHook>>,
     http: http::Settings,
@@ -40,9 +39,6 @@ impl Prepared {
         grants: &Arc<dyn GrantSink>,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
-        let StorageConfig::Memory(memory) = &config.storage else {
-            anyhow::bail!("storage.name: only `memory` is supported");
-        };
         dataplane::interfaces(&config)?;
         let http = http::Settings::new(http_options(&config)).context("http")?;
         let certificate = certificate_files(&config)
@@ -50,7 +46,6 @@ impl Prepared {
             .transpose()
             .context("http")?;
         Ok(Self {
-            memory: memory.clone(),
             pre_hooks: hooks::pre_hooks(&config, own, metrics, grants)?,
             post_hooks: hooks::post_hooks(own),
             http,
@@ -59,13 +54,16 @@ impl Prepared {
         })
     }
 
-    /// Divides it among those it is for: hooks before `storage`, settings of the frontends.
+    /// Divides it among those it is for: hooks before `storage` and, where it wants to hear
+    /// of announces, `feed` after it; settings of the frontends.
     pub(super) fn split(
         self,
         storage: Arc<dyn Storage>,
+        feed: Option<Box<dyn PostHook>>,
         key: &ConnectionKey,
     ) -> (Config, Pipeline, FrontendSettings) {
-        let Self { config, pre_hooks, post_hooks, http, certificate, .. } = self;
+        let Self { config, pre_hooks, mut post_hooks, http, certificate } = self;
+        post_hooks.extend(feed);
         let pipeline = Pipeline::new(
             storage,
             pre_hooks,

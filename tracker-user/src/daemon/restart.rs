@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::hooks;
-use crate::config::Config;
+use crate::config::{Config, StorageConfig};
 
 /// Where the tracker listens and with how many threads, and the sizes of what the kernel shares.
 const KEYS: [&str; 10] = [
@@ -35,7 +35,32 @@ pub(super) fn needed(
     let changed = keys.filter(|key| at(&before, key) != at(&after, key));
     let subnets = [started_with, config].map(hooks::preferred_subnet);
     let subnet = (subnets[0] != subnets[1]).then_some("prehooks: preferred subnet");
-    changed.chain(subnet).collect()
+    changed.chain(subnet).chain(redis_keys(started_with, config)).collect()
+}
+
+/// How Redis is reached. A secret can be compared here only.
+fn redis_keys(started_with: &Config, config: &Config) -> Vec<&'static str> {
+    let (StorageConfig::Redis(before), StorageConfig::Redis(after)) =
+        (&started_with.storage, &config.storage)
+    else {
+        return Vec::new();
+    };
+    let keys = [
+        ("storage.config.redis_broker", before.redis_broker != after.redis_broker),
+        (
+            "storage.config.redis_read_timeout",
+            before.redis_read_timeout != after.redis_read_timeout,
+        ),
+        (
+            "storage.config.redis_write_timeout",
+            before.redis_write_timeout != after.redis_write_timeout,
+        ),
+        (
+            "storage.config.redis_connect_timeout",
+            before.redis_connect_timeout != after.redis_connect_timeout,
+        ),
+    ];
+    keys.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
 }
 
 fn at<'v>(config: &'v Value, key: &str) -> Option<&'v Value> {
@@ -76,5 +101,19 @@ mod tests {
             "{ prehooks: [ { name: preferred subnet, options: { preferred_ipv4_subnet_mask_bits_set: 8 } } ] }",
         );
         assert_eq!(needed(&config("{}"), &subnet, true), ["prehooks: preferred subnet"]);
+    }
+
+    #[test]
+    fn another_redis_waits_for_a_restart_and_another_lifetime_does_not() {
+        let redis = |options: &str| {
+            config(&format!("{{ storage: {{ name: redis, config: {{ {options} }} }} }}"))
+        };
+        let before = redis("redis_broker: 'redis://a@h'");
+        let after = redis("redis_broker: 'redis://b@h', redis_read_timeout: 1s, gc_interval: 1m");
+        assert_eq!(
+            needed(&before, &after, true),
+            ["storage.config.redis_broker", "storage.config.redis_read_timeout"]
+        );
+        assert_eq!(needed(&config("{}"), &after, true), ["storage.name"]);
     }
 }

@@ -8,11 +8,14 @@ use tokio::runtime::Runtime;
 
 use super::{frontends::Frontends, hooks, prepared::Prepared, restart, secrets};
 use crate::{
-    config::Config,
+    config::{Config, StorageConfig},
     dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
     pipeline::{GrantSink as _, Pipeline},
-    storage::memory::{MappedMemory, MemoryStorage, Origin, TableSize},
+    storage::{
+        memory::{MappedMemory, MemoryStorage, Origin, TableSize},
+        redis::Replica,
+    },
 };
 
 /// All parts of it.
@@ -23,6 +26,8 @@ pub(super) struct Tracker {
     config: Config,
     connection_key: secrets::ConnectionKey,
     storage: Arc<MemoryStorage>,
+    /// What shares the table with other trackers.
+    replica: Option<Replica>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     pub(super) frontends: Frontends,
     grants: Arc<Grants>,
@@ -65,9 +70,13 @@ impl Tracker {
             );
         }
         let storage =
-            MemoryStorage::start(memory, &size, origin, &prepared.memory, grace, metrics)?;
-
-        let (config, pipeline, settings) = prepared.split(storage.clone(), &connection_key);
+            MemoryStorage::start(memory, &size, origin, &config.storage.memory(), grace, metrics)?;
+        let replica = match &config.storage {
+            StorageConfig::Memory(_) => None,
+            StorageConfig::Redis(redis) => Some(Replica::start(redis, &storage, metrics)?),
+        };
+        let feed = replica.as_ref().map(Replica::feed);
+        let (config, pipeline, settings) = prepared.split(storage.clone(), feed, &connection_key);
         let connection_ids = settings.connection_ids;
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let frontends = {
@@ -95,6 +104,7 @@ impl Tracker {
             config,
             connection_key,
             storage,
+            replica,
             pipeline,
             frontends,
             grants: Arc::clone(grants),
@@ -115,9 +125,15 @@ impl Tracker {
     /// Goes by another configuration, and returns the keys that wait for a restart. No request is
     /// lost: each goes by the one or by the other.
     pub(super) fn reload(&mut self, prepared: Prepared) -> Vec<&'static str> {
-        self.storage.reload(&prepared.memory);
+        self.storage.reload(&prepared.config.storage.memory());
+        if let (Some(replica), StorageConfig::Redis(redis)) =
+            (&self.replica, &prepared.config.storage)
+        {
+            replica.reload(redis);
+        }
+        let feed = self.replica.as_ref().map(Replica::feed);
         let (config, pipeline, settings) =
-            prepared.split(self.storage.clone(), &self.connection_key);
+            prepared.split(self.storage.clone(), feed, &self.connection_key);
         let connection_ids = settings.connection_ids;
         let pipeline = Arc::new(pipeline);
         let change = || {
@@ -142,6 +158,9 @@ impl Tracker {
             data_plane => drop(data_plane),
         }
         runtime.block_on(self.frontends.stop());
+        if let Some(replica) = self.replica {
+            replica.stop();
+        }
         self.storage.stop();
     }
 }

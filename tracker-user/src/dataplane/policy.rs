@@ -13,7 +13,7 @@ use tracker_common::{
 
 use super::probe::wait_for_kernel;
 use crate::{
-    config::{BadConnectionId, Config, ReplyRoute, StorageConfig},
+    config::{BadConnectionId, Config, ReplyRoute},
     pipeline::{
         Follower, Interest, ListKind, NetworkList, Offload, Pipeline, PostHook, TorrentList,
     },
@@ -117,12 +117,7 @@ impl Policies {
         abi::Config {
             shape: *storage.shape(),
             connection_ids: *connection_ids,
-            lifetime: match &config.storage {
-                StorageConfig::Memory(memory) => {
-                    time::lifetime_from_secs(memory.peer_lifetime.as_secs())
-                }
-                StorageConfig::Redis(_) => 0,
-            },
+            lifetime: time::lifetime_from_secs(config.storage.memory().peer_lifetime.as_secs()),
             interval_s: u32::try_from(config.announce_interval.as_secs()).unwrap_or(u32::MAX),
             numwant_default: udp.default_numwant.min(udp.max_numwant),
             numwant_max: udp.max_numwant,

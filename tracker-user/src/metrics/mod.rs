@@ -4,6 +4,7 @@
 mod durations;
 mod hooks;
 mod labels;
+mod redis;
 mod requests;
 mod server;
 mod tracker;
@@ -17,6 +18,7 @@ use prometheus::{
 pub use durations::Untimed;
 pub use hooks::Refreshes;
 pub use labels::{Action, AddressFamily, Outcome};
+pub use redis::RedisMetrics;
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
 pub use tracker::{AttachMetrics, PerFamily, ReloadMetrics, StorageMetrics, TableMetrics};
@@ -229,6 +231,7 @@ mod tests {
     fn all_that_is_served_is_in_the_manual() {
         let manual = include_str!("../../../docs/operations.md");
         let metrics = Metrics::new().unwrap();
+        RedisMetrics::new(metrics.registry()).unwrap();
         for family in metrics.registry().gather() {
             let name = family.name();
             let is_there = manual.contains(&format!("`{name}`"));

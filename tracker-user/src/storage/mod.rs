@@ -1,6 +1,7 @@
 //! Where swarms are kept.
 
 pub mod memory;
+pub mod redis;
 
 use std::net::SocketAddr;
 

@@ -140,11 +140,21 @@ chihaya:
 }
 
 #[test]
-fn redis_is_understood_and_refused() {
-    let text = listening("storage: { name: redis, config: { redis_broker: 'redis://p@h:1/0' } }");
+fn a_redis_broker_is_read_and_named_when_it_is_wrong() {
+    let redis =
+        |broker: &str| listening(&format!("storage: {{ name: redis, config: {{ {broker} }} }}"));
+    assert_eq!(warnings(&redis("redis_broker: 'redis://secret@h:1/2'")), [""; 0]);
+    for url in ["rediss://secret@h", "secret@h:6379"] {
+        assert_eq!(
+            errors(&redis(&format!("redis_broker: '{url}'"))),
+            ["t.yaml:3: chihaya.storage.config.redis_broker: a server is written \
+              redis://PASSWORD@HOST:PORT/DATABASE"]
+        );
+    }
     assert_eq!(
-        errors(&text),
-        ["t.yaml:3: chihaya.storage.name: `redis` is not supported yet; use `memory`"]
+        warnings(&redis("peer_lifetime: 31m")),
+        ["t.yaml:3: chihaya.storage.config.redis_broker: is not given; Chihaya's default, \
+          redis://myRedis@127.0.0.1:6379/0, is used"]
     );
 }
 

@@ -20,7 +20,7 @@ use tracker_common::{
     table::{
         index::TableShape,
         layout::Gate,
-        owner::{Adopted, Table},
+        owner::{Adopted, SavedPeer, Table},
         swarm::Counts,
     },
     time,
@@ -149,6 +149,30 @@ impl MemoryStorage {
     pub fn unlist(&self, is_unlisted: impl Fn(&InfoHash) -> bool) {
         self.table.unlist::<V4>(&is_unlisted);
         self.table.unlist::<V6>(is_unlisted);
+    }
+
+    /// Puts in a peer that announced to another tracker, `age` ticks ago; see [`Table::merge`].
+    pub fn merge(&self, info_hash: &InfoHash, peer: SocketAddr, seeder: bool, age: u16) {
+        let (port, now_ns) = (peer.port().to_be_bytes(), monotonic_ns());
+        match peer {
+            SocketAddr::V4(peer) => {
+                let peer = SavedPeer::<V4> { addr: peer.ip().octets(), port, seeder, age };
+                self.table.merge(info_hash, &peer, now_ns);
+            }
+            SocketAddr::V6(peer) => {
+                let peer = SavedPeer::<V6> { addr: peer.ip().octets(), port, seeder, age };
+                self.table.merge(info_hash, &peer, now_ns);
+            }
+        }
+        if self.table.has_work() {
+            self.keeper.wake();
+        }
+    }
+
+    /// Whether peers wait for room.
+    #[must_use]
+    pub fn makes_room(&self) -> bool {
+        self.table.has_work()
     }
 
     fn announce_in<F: Family>(

@@ -1,0 +1,155 @@
+//! Swarms shared by several trackers, and kept when all of them are down: in Redis, as Chihaya keeps them.
+//!
+//! Each tracker serves from its own table. What it hears goes to Redis and, by a channel, to the other
+//! trackers; what was missed is taken from Redis at the start, after an outage, and every `gc_interval`. No
+//! request waits for Redis.
+//!
+//! * `schema`: keys and fields;
+//! * `feed`, `queue`: announces on their way out;
+//! * `writer`: brings them to Redis, and `message` to the other trackers;
+//! * `reader`: hears those;
+//! * `syncer`, `survey`: look at what Redis holds, and remove what has expired.
+
+mod change;
+mod departed;
+mod feed;
+mod health;
+mod link;
+pub mod message;
+mod queue;
+mod reader;
+pub mod schema;
+mod script;
+mod survey;
+mod syncer;
+mod worker;
+mod writer;
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+
+use self::{
+    departed::Departed,
+    health::Health,
+    link::{LinkError, Settings},
+    queue::Queue,
+    reader::Reader,
+    survey::Survey,
+    syncer::Wanted,
+    worker::Worker,
+    writer::Writer,
+};
+use super::memory::MemoryStorage;
+use crate::{
+    config::{BrokerError, RedisConfig},
+    metrics::{Metrics, RedisMetrics},
+    pipeline::PostHook,
+};
+
+/// How long a start waits for what Redis holds. The rest is fetched while the tracker serves.
+const START_SYNC_MAX: Duration = Duration::from_secs(60);
+
+/// Why the storage `redis` cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The URL names no server.
+    #[error("storage.config.redis_broker: {0}")]
+    Broker(#[from] BrokerError),
+    /// The server cannot be reached, or does not let us in.
+    #[error("storage.config.redis_broker: cannot use Redis at {broker}: {error}; {}", .error.advice())]
+    Link {
+        /// Host, port and database.
+        broker: String,
+        /// What it says.
+        error: LinkError,
+    },
+    /// The system has no thread, or no randomness.
+    #[error("storage: redis: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What all threads go by.
+struct Shared {
+    settings: Settings,
+    /// The tracker's name in messages.
+    instance: u64,
+    storage: Arc<MemoryStorage>,
+    queue: Queue,
+    departed: Departed,
+    sync_wanted: Wanted,
+    health: Health,
+    config: ArcSwap<RedisConfig>,
+    metrics: RedisMetrics,
+}
+
+/// The connection between a table and Redis.
+pub struct Replica {
+    shared: Arc<Shared>,
+    workers: [Worker; 3],
+}
+
+impl Replica {
+    /// Connects, and fills the table with what Redis holds: before the tracker serves, so that its first
+    /// clients find their peers.
+    ///
+    /// # Errors
+    /// When Redis cannot be used.
+    pub fn start(
+        config: &RedisConfig,
+        storage: &Arc<MemoryStorage>,
+        metrics: &Metrics,
+    ) -> Result<Self, StartError> {
+        let settings = Settings::of(config)?;
+        let broker = settings.broker.to_string();
+        let failed = |error| StartError::Link { broker: broker.clone(), error };
+        let figures = RedisMetrics::new(metrics.registry()).map_err(io::Error::other)?;
+        let shared = Arc::new(Shared {
+            instance: getrandom::u64().map_err(io::Error::from)?,
+            storage: Arc::clone(storage),
+            queue: Queue::new(metrics.limit_reached("redis_queue")),
+            departed: Departed::default(),
+            sync_wanted: Wanted::default(),
+            health: Health::new(&broker, &figures),
+            config: ArcSwap::from_pointee(config.clone()),
+            metrics: figures,
+            settings,
+        });
+        // First the messages, then what was before them: so nothing is missed in between.
+        let mut link = shared.settings.connect().map_err(failed)?;
+        let reader = Reader::start(&shared)?;
+        let deadline = Instant::now() + START_SYNC_MAX;
+        let found = Survey::new(&shared).run(&mut link, &|| Instant::now() > deadline);
+        let found = found.inspect_err(|_| reader.stop()).map_err(failed)?;
+        tracing::info!("Redis at {broker}: found {} peers of {} swarms", found.peers, found.swarms);
+        if !found.is_complete {
+            tracing::warn!("Redis at {broker}: there is more, which is fetched while serving");
+            shared.sync_wanted.set();
+        }
+        let writer = Writer::start(&shared, link)?;
+        let syncer = syncer::start(&shared)?;
+        Ok(Self { shared, workers: [writer, syncer, reader] })
+    }
+
+    /// Hears announces: to be one of the pipeline's post-hooks.
+    #[must_use]
+    pub fn feed(&self) -> Box<dyn PostHook> {
+        Box::new(feed::Feed::new(Arc::clone(&self.shared)))
+    }
+
+    /// Exchanges `peer_lifetime` and `gc_interval`. The others count at the start.
+    pub fn reload(&self, config: &RedisConfig) {
+        self.shared.config.store(Arc::new(config.clone()));
+        let [_, syncer, _] = &self.workers;
+        syncer.wake();
+    }
+
+    /// Writes what was heard last, if Redis is there, and ends.
+    pub fn stop(&self) {
+        self.workers.iter().for_each(Worker::stop);
+    }
+}

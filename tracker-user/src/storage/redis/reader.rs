@@ -1,0 +1,142 @@
+//! Hears what other trackers have heard.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use redis::{Connection, Msg};
+use tracker_common::{announce::Event, id::PeerId, peers::PeerBuf};
+
+use super::{
+    Shared,
+    change::State,
+    health::Part,
+    link::LinkError,
+    message::{self, Heard},
+    worker::{RETRY_PAUSE, Stopping, Worker},
+};
+use crate::{
+    pipeline::{AnnounceRequest, Params},
+    storage::Storage as _,
+};
+
+/// How often it looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// When a server that says nothing is asked whether it is there.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// The thread.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    /// Told once, when the first attempt to subscribe has come to an end.
+    begun: Option<mpsc::Sender<()>>,
+}
+
+impl Reader {
+    /// Starts it, and waits until it listens, or has failed to once.
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Worker> {
+        let (begun, has_begun) = mpsc::channel();
+        let mut reader = Self { shared: Arc::clone(shared), begun: Some(begun) };
+        let worker = Worker::start("redis-reader", move |stopping| reader.run(&stopping))?;
+        // The other end is gone in either case.
+        let _ = has_begun.recv();
+        Ok(worker)
+    }
+
+    fn run(&mut self, stopping: &Stopping) {
+        while !stopping.is_set() {
+            let listened = self
+                .shared
+                .settings
+                .connect()
+                .and_then(|mut link| self.listen(&mut link, stopping));
+            self.begun = None;
+            if let Err(error) = listened {
+                self.shared.health.lost(Part::Reader, &error);
+                stopping.rest(RETRY_PAUSE);
+            }
+        }
+    }
+
+    fn listen(&mut self, link: &mut Connection, stopping: &Stopping) -> Result<(), LinkError> {
+        let settings = &self.shared.settings;
+        let mut messages = link.as_pubsub();
+        messages.subscribe(message::channel(settings.broker.database))?;
+        self.begun = None;
+        if self.shared.health.is_back(Part::Reader) {
+            // What was said meanwhile was missed.
+            self.shared.sync_wanted.set();
+        }
+        let mut heard_at = Instant::now();
+        while !stopping.is_set() {
+            messages.set_read_timeout(Some(LOOK))?;
+            match messages.get_message().map_err(LinkError::from) {
+                Ok(message) => {
+                    self.apply(&message);
+                    heard_at = Instant::now();
+                }
+                Err(error) if !error.is_timeout() => return Err(error),
+                Err(_) if heard_at.elapsed() > QUIET_MAX => {
+                    messages.set_read_timeout(Some(settings.read_timeout))?;
+                    messages.ping::<redis::Value>()?;
+                    heard_at = Instant::now();
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, message: &Msg) {
+        match message::decode(message.get_payload_bytes()) {
+            Ok((sender, _)) if sender == self.shared.instance => {}
+            Ok((_, changes)) => changes.iter().for_each(|heard| apply(&self.shared, heard)),
+            Err(error) => {
+                tracing::debug!("Redis: {error}");
+                self.shared.metrics.malformed.inc();
+            }
+        }
+    }
+}
+
+/// Changes the table as the announce would have.
+fn apply(shared: &Shared, heard: &Heard) {
+    if heard.completed {
+        announce(shared, heard, Event::Completed);
+    }
+    match heard.state {
+        State::Gone => {
+            shared.departed.note((heard.info_hash, heard.peer));
+            announce(shared, heard, Event::Stopped);
+        }
+        State::Seeder if heard.completed => {}
+        _ if heard.age == 0 => announce(shared, heard, Event::None),
+        // It has waited for Redis: the peer may have announced here since.
+        _ => shared.storage.merge(
+            &heard.info_hash,
+            heard.peer,
+            heard.state == State::Seeder,
+            heard.age,
+        ),
+    }
+}
+
+fn announce(shared: &Shared, heard: &Heard, event: Event) {
+    let request = AnnounceRequest {
+        info_hash: heard.info_hash,
+        peer_id: PeerId([0; 20]),
+        peer: heard.peer,
+        event,
+        left: u64::from(heard.state != State::Seeder),
+        downloaded: 0,
+        uploaded: 0,
+        numwant: 0,
+        seed: 0,
+        params: Params::default(),
+    };
+    // The table refuses nobody.
+    let _ = shared.storage.announce(&request, &mut PeerBuf::new());
+}

@@ -1,0 +1,66 @@
+//! Looks at Redis every `gc_interval`, and when there is a reason to.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    Shared,
+    health::Part,
+    link::LinkError,
+    survey::Survey,
+    worker::{RETRY_PAUSE, Stopping, Worker},
+};
+
+/// How often it sees whether it is wanted.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A reason to look at Redis before it is time.
+#[derive(Default)]
+pub(super) struct Wanted(AtomicBool);
+
+impl Wanted {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Starts the thread.
+pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Worker> {
+    let shared = Arc::clone(shared);
+    Worker::start("redis-syncer", move |stopping| run(&shared, &stopping))
+}
+
+fn run(shared: &Shared, stopping: &Stopping) {
+    let mut begun = Instant::now();
+    while !stopping.is_set() {
+        let is_due = begun.elapsed() >= *shared.config.load().gc_interval;
+        if !shared.sync_wanted.take() && !is_due {
+            stopping.rest(LOOK);
+            continue;
+        }
+        begun = Instant::now();
+        match survey(shared, stopping) {
+            Ok(()) => _ = shared.health.is_back(Part::Syncer),
+            Err(error) => {
+                shared.health.lost(Part::Syncer, &error);
+                shared.sync_wanted.set();
+                stopping.rest(RETRY_PAUSE);
+            }
+        }
+    }
+}
+
+fn survey(shared: &Shared, stopping: &Stopping) -> Result<(), LinkError> {
+    let mut link = shared.settings.connect()?;
+    Survey::new(shared).run(&mut link, &|| stopping.is_set()).map(drop)
+}

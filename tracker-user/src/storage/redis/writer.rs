@@ -1,0 +1,146 @@
+//! Brings changes to Redis, and tells the other trackers of them.
+
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
+
+use redis::{Connection, Pipeline};
+
+use super::{
+    Shared,
+    change::{Change, Key, State},
+    health::Part,
+    link::LinkError,
+    message,
+    schema::{self, Group, Swarm},
+    worker::{RETRY_PAUSE, Stopping, Worker},
+};
+use crate::clock::wall_ns;
+
+/// Changes of one peer within this time are one.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Changes that are sent at once: a message of at most 160 KiB.
+const BATCH: usize = 4096;
+
+/// The thread.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    link: Option<Connection>,
+    /// What has been taken from the queue and is not written yet, the first at the end.
+    taken: Vec<(Key, Change)>,
+}
+
+impl Writer {
+    pub(super) fn start(shared: &Arc<Shared>, link: Connection) -> io::Result<Worker> {
+        let mut writer = Self { shared: Arc::clone(shared), link: Some(link), taken: Vec::new() };
+        Worker::start("redis-writer", move |stopping| writer.run(&stopping))
+    }
+
+    fn run(&mut self, stopping: &Stopping) {
+        loop {
+            let is_last = stopping.is_set();
+            let written = self.write();
+            if let Err(error) = &written {
+                self.shared.health.lost(Part::Writer, error);
+                self.link = None;
+            } else {
+                self.shared.health.is_back(Part::Writer);
+            }
+            if is_last {
+                return;
+            }
+            stopping.rest(if written.is_ok() { PAUSE } else { RETRY_PAUSE });
+        }
+    }
+
+    /// Writes all that there is. What fails is written again the next time: twice does no harm.
+    fn write(&mut self) -> Result<(), LinkError> {
+        let mut link = match self.link.take() {
+            Some(link) => link,
+            None => self.shared.settings.connect()?,
+        };
+        loop {
+            if self.taken.is_empty() {
+                self.taken = self.shared.queue.take();
+            }
+            if self.taken.is_empty() {
+                self.link = Some(link);
+                return Ok(());
+            }
+            let rest = self.taken.len().saturating_sub(BATCH);
+            self.write_batch(&mut link, &self.taken[rest..])?;
+            self.taken.truncate(rest);
+        }
+    }
+
+    fn write_batch(&self, link: &mut Connection, batch: &[(Key, Change)]) -> Result<(), LinkError> {
+        let Shared { settings, instance, .. } = &*self.shared;
+        let mut writes = Writes::of(batch);
+        let channel = message::channel(settings.broker.database);
+        writes.pipeline.cmd("PUBLISH").arg(channel).arg(message::encode(
+            *instance,
+            batch,
+            wall_ns(),
+        ));
+        let replies: Vec<i64> = writes.pipeline.query(link)?;
+        let counts = counts(&writes.counted, &replies);
+        if !counts.is_empty() {
+            counts.query::<()>(link)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a reply adds to, and how: a field that was new or was there counts 1.
+type Counted = (String, i64);
+
+/// The commands of a batch, and what the replies to the first of them count.
+struct Writes {
+    pipeline: Pipeline,
+    counted: Vec<Counted>,
+}
+
+impl Writes {
+    fn of(batch: &[(Key, Change)]) -> Self {
+        let mut writes = Self { pipeline: redis::pipe(), counted: Vec::new() };
+        let mut touched = HashMap::new();
+        for ((info_hash, peer), change) in batch {
+            let group = Group::of(peer);
+            let field = schema::field(&change.peer_id, peer);
+            for is_seeders in [false, true] {
+                let swarm = Swarm { group, is_seeders, info_hash: *info_hash };
+                let is_in = match change.state {
+                    State::Leecher => !is_seeders,
+                    State::Seeder => is_seeders,
+                    State::Gone => false,
+                };
+                if is_in {
+                    writes.pipeline.cmd("HSET").arg(swarm.key()).arg(&field).arg(change.at_ns);
+                    touched.insert(swarm, change.at_ns);
+                } else {
+                    writes.pipeline.cmd("HDEL").arg(swarm.key()).arg(&field);
+                }
+                writes.counted.push((swarm.count_key(), if is_in { 1 } else { -1 }));
+            }
+        }
+        // After the peers: a swarm that is listed and empty would be taken off the list.
+        for (swarm, at_ns) in touched {
+            writes.pipeline.cmd("HSET").arg(swarm.group.key()).arg(swarm.key()).arg(at_ns);
+            let counts = if swarm.is_seeders { 1 } else { 0 };
+            writes.counted.push((schema::swarms_count_key(swarm.group), counts));
+        }
+        writes
+    }
+}
+
+/// The commands that bring Chihaya's counts up to date.
+fn counts(counted: &[Counted], replies: &[i64]) -> Pipeline {
+    let mut sums = HashMap::new();
+    for ((key, counts), reply) in counted.iter().zip(replies) {
+        *sums.entry(key).or_insert(0) += counts * reply;
+    }
+    let mut pipeline = redis::pipe();
+    for (key, sum) in sums.into_iter().filter(|(_, sum)| *sum != 0) {
+        pipeline.cmd("INCRBY").arg(key).arg(sum).ignore();
+    }
+    pipeline
+}
