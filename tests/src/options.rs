@@ -74,6 +74,8 @@ pub struct Options<'a> {
     pub nth: u16,
     /// Where the swarms are saved, once a second.
     pub snapshot: Option<&'a Path>,
+    /// The Redis server that has the swarms too, looked at once a second.
+    pub redis: Option<&'a str>,
     /// A file that says by how many seconds the wall clock is off, `+3600` for instance, and that may
     /// change. It needs Debian's libfaketime.
     pub clock: Option<&'a Path>,
@@ -107,6 +109,7 @@ impl Options<'_> {
             build: Build::Tested,
             nth: 0,
             snapshot: None,
+            redis: None,
             clock: None,
         }
     }
@@ -137,9 +140,7 @@ impl Options<'_> {
         let mode = self.mode.name();
         let (metrics, port) = (self.metrics(), self.port());
         let nth = if self.nth == 0 { String::new() } else { format!("-{}", self.nth) };
-        let snapshot = self.snapshot.map_or_else(String::new, |path| {
-            format!("config: {{ snapshot: {{ path: {}, interval: 1s }} }}", path.display())
-        });
+        let storage = self.storage();
         let socket = folder.join("control.sock");
         let socket = socket.display();
         format!(
@@ -156,9 +157,7 @@ impl Options<'_> {
     addr: "{udp_addr}"
     private_key: {private_key}
     connection_id_lifetime: 30m
-  storage:
-    name: memory
-    {snapshot}
+  storage: {storage}
   prehooks: {prehooks}
   xdp:
     interfaces: [{interfaces}]
@@ -171,5 +170,17 @@ impl Options<'_> {
     table: {{ torrents_ipv4: {torrents}, torrents_ipv6: {torrents}, blocks: 16MiB }}
 "#
         )
+    }
+    /// The key `storage`, as YAML in one line.
+    fn storage(&self) -> String {
+        if let Some(url) = self.redis {
+            return format!(
+                "{{ name: redis, config: {{ redis_broker: '{url}', gc_interval: 1s }} }}"
+            );
+        }
+        let snapshot = self.snapshot.map_or_else(String::new, |path| {
+            format!(", config: {{ snapshot: {{ path: {}, interval: 1s }} }}", path.display())
+        });
+        format!("{{ name: memory{snapshot} }}")
     }
 }

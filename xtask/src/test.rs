@@ -32,7 +32,7 @@ enum Group {
     Search,
     /// The XDP program in this machine's kernel: needs root and a BPF toolchain
     Kernel,
-    /// Namespaces and clients that we did not write: needs root, a BPF toolchain and the clients
+    /// Namespaces, and programs that we did not write: needs root, a BPF toolchain, the clients and Redis
     E2e,
     /// Restarts, kills and shortages under load: needs root and a BPF toolchain
     Faults,
@@ -49,6 +49,9 @@ pub const CLIENT_PACKAGES: &[&str] = &[
     "transmission-cli",
     "transmission-daemon",
 ];
+
+/// What trackers share.
+const SERVER_PROGRAMS: [(&str, &str); 1] = [("redis-server", "redis-server")];
 
 /// What makes namespaces and faults.
 const FAULT_PROGRAMS: [(&str, &str); 4] = [
@@ -119,7 +122,10 @@ impl Group {
             _ if object.is_none() => Some("needs a BPF toolchain: `cargo xtask setup`".to_owned()),
             Self::Kernel => None,
             Self::Faults => install(&FAULT_PROGRAMS).err().map(|error| format!("{error:#}")),
-            Self::E2e => install_clients().err().map(|error| format!("{error:#}")),
+            Self::E2e => {
+                let installed = install_clients().and_then(|()| install(&SERVER_PROGRAMS));
+                installed.err().map(|error| format!("{error:#}"))
+            }
         }
     }
 

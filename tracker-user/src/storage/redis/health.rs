@@ -22,9 +22,9 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Without a reader yet.
+    /// Without a writer yet.
     pub(super) fn new(broker: &str, metrics: &RedisMetrics) -> Self {
-        let lost = Mutex::new(1 << Part::Reader as u8);
+        let lost = Mutex::new(1 << Part::Writer as u8);
         Self { broker: broker.to_owned(), lost, metrics: metrics.clone() }
     }
 

@@ -13,6 +13,10 @@ use crate::config::{Broker, BrokerError, RedisConfig};
 /// When a server of which nothing is heard is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// What to do about a login that fails.
+const LOGIN: &str =
+    "give its password as in redis://PASSWORD@HOST:PORT/DATABASE, and none if it has none";
+
 /// Where Redis is, and how long it may take.
 pub(super) struct Settings {
     pub(super) broker: Broker,
@@ -34,7 +38,7 @@ impl Settings {
     /// Connects and logs in.
     pub(super) fn connect(&self) -> Result<Connection, LinkError> {
         let Broker { host, port, user, password, database } = &self.broker;
-        let mut login = RedisConnectionInfo::default().set_db(i64::from(*database));
+        let mut login = RedisConnectionInfo::default();
         if let Some(user) = user {
             login = login.set_username(user);
         }
@@ -45,9 +49,13 @@ impl Settings {
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         let info = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info()?;
         let info = info.set_redis_settings(login).set_tcp_settings(tcp);
-        let link = Client::open(info)?.get_connection_with_timeout(self.connect_timeout)?;
+        let mut link = Client::open(info)?.get_connection_with_timeout(self.connect_timeout)?;
         link.set_read_timeout(Some(self.read_timeout))?;
         link.set_write_timeout(Some(self.write_timeout))?;
+        if *database != 0 {
+            // Not a part of the login, where a password that is missing would read like a missing database.
+            redis::cmd("SELECT").arg(*database).exec(&mut link)?;
+        }
         Ok(link)
     }
 }
@@ -62,9 +70,8 @@ impl LinkError {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self.0.kind() {
-            ErrorKind::AuthenticationFailed => {
-                "give its password as in redis://PASSWORD@HOST:PORT/DATABASE, and none if it has none"
-            }
+            ErrorKind::AuthenticationFailed => LOGIN,
+            _ if self.0.code() == Some("NOAUTH") => LOGIN,
             ErrorKind::Io => "start it, or name another",
             _ => "see its configuration",
         }

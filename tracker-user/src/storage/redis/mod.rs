@@ -54,6 +54,9 @@ use crate::{
 /// How long a start waits for what Redis holds. The rest is fetched while the tracker serves.
 const START_SYNC_MAX: Duration = Duration::from_secs(60);
 
+/// How long an end waits for Redis.
+const STOP_MAX: Duration = Duration::from_secs(3);
+
 /// Why the storage `redis` cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -121,10 +124,10 @@ impl Replica {
         });
         // First the messages, then what was before them: so nothing is missed in between.
         let mut link = shared.settings.connect().map_err(failed)?;
-        let reader = Reader::start(&shared)?;
+        let reader = Reader::start(&shared)?.map_err(failed)?;
         let deadline = Instant::now() + START_SYNC_MAX;
         let found = Survey::new(&shared).run(&mut link, &|| Instant::now() > deadline);
-        let found = found.inspect_err(|_| reader.stop()).map_err(failed)?;
+        let found = found.inspect_err(|_| reader.tell()).map_err(failed)?;
         tracing::info!("Redis at {broker}: found {} peers of {} swarms", found.peers, found.swarms);
         if !found.is_complete {
             tracing::warn!("Redis at {broker}: there is more, which is fetched while serving");
@@ -150,6 +153,11 @@ impl Replica {
 
     /// Writes what was heard last, if Redis is there, and ends.
     pub fn stop(&self) {
-        self.workers.iter().for_each(Worker::stop);
+        let deadline = Instant::now() + STOP_MAX;
+        self.workers.iter().for_each(Worker::tell);
+        let ended = self.workers.iter().filter(|worker| worker.stop(deadline)).count();
+        if ended < self.workers.len() {
+            tracing::warn!("Redis does not answer: what was heard last may be missing there");
+        }
     }
 }

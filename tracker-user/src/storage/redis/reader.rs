@@ -31,19 +31,18 @@ const QUIET_MAX: Duration = Duration::from_secs(10);
 /// The thread.
 pub(super) struct Reader {
     shared: Arc<Shared>,
-    /// Told once, when the first attempt to subscribe has come to an end.
-    begun: Option<mpsc::Sender<()>>,
+    /// Told once, what came of the first attempt to subscribe.
+    begun: Option<mpsc::Sender<Result<(), LinkError>>>,
 }
 
 impl Reader {
-    /// Starts it, and waits until it listens, or has failed to once.
-    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Worker> {
+    /// Starts it, and waits until it listens. Where it cannot, it ends.
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Result<Worker, LinkError>> {
         let (begun, has_begun) = mpsc::channel();
         let mut reader = Self { shared: Arc::clone(shared), begun: Some(begun) };
         let worker = Worker::start("redis-reader", move |stopping| reader.run(&stopping))?;
-        // The other end is gone in either case.
-        let _ = has_begun.recv();
-        Ok(worker)
+        let begun = has_begun.recv().map_err(io::Error::other)?;
+        Ok(begun.map(|()| worker))
     }
 
     fn run(&mut self, stopping: &Stopping) {
@@ -53,8 +52,12 @@ impl Reader {
                 .settings
                 .connect()
                 .and_then(|mut link| self.listen(&mut link, stopping));
-            self.begun = None;
             if let Err(error) = listened {
+                if let Some(begun) = self.begun.take() {
+                    // Who starts it waits for this.
+                    let _ = begun.send(Err(error));
+                    return;
+                }
                 self.shared.health.lost(Part::Reader, &error);
                 stopping.rest(RETRY_PAUSE);
             }
@@ -65,7 +68,9 @@ impl Reader {
         let settings = &self.shared.settings;
         let mut messages = link.as_pubsub();
         messages.subscribe(message::channel(settings.broker.database))?;
-        self.begun = None;
+        if let Some(begun) = self.begun.take() {
+            let _ = begun.send(Ok(()));
+        }
         if self.shared.health.is_back(Part::Reader) {
             // What was said meanwhile was missed.
             self.shared.sync_wanted.set();

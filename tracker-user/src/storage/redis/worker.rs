@@ -7,13 +7,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle, Thread},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::privileges;
 
 /// How long a lost server is left alone.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is seen whether it has ended.
+const STOP_LOOK: Duration = Duration::from_millis(5);
 
 /// Its handle.
 pub(super) struct Worker {
@@ -58,13 +61,27 @@ impl Worker {
         self.thread.unpark();
     }
 
-    /// Waits for its end.
-    pub(super) fn stop(&self) {
+    /// Tells it to stop.
+    pub(super) fn tell(&self) {
         self.stopping.0.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Waits for its end, until the deadline: it may be waiting for a server that hangs. Returns whether it
+    /// has ended.
+    pub(super) fn stop(&self, deadline: Instant) -> bool {
+        self.tell();
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if handle.is_some_and(|handle| handle.join().is_err()) {
+        let Some(handle) = handle else { return true };
+        while !handle.is_finished() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            thread::sleep(STOP_LOOK);
+        }
+        if handle.join().is_err() {
             tracing::error!("a thread of the storage redis had panicked");
         }
+        true
     }
 }
