@@ -6,6 +6,7 @@ pub mod config;
 pub mod http;
 mod pipeline;
 pub mod query;
+pub mod redis;
 pub mod snapshot;
 pub mod table;
 pub mod udp;
@@ -19,6 +20,7 @@ pub const TARGETS: &[Target] = &[
     ("config", config::run),
     ("http", http::run),
     ("query", query::run),
+    ("redis", redis::run),
     ("snapshot", snapshot::run),
     ("table", table::run),
     ("udp", udp::run),
