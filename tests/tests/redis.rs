@@ -290,6 +290,7 @@ fn a_tracker_without_its_redis_says_what_to_do_and_keeps_the_password_to_itself(
 #[test]
 #[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
 fn the_kernel_shares_with_another_tracker() -> Result<()> {
+    const MANY: u16 = 3000;
     let folder = Scratch::new()?;
     let ([server, peers], _far_end) = Host::pair()?;
     let redis = Redis::start(&server, folder.path())?;
@@ -323,5 +324,17 @@ fn the_kernel_shares_with_another_tracker() -> Result<()> {
     let ip = peers.ip(Family::Ipv4);
     ensure!(named == [SocketAddr::new(ip, 1), SocketAddr::new(ip, 3)], "{named:?}");
     ensure!(by_daemon(&kernel)? == before, "the daemon has answered");
-    Ok(())
+
+    // More at once than a page has room for.
+    let many: Vec<_> = (1..=MANY).map(|port| Announce::leecher(TORRENT, 1000 + port)).collect();
+    here.announce_all(&many)?;
+    here.announce_all(&many)?;
+    eventually(|| {
+        let leechers = redis.hash(&format!("IPv4_L_{HEX}"))?.len();
+        ensure!(leechers == usize::from(MANY) + 2, "{leechers} leechers in Redis");
+        Ok(())
+    })?;
+    let lost = kernel.metrics()?.sum("xdp_tracker_events_lost_total", &[]);
+    ensure!(lost == 0.0, "{lost} announces were lost");
+    wait_for_figures(&mut there, figures(1, u32::from(MANY) + 2, 0))
 }
