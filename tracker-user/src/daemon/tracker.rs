@@ -59,16 +59,7 @@ impl Tracker {
             Some(key) => Origin::Adopted(key),
             None => Origin::New(secrets::table_key()?),
         };
-        let inherited = kernel.as_ref().and_then(dataplane::Kernel::inherited_connection_key);
-        let connection_key = match inherited {
-            Some(key) => secrets::ConnectionKey::inherited(key),
-            None => secrets::ConnectionKey::new()?,
-        };
-        if config.udp.private_key.is_none() && !config.udp.addr.is_empty() {
-            tracing::info!(
-                "udp.private_key is not set: connection ids end with the table that the kernel shares"
-            );
-        }
+        let connection_key = connection_key(kernel.as_ref(), config)?;
         let storage =
             MemoryStorage::start(memory, &size, origin, &config.storage.memory(), grace, metrics)?;
         let replica = match &config.storage {
@@ -162,5 +153,21 @@ impl Tracker {
             replica.stop();
         }
         self.storage.stop();
+    }
+}
+
+/// Makes connection ids: of the tracker before, where its table is taken over.
+fn connection_key(
+    kernel: Option<&dataplane::Kernel>,
+    config: &Config,
+) -> anyhow::Result<secrets::ConnectionKey> {
+    if config.udp.private_key.is_none() && !config.udp.addr.is_empty() {
+        tracing::info!(
+            "udp.private_key is not set: connection ids end with the table that the kernel shares"
+        );
+    }
+    match kernel.and_then(dataplane::Kernel::inherited_connection_key) {
+        Some(key) => Ok(secrets::ConnectionKey::inherited(key)),
+        None => secrets::ConnectionKey::new(),
     }
 }

@@ -23,6 +23,7 @@ mod saved;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::sync::{
     Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -33,6 +34,7 @@ pub use self::adopt::Adopted;
 use self::arena::Arena;
 pub use self::saved::SavedPeer;
 pub use self::sweep::Totals;
+use self::waiting::Waiting;
 use super::{
     Miss,
     direct::{self, Direct},
@@ -45,9 +47,6 @@ use super::{
 use crate::{
     announce::Event, family::Family, id::InfoHash, peers::PeerBuf, sync::locks, time::Clock,
 };
-
-/// Announces that wait for room, at most. One more is answered but not remembered.
-const QUEUE_MAX: usize = 65_536;
 
 /// How often an announce is tried again when others change the same slot.
 const CONTENDED_MAX: u32 = 16;
@@ -79,32 +78,6 @@ struct Owner {
     torrents: [u32; 2],
     /// Directories that the kernel may still be reading: first unit and units.
     retired: Vec<(u32, u32)>,
-}
-
-/// An announce that found no room.
-#[derive(Clone, Copy)]
-struct Waiting {
-    info_hash: InfoHash,
-    is_v6: bool,
-    addr: [u64; 2],
-    port: [u8; 2],
-    seeder: bool,
-    event: Event,
-    /// How long ago the peer announced, if it did so elsewhere.
-    age: Option<u16>,
-}
-
-impl Waiting {
-    fn announce<F: Family>(&self) -> Announce<F> {
-        Announce {
-            addr: F::from_words(self.addr),
-            port: self.port,
-            seeder: self.seeder,
-            event: self.event,
-            numwant: 0,
-            seed: 0,
-        }
-    }
 }
 
 /// How full the table is.
@@ -227,26 +200,6 @@ impl<M: Memory> Table<M> {
         }
         self.refuse_admission();
         false
-    }
-
-    /// Counts a completed download before its announce waits for room: another announce of the peer may
-    /// be quicker, after which nobody could tell that this one has not been counted. Returns what is left
-    /// to do.
-    fn complete_early<F: Family>(
-        &self,
-        info_hash: &InfoHash,
-        announce: &Announce<F>,
-    ) -> Announce<F> {
-        let mut rest = *announce;
-        if announce.event != Event::Completed || !announce.seeder {
-            return rest;
-        }
-        let _reading = self.read_lock();
-        if let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) {
-            swarm::complete(&line, line.meta(), true);
-            rest.event = Event::None;
-        }
-        rest
     }
 
     /// The caller holds the lock, either way.
@@ -397,43 +350,5 @@ impl<M: Memory> Table<M> {
 
     fn vacant_line<F: Family>(&self, bucket: u32) -> Option<Line<F>> {
         self.lines(bucket).find(|line| line.meta() == Meta::VACANT)
-    }
-
-    /// Whether announces wait for [`Table::grow`].
-    pub fn has_work(&self) -> bool {
-        self.queue_len.load(Relaxed) > 0
-    }
-
-    fn wait_for_room<F: Family>(
-        &self,
-        info_hash: &InfoHash,
-        announce: &Announce<F>,
-        age: Option<u16>,
-    ) {
-        self.wait_again(Waiting {
-            info_hash: *info_hash,
-            is_v6: F::IS_V6,
-            addr: F::words(&announce.addr),
-            port: announce.port,
-            seeder: announce.seeder,
-            event: announce.event,
-            age,
-        });
-    }
-
-    fn wait_again(&self, one: Waiting) {
-        let mut queue = locks::lock(&self.queue);
-        if queue.len() >= QUEUE_MAX {
-            self.queue_dropped.fetch_add(1, Relaxed);
-            return;
-        }
-        queue.push(one);
-        self.queue_len.store(queue.len(), Relaxed);
-    }
-
-    fn take_waiting(&self) -> Vec<Waiting> {
-        let mut queue = locks::lock(&self.queue);
-        self.queue_len.store(0, Relaxed);
-        std::mem::take(&mut *queue)
     }
 }

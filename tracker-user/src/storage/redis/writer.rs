@@ -18,6 +18,10 @@ use crate::clock::wall_ns;
 /// Changes of one peer within this time are one.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a server that is back is left to the readers of other trackers, which try it as often as we do:
+/// who does not listen yet would not hear who has left.
+const OTHERS_PAUSE: Duration = RETRY_PAUSE.saturating_mul(3);
+
 /// Changes that are sent at once: a message of at most 160 KiB.
 const BATCH: usize = 4096;
 
@@ -38,7 +42,7 @@ impl Writer {
     fn run(&mut self, stopping: &Stopping) {
         loop {
             let is_last = stopping.is_set();
-            let written = self.write();
+            let written = self.write(stopping);
             if let Err(error) = &written {
                 self.shared.health.lost(Part::Writer, error);
                 self.link = None;
@@ -53,10 +57,14 @@ impl Writer {
     }
 
     /// Writes all that there is. What fails is written again the next time: twice does no harm.
-    fn write(&mut self) -> Result<(), LinkError> {
+    fn write(&mut self, stopping: &Stopping) -> Result<(), LinkError> {
         let mut link = match self.link.take() {
             Some(link) => link,
-            None => self.shared.settings.connect()?,
+            None => {
+                let link = self.shared.settings.connect()?;
+                stopping.rest(OTHERS_PAUSE);
+                link
+            }
         };
         loop {
             if self.taken.is_empty() {
