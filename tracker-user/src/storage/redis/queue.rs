@@ -10,7 +10,7 @@ use prometheus::IntCounter;
 
 use super::change::{Change, Key};
 
-/// Peers whose changes may wait: for as long as Redis is away, some minutes of a busy tracker.
+/// Peers whose changes may wait while Redis is away.
 pub(super) const QUEUE_MAX: usize = 1 << 18;
 
 /// The queue. Whoever puts something in never waits for whoever takes it out.
