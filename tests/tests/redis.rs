@@ -245,6 +245,97 @@ fn trackers_go_on_without_redis_and_are_in_step_when_it_is_back() -> Result<()> 
 
 #[test]
 #[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
+fn who_leaves_while_redis_is_away_stays_gone() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, peers], _far_end) = Host::pair()?;
+    // What it had is there again.
+    let keeps = ["--appendonly", "yes", "--appendfsync", "always"];
+    let redis = Redis::start_with(&server, folder.path(), &keeps)?;
+    let sites = [Site::new(Mode::Off, 0, folder.path())?, Site::new(Mode::Off, 1, folder.path())?];
+    let trackers = [sites[0].start(&server)?, sites[1].start(&server)?];
+    let mut clients =
+        [client(&peers, &trackers[0], Family::Ipv4)?, client(&peers, &trackers[1], Family::Ipv4)?];
+    clients[0].announce(&Announce::leecher(TORRENT, 1))?;
+    clients[0].announce(&Announce::leecher(TORRENT, 2))?;
+    for client in &mut clients {
+        wait_for_figures(client, figures(0, 2, 0))?;
+    }
+    drop(redis);
+    for tracker in &trackers {
+        eventually(|| {
+            ensure!(!is_connected(tracker)?, "it has not noticed");
+            Ok(())
+        })?;
+    }
+    clients[0].announce(&Announce { event: 3, ..Announce::leecher(TORRENT, 1) })?;
+    clients[1].announce(&Announce { event: 1, left: 0, ..Announce::leecher(TORRENT, 3) })?;
+
+    let redis = Redis::start_with(&server, folder.path(), &keeps)?;
+    let mut redis = redis.client()?;
+    for _ in 0..2 {
+        for (client, tracker) in clients.iter_mut().zip(&trackers) {
+            wait_for_figures(client, figures(1, 1, 1))?;
+            ensure_synced_anew(tracker)?;
+        }
+    }
+    let left = redis.hash(&format!("IPv4_L_{HEX}"))?;
+    ensure!(left.len() == 1 && left[0].0[20..22] == [0, 2], "{left:?}");
+    Ok(())
+}
+
+/// Waits until the tracker has looked at all that Redis holds once more.
+fn ensure_synced_anew(tracker: &Tracker<'_>) -> Result<()> {
+    let synced_at =
+        || anyhow::Ok(tracker.metrics()?.sum("xdp_tracker_redis_last_sync_timestamp_seconds", &[]));
+    let before = synced_at()?;
+    eventually(|| {
+        ensure!(synced_at()? > before + 1.0, "it has not looked");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
+fn a_key_that_holds_something_else_is_passed_over() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, peers], _far_end) = Host::pair()?;
+    let redis = Redis::start(&server, folder.path())?;
+    let mut redis = redis.client()?;
+    let sites = [Site::new(Mode::Off, 0, folder.path())?, Site::new(Mode::Off, 1, folder.path())?];
+    let (one, other) = (sites[0].start(&server)?, sites[1].start(&server)?);
+    redis.run(&["SET", &format!("IPv4_L_{HEX}"), "not a hash"])?;
+    let mut here = client(&peers, &one, Family::Ipv4)?;
+    here.announce(&Announce { event: 1, left: 0, ..Announce::leecher(TORRENT, 1) })?;
+    here.announce(&Announce::leecher(TORRENT, 2))?;
+    // All at once, as a rule.
+    let brief = InfoHash([0x7c; 20]);
+    here.announce(&Announce { event: 1, left: 0, ..Announce::leecher(brief, 4) })?;
+    here.announce(&Announce { event: 3, left: 0, ..Announce::leecher(brief, 4) })?;
+    let others = InfoHash([0x6b; 20]);
+    here.announce(&Announce::leecher(others, 3))?;
+    eventually(|| {
+        let written = redis.hash(&format!("IPv4_L_{}", HEX.replace("5a", "6b")))?;
+        ensure!(written.len() == 1, "what comes after it is not written");
+        Ok(())
+    })?;
+    let mut there = client(&peers, &other, Family::Ipv4)?;
+    wait_for_figures(&mut there, figures(1, 1, 1))?;
+    eventually(|| {
+        let of_brief = there.scrape(&[brief])?[0];
+        ensure!(of_brief == figures(0, 0, 1), "{of_brief:?}");
+        Ok(())
+    })?;
+    let refused = one.metrics()?.sum("xdp_tracker_redis_refused_total", &[]);
+    ensure!(refused >= 2.0, "{refused} refused");
+    for tracker in [&one, &other] {
+        ensure_synced_anew(tracker)?;
+        ensure!(is_connected(tracker)?, "it takes Redis for lost");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
 fn a_redis_that_hangs_holds_up_no_announce_and_no_end() -> Result<()> {
     let folder = Scratch::new()?;
     let ([server, peers], _far_end) = Host::pair()?;

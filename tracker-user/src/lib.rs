@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod e2e;
 pub mod http;
+mod log_limit;
 pub mod logging;
 pub mod metrics;
 pub mod middleware;

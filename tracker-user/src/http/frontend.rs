@@ -17,13 +17,15 @@ use tokio::sync::Semaphore;
 
 use super::{
     Action, Observe, Settings, announce,
-    log_limit::LogLimit,
     query::{Query, QueryError},
     reply,
     router::Match,
     scrape,
 };
-use crate::pipeline::{AnnounceRequest, AnnounceResponse, Pending, Pipeline, Refusal, SwarmStats};
+use crate::{
+    log_limit::LogLimit,
+    pipeline::{AnnounceRequest, AnnounceResponse, Pending, Pipeline, Refusal, SwarmStats},
+};
 
 /// A reply with its body in one piece.
 pub(super) type Reply = Response<Full<Bytes>>;

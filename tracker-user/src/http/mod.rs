@@ -10,7 +10,6 @@ mod announce;
 mod bencode;
 mod connection;
 mod frontend;
-mod log_limit;
 mod options;
 pub mod query;
 mod reply;

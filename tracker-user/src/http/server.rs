@@ -28,9 +28,8 @@ use super::{
     HttpFrontend, HttpOptions,
     connection::{Connection, Outbox},
     frontend::{Head, Reply, Scratch},
-    log_limit::LogLimit,
 };
-use crate::pipeline::Pending;
+use crate::{log_limit::LogLimit, pipeline::Pending};
 
 /// The smallest buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;

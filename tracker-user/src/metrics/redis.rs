@@ -11,6 +11,8 @@ pub struct RedisMetrics {
     pub connected: IntGauge,
     /// Attempts that failed: to connect, or to read or write.
     pub failures: IntCounter,
+    /// Commands that it refused, of a batch of which it carried out others.
+    pub refused: IntCounter,
     /// Keys, fields and messages that are none of ours or Chihaya's.
     pub malformed: IntCounter,
     /// When all that Redis holds was last looked at, in seconds since 1970; 0 for never.
@@ -30,6 +32,10 @@ impl RedisMetrics {
             failures: counter(
                 "xdp_tracker_redis_failures_total",
                 "Attempts to connect to Redis, to read or to write that failed.",
+            )?,
+            refused: counter(
+                "xdp_tracker_redis_refused_total",
+                "Commands that Redis refused for a key's type or for want of memory.",
             )?,
             malformed: counter(
                 "xdp_tracker_redis_malformed_total",

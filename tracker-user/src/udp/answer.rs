@@ -242,7 +242,8 @@ impl UdpFrontend {
     }
 }
 
-/// The address that connection ids and swarms go by: a socket of both families shows IPv4 as IPv6.
+/// The address that connection ids and swarms go by. A socket of both families, as somebody else's may be,
+/// shows IPv4 as IPv6.
 fn client(datagram: &Datagram<'_>) -> IpAddr {
     datagram.source.ip().to_canonical()
 }

@@ -1,4 +1,4 @@
-//! Peers that have announced to another tracker.
+//! What has been announced to another tracker.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,7 +12,7 @@ use crate::{
         Miss,
         index::find,
         layout::{Form, Memory},
-        swarm::Announce,
+        swarm::{self, Announce},
         word::PeerKey,
     },
     time::Clock,
@@ -23,12 +23,38 @@ impl<M: Memory> Table<M> {
     /// heard of it since counts more. Where room has to be made first, it waits for the next
     /// [`Table::grow`].
     pub fn merge<F: Family>(&self, info_hash: &InfoHash, peer: &SavedPeer<F>, now_ns: u64) {
+        self.bring(info_hash, peer, Event::None, now_ns);
+    }
+
+    /// Removes a peer that has left elsewhere, if the table has not heard of it since. Its role does not
+    /// matter.
+    pub fn depart<F: Family>(&self, info_hash: &InfoHash, peer: &SavedPeer<F>, now_ns: u64) {
+        self.bring(info_hash, peer, Event::Stopped, now_ns);
+    }
+
+    /// Counts a download that was completed elsewhere. Returns whether the torrent is known, without which
+    /// there is nothing to count it at.
+    pub fn complete<F: Family>(&self, info_hash: &InfoHash) -> bool {
+        let _reading = self.read_lock();
+        let found = find::<F, M>(&self.memory, &self.shape, info_hash);
+        if let Some((_, line)) = found {
+            swarm::complete(&line, line.meta(), true);
+        }
+        found.is_some()
+    }
+
+    fn bring<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        peer: &SavedPeer<F>,
+        event: Event,
+        now_ns: u64,
+    ) {
         let SavedPeer { addr, port, seeder, age } = *peer;
         if u32::from(age) > self.lifetime.load(Relaxed) || port == [0; 2] {
             return;
         }
-        let announce =
-            Announce::<F> { addr, port, seeder, event: Event::None, numwant: 0, seed: 0 };
+        let announce = Announce::<F> { addr, port, seeder, event, numwant: 0, seed: 0 };
         let clock = self.clock(now_ns);
         let mut list = PeerBuf::new();
         for _ in 0..CONTENDED_MAX {
@@ -56,12 +82,12 @@ impl<M: Memory> Table<M> {
         if self.has_newer(info_hash, announce, age, clock) {
             return Ok(());
         }
-        let seen = clock.before(age);
-        self.try_announce_seen(info_hash, announce, clock, Some(&seen), list).map(drop)
+        let seen = (announce.event != Event::Stopped).then(|| clock.before(age));
+        self.try_announce_seen(info_hash, announce, clock, seen.as_ref(), list).map(drop)
     }
 
-    /// Whether the peer is there already, and has announced so many ticks ago or later. The kernel may
-    /// refresh it right after; then it looks older than it is until its next announce.
+    /// Whether the peer is there already, and has announced since, or within the same tick if it has not
+    /// left. The kernel may refresh it right after; then it looks older than it is until its next announce.
     fn has_newer<F: Family>(
         &self,
         info_hash: &InfoHash,
@@ -72,11 +98,14 @@ impl<M: Memory> Table<M> {
         let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
             return false;
         };
+        let has_left = announce.event == Event::Stopped;
         let key = PeerKey::new::<F>(&self.shape.key, &announce.addr, announce.port);
         let addr = F::words(&announce.addr);
         let is_newer = |collected: Collected| {
             collected.live.iter().any(|peer| {
-                key.is_of(peer.word) && peer.addr == addr && clock.age(peer.word.0) <= age
+                let since = clock.age(peer.word.0);
+                let is_newer = if has_left { since < age } else { since <= age };
+                is_newer && key.is_of(peer.word) && peer.addr == addr
             })
         };
         match line.meta().form() {

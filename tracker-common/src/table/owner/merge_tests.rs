@@ -63,6 +63,34 @@ fn what_was_heard_before_gives_way() {
 }
 
 #[test]
+fn who_left_elsewhere_goes_unless_heard_of_since() {
+    for (table, others) in swarms(false) {
+        table.merge(&HASH, &peer(1, true, 100), NOW);
+        table.depart(&HASH, &peer(1, false, 100), NOW);
+        assert_eq!(counts(&table, 0), [0, others], "it left within the same tick");
+        table.merge(&HASH, &peer(2, true, 100), NOW);
+        table.depart(&HASH, &peer(2, true, 101), NOW);
+        assert_eq!(counts(&table, 0), [1, others], "it left before");
+        table.announce(&HASH, &v4(3, false, Event::Started), NOW, &mut PeerBuf::new());
+        table.depart(&HASH, &peer(3, false, 1), NOW);
+        assert_eq!(counts(&table, 0), [1, others + 1], "it is back");
+        table.depart(&HASH, &peer(4, false, 0), NOW);
+        table.depart(&InfoHash([9; 20]), &peer(4, false, 0), NOW);
+        assert_eq!(counts(&table, 0), [1, others + 1], "it was never there");
+    }
+}
+
+#[test]
+fn downloads_that_were_completed_elsewhere_count_where_the_torrent_is_known() {
+    for (table, _) in swarms(false) {
+        table.merge(&HASH, &peer(1, true, 100), NOW);
+        assert!(table.complete::<V4>(&HASH));
+        assert!(!table.complete::<V4>(&InfoHash([9; 20])));
+        assert_eq!(table.scrape::<V4>(&HASH, NOW).completed, 1);
+    }
+}
+
+#[test]
 fn one_that_waits_for_room_keeps_its_age_and_gives_way_to_its_own_announce() {
     let (table, mut list) = (table(true), PeerBuf::new());
     for n in 0..5 {
@@ -100,5 +128,5 @@ fn a_table_without_room_takes_nobody() {
         table.merge(&info_hash, &peer(1, true, 0), NOW);
     }
     let stats = table.stats();
-    assert_eq!((stats.torrents[0], stats.admission_refused), (200, 100));
+    assert_eq!((stats.torrents[0], stats.admission_refused), (200, 0));
 }

@@ -198,7 +198,10 @@ impl<M: Memory> Table<M> {
             Miss::Full if self.grow_now::<F>(info_hash, announce, clock) => return true,
             _ => {}
         }
-        self.refuse_admission();
+        // What another tracker tells comes again and again.
+        if age.is_none() {
+            self.refuse_admission();
+        }
         false
     }
 

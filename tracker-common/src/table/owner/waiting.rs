@@ -8,11 +8,7 @@ use crate::{
     family::Family,
     id::InfoHash,
     sync::locks,
-    table::{
-        index::find,
-        layout::Memory,
-        swarm::{self, Announce},
-    },
+    table::{layout::Memory, swarm::Announce},
 };
 
 /// Announces that wait for room, at most. One more is answered but not remembered.
@@ -62,9 +58,7 @@ impl<M: Memory> Table<M> {
         if announce.event != Event::Completed || !announce.seeder {
             return rest;
         }
-        let _reading = self.read_lock();
-        if let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) {
-            swarm::complete(&line, line.meta(), true);
+        if self.complete::<F>(info_hash) {
             rest.event = Event::None;
         }
         rest

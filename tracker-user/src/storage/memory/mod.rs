@@ -153,19 +153,34 @@ impl MemoryStorage {
 
     /// Puts in a peer that announced to another tracker, `age` ticks ago; see [`Table::merge`].
     pub fn merge(&self, info_hash: &InfoHash, peer: SocketAddr, seeder: bool, age: u16) {
-        let (port, now_ns) = (peer.port().to_be_bytes(), monotonic_ns());
-        match peer {
-            SocketAddr::V4(peer) => {
-                let peer = SavedPeer::<V4> { addr: peer.ip().octets(), port, seeder, age };
-                self.table.merge(info_hash, &peer, now_ns);
-            }
-            SocketAddr::V6(peer) => {
-                let peer = SavedPeer::<V6> { addr: peer.ip().octets(), port, seeder, age };
-                self.table.merge(info_hash, &peer, now_ns);
-            }
+        let now_ns = monotonic_ns();
+        match elsewhere(peer, seeder, age) {
+            Elsewhere::V4(peer) => self.table.merge(info_hash, &peer, now_ns),
+            Elsewhere::V6(peer) => self.table.merge(info_hash, &peer, now_ns),
         }
         if self.table.has_work() {
             self.keeper.wake();
+        }
+    }
+
+    /// Removes a peer that left `age` ticks ago; see [`Table::depart`].
+    pub fn depart(&self, info_hash: &InfoHash, peer: SocketAddr, age: u16) {
+        let now_ns = monotonic_ns();
+        match elsewhere(peer, false, age) {
+            Elsewhere::V4(peer) => self.table.depart(info_hash, &peer, now_ns),
+            Elsewhere::V6(peer) => self.table.depart(info_hash, &peer, now_ns),
+        }
+        if self.table.has_work() {
+            self.keeper.wake();
+        }
+    }
+
+    /// Counts a download that such a peer has completed; see [`Table::complete`].
+    pub fn complete(&self, info_hash: &InfoHash, peer: &SocketAddr) {
+        if peer.is_ipv4() {
+            self.table.complete::<V4>(info_hash);
+        } else {
+            self.table.complete::<V6>(info_hash);
         }
     }
 
@@ -208,6 +223,24 @@ impl Storage for MemoryStorage {
             SocketAddr::V6(_) => self.table.scrape::<V6>(info_hash, monotonic_ns()),
         };
         Ok(counts.into())
+    }
+}
+
+/// A peer of another tracker.
+enum Elsewhere {
+    V4(SavedPeer<V4>),
+    V6(SavedPeer<V6>),
+}
+
+fn elsewhere(peer: SocketAddr, seeder: bool, age: u16) -> Elsewhere {
+    let port = peer.port().to_be_bytes();
+    match peer {
+        SocketAddr::V4(peer) => {
+            Elsewhere::V4(SavedPeer { addr: peer.ip().octets(), port, seeder, age })
+        }
+        SocketAddr::V6(peer) => {
+            Elsewhere::V6(SavedPeer { addr: peer.ip().octets(), port, seeder, age })
+        }
     }
 }
 

@@ -9,19 +9,26 @@ use std::{
     },
 };
 
+use prometheus::IntCounter;
+
 use super::change::Key;
 
 /// More of them may come back, until they expire.
 const DEPARTED_MAX: usize = 1 << 16;
 
-/// Those of the present look at Redis.
-#[derive(Default)]
+/// Those of the present look at Redis: gone from there, and about to go from the table.
 pub(super) struct Departed {
     is_wanted: AtomicBool,
     peers: Mutex<HashSet<Key>>,
+    forgotten: IntCounter,
 }
 
 impl Departed {
+    /// `forgotten` counts those that found no room.
+    pub(super) fn new(forgotten: IntCounter) -> Self {
+        Self { is_wanted: AtomicBool::new(false), peers: Mutex::default(), forgotten }
+    }
+
     /// A look at Redis begins.
     pub(super) fn begin(&self) {
         self.lock().clear();
@@ -34,7 +41,7 @@ impl Departed {
         *self.lock() = HashSet::new();
     }
 
-    /// A peer has left.
+    /// A peer has left, and Redis has it no more. After this it is to be removed from the table.
     pub(super) fn note(&self, key: Key) {
         if !self.is_wanted.load(Ordering::SeqCst) {
             return;
@@ -42,12 +49,18 @@ impl Departed {
         let mut peers = self.lock();
         if peers.len() < DEPARTED_MAX {
             peers.insert(key);
+        } else {
+            self.forgotten.inc();
         }
     }
 
-    /// Whether it has left since the look began.
-    pub(super) fn has(&self, key: &Key) -> bool {
-        self.lock().contains(key)
+    /// Merges a peer unless it has left since the look began. One that leaves meanwhile is noted after that,
+    /// and so removed after that.
+    pub(super) fn unless_gone(&self, key: &Key, merge: impl FnOnce()) {
+        let peers = self.lock();
+        if !peers.contains(key) {
+            merge();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
@@ -60,15 +73,36 @@ mod tests {
     use super::*;
     use tracker_common::id::InfoHash;
 
+    fn key(number: u32) -> Key {
+        (InfoHash([1; 20]), (number.to_be_bytes(), 1).into())
+    }
+
+    fn departed() -> Departed {
+        Departed::new(IntCounter::new("forgotten", "forgotten").unwrap())
+    }
+
+    fn has(departed: &Departed, key: &Key) -> bool {
+        let mut has = true;
+        departed.unless_gone(key, || has = false);
+        has
+    }
+
     #[test]
     fn who_leaves_is_noted_during_a_look_only() {
-        let departed = Departed::default();
-        let key = |port| (InfoHash([1; 20]), ([192, 0, 2, 1], port).into());
+        let departed = departed();
         departed.note(key(1));
         departed.begin();
         departed.note(key(2));
-        assert!(!departed.has(&key(1)) && departed.has(&key(2)));
+        assert!(!has(&departed, &key(1)) && has(&departed, &key(2)));
         departed.end();
-        assert!(!departed.has(&key(2)));
+        assert!(!has(&departed, &key(2)));
+    }
+
+    #[test]
+    fn those_without_room_are_counted() {
+        let departed = departed();
+        departed.begin();
+        (0..DEPARTED_MAX as u32 + 3).for_each(|number| departed.note(key(number)));
+        assert_eq!(departed.forgotten.get(), 3);
     }
 }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Shared,
-    change::{Change, State},
-};
+use super::{Shared, change::Change};
 use crate::{
     clock::wall_ns,
     pipeline::{AnnounceRequest, AnnounceResponse, PostHook},
@@ -29,9 +26,6 @@ impl PostHook for Feed {
 
     fn announced(&self, request: &AnnounceRequest, _: &AnnounceResponse) {
         let (key, change) = Change::of(request, wall_ns());
-        if change.state == State::Gone {
-            self.shared.departed.note(key);
-        }
         self.shared.queue.put(key, change);
     }
 }

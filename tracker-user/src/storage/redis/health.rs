@@ -31,8 +31,8 @@ impl Health {
     /// A part cannot do its work.
     pub(super) fn lost(&self, part: Part, error: &LinkError) {
         self.metrics.failures.inc();
-        self.metrics.connected.set(0);
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        self.metrics.connected.set(0);
         if *lost == 0 {
             tracing::error!(
                 "storage.config.redis_broker: Redis at {} is lost: {error}; peers are served from memory, \

@@ -17,6 +17,9 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const LOGIN: &str =
     "give its password as in redis://PASSWORD@HOST:PORT/DATABASE, and none if it has none";
 
+/// What Redis says of a key that holds something else.
+pub(super) const WRONG_TYPE: &str = "WRONGTYPE";
+
 /// Where Redis is, and how long it may take.
 pub(super) struct Settings {
     pub(super) broker: Broker,

@@ -115,7 +115,7 @@ impl Replica {
             instance: getrandom::u64().map_err(io::Error::from)?,
             storage: Arc::clone(storage),
             queue: Queue::new(metrics.limit_reached("redis_queue")),
-            departed: Departed::default(),
+            departed: Departed::new(metrics.limit_reached("redis_departed")),
             sync_wanted: Wanted::default(),
             health: Health::new(&broker, &figures),
             config: ArcSwap::from_pointee(config.clone()),

@@ -41,7 +41,8 @@ impl Queue {
 
     /// All that has come in since the last time.
     pub(super) fn take(&self) -> Vec<(Key, Change)> {
-        mem::take(&mut *self.lock()).into_iter().collect()
+        let taken = mem::take(&mut *self.lock());
+        taken.into_iter().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Change>> {

@@ -107,34 +107,34 @@ impl Reader {
     }
 }
 
-/// Changes the table as the announce would have.
+/// Changes the table as the announce would have when it came. What has an age has waited for Redis: the peer
+/// may have announced here since.
 fn apply(shared: &Shared, heard: &Heard) {
-    if heard.completed {
-        announce(shared, heard, Event::Completed);
-    }
-    match heard.state {
+    let Heard { info_hash, peer, state, completed, age } = *heard;
+    let storage = &shared.storage;
+    match state {
         State::Gone => {
-            shared.departed.note((heard.info_hash, heard.peer));
-            announce(shared, heard, Event::Stopped);
+            if completed {
+                // It may be the first that is heard of the torrent.
+                storage.merge(&info_hash, peer, true, age);
+            }
+            shared.departed.note((info_hash, peer));
+            storage.depart(&info_hash, peer, age);
         }
-        State::Seeder if heard.completed => {}
-        _ if heard.age == 0 => announce(shared, heard, Event::None),
-        // It has waited for Redis: the peer may have announced here since.
-        _ => shared.storage.merge(
-            &heard.info_hash,
-            heard.peer,
-            heard.state == State::Seeder,
-            heard.age,
-        ),
+        _ if age == 0 => return announce(shared, heard),
+        _ => storage.merge(&info_hash, peer, state == State::Seeder, age),
+    }
+    if completed {
+        storage.complete(&info_hash, &peer);
     }
 }
 
-fn announce(shared: &Shared, heard: &Heard, event: Event) {
+fn announce(shared: &Shared, heard: &Heard) {
     let request = AnnounceRequest {
         info_hash: heard.info_hash,
         peer_id: PeerId([0; 20]),
         peer: heard.peer,
-        event,
+        event: if heard.completed { Event::Completed } else { Event::None },
         left: u64::from(heard.state != State::Seeder),
         downloaded: 0,
         uploaded: 0,

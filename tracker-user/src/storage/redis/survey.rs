@@ -6,7 +6,7 @@ use redis::{Connection, Value};
 
 use super::{
     Shared,
-    link::LinkError,
+    link::{LinkError, WRONG_TYPE},
     message::age,
     schema::{self, Group, Swarm},
     script,
@@ -75,14 +75,16 @@ impl<'a> Survey<'a> {
                 let swarms: Vec<_> =
                     listed.iter().filter_map(|(key, _)| self.swarm(group, key)).collect();
                 for swarms in swarms.chunks(SWARMS) {
-                    self.swarms(link, swarms)?;
-                    if is_over() {
+                    if !self.swarms(link, swarms, is_over)? {
                         return Ok(false);
                     }
                 }
                 cursor = next;
                 if cursor == 0 {
                     break;
+                }
+                if is_over() {
+                    return Ok(false);
                 }
             }
         }
@@ -97,12 +99,22 @@ impl<'a> Survey<'a> {
         swarm
     }
 
-    /// All peers of a few swarms: some of each at a time, until none has more.
-    fn swarms(&mut self, link: &mut Connection, swarms: &[Swarm]) -> Result<(), LinkError> {
+    /// All peers of a few swarms: some of each at a time, until none has more. Returns whether it came to
+    /// the end.
+    fn swarms(
+        &mut self,
+        link: &mut Connection,
+        swarms: &[Swarm],
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<bool, LinkError> {
         self.found.swarms += swarms.len() as u64;
         let mut cursors: Vec<_> = swarms.iter().map(|swarm| (*swarm, 0)).collect();
         while !cursors.is_empty() {
+            if is_over() {
+                return Ok(false);
+            }
             let mut pipeline = redis::pipe();
+            pipeline.ignore_errors();
             for (swarm, cursor) in &cursors {
                 pipeline.cmd("HSCAN").arg(swarm.key()).arg(*cursor).arg("COUNT").arg(FIELDS);
             }
@@ -110,7 +122,11 @@ impl<'a> Survey<'a> {
             let mut expired = redis::pipe();
             let mut more = Vec::new();
             for ((swarm, _), reply) in cursors.iter().zip(replies) {
-                let (next, peers): (u64, Pairs) = redis::from_redis_value(reply)?;
+                if is_of_wrong_type(&reply) {
+                    self.shared.metrics.malformed.inc();
+                    continue;
+                }
+                let (next, peers): (u64, Pairs) = redis::from_redis_value(reply.extract_error()?)?;
                 let is_empty = peers.is_empty();
                 let old = self.merge(swarm, peers);
                 if !old.is_empty() || is_empty {
@@ -126,7 +142,7 @@ impl<'a> Survey<'a> {
             self.wait_for_room();
             cursors = more;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Returns the peers that have expired.
@@ -141,15 +157,16 @@ impl<'a> Survey<'a> {
                 self.shared.metrics.malformed.inc();
                 continue;
             };
-            if now_ns.saturating_sub(at_ns) > lifetime_ns {
+            // One far ahead would never expire.
+            if now_ns.abs_diff(at_ns) > lifetime_ns {
                 old.push((field, time));
                 continue;
             }
             self.found.peers += 1;
-            if !self.shared.departed.has(&(swarm.info_hash, peer)) {
+            self.shared.departed.unless_gone(&(swarm.info_hash, peer), || {
                 let age = age(at_ns, now_ns);
                 self.shared.storage.merge(&swarm.info_hash, peer, swarm.is_seeders, age);
-            }
+            });
         }
         old
     }
@@ -163,6 +180,11 @@ impl<'a> Survey<'a> {
             thread::sleep(ROOM_PAUSE);
         }
     }
+}
+
+/// Whether the key is none of ours or Chihaya's.
+fn is_of_wrong_type(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.code() == WRONG_TYPE)
 }
 
 fn scan(link: &mut Connection, key: &str, cursor: u64) -> Result<(u64, Pairs), LinkError> {

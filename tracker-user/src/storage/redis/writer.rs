@@ -2,18 +2,21 @@
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
-use redis::{Connection, Pipeline};
+use redis::{Connection, Pipeline, RedisError, Value};
 
 use super::{
     Shared,
     change::{Change, Key, State},
     health::Part,
-    link::LinkError,
+    link::{LinkError, WRONG_TYPE},
     message,
     schema::{self, Group, Swarm},
     worker::{RETRY_PAUSE, Stopping, Worker},
 };
-use crate::clock::wall_ns;
+use crate::{clock::wall_ns, log_limit::LogLimit};
+
+/// What Redis says when `maxmemory` is reached.
+const OUT_OF_MEMORY: &str = "OOM";
 
 /// Changes of one peer within this time are one.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -31,11 +34,17 @@ pub(super) struct Writer {
     link: Option<Connection>,
     /// What has been taken from the queue and is not written yet, the first at the end.
     taken: Vec<(Key, Change)>,
+    refusals: LogLimit,
 }
 
 impl Writer {
     pub(super) fn start(shared: &Arc<Shared>, link: Connection) -> io::Result<Worker> {
-        let mut writer = Self { shared: Arc::clone(shared), link: Some(link), taken: Vec::new() };
+        let mut writer = Self {
+            shared: Arc::clone(shared),
+            link: Some(link),
+            taken: Vec::new(),
+            refusals: LogLimit::default(),
+        };
         Worker::start("redis-writer", move |stopping| writer.run(&stopping))
     }
 
@@ -83,18 +92,50 @@ impl Writer {
     fn write_batch(&self, link: &mut Connection, batch: &[(Key, Change)]) -> Result<(), LinkError> {
         let Shared { settings, instance, .. } = &*self.shared;
         let mut writes = Writes::of(batch);
+        let replies: Vec<Value> = writes.pipeline.ignore_errors().query(link)?;
+        self.see_to_refusals(&replies)?;
+        // Others may look at Redis at any time: who has left is to be gone from there when they hear of it.
+        let message = message::encode(*instance, batch, wall_ns());
         let channel = message::channel(settings.broker.database);
-        writes.pipeline.cmd("PUBLISH").arg(channel).arg(message::encode(
-            *instance,
-            batch,
-            wall_ns(),
-        ));
-        let replies: Vec<i64> = writes.pipeline.query(link)?;
+        redis::cmd("PUBLISH").arg(channel).arg(message).query::<()>(link)?;
+        self.depart(batch);
         let counts = counts(&writes.counted, &replies);
         if !counts.is_empty() {
             counts.query::<()>(link)?;
         }
         Ok(())
+    }
+
+    /// Passes over commands that Redis refuses for the key's or for memory's sake, as it would the next time.
+    /// Any other refusal concerns all of them.
+    fn see_to_refusals(&self, replies: &[Value]) -> Result<(), LinkError> {
+        let refused = replies.iter().filter_map(|reply| match reply {
+            Value::ServerError(error) => Some(error),
+            _ => None,
+        });
+        for error in refused {
+            if !matches!(error.code(), WRONG_TYPE | OUT_OF_MEMORY) {
+                return Err(RedisError::from(error.clone()).into());
+            }
+            self.shared.metrics.refused.inc();
+            if let Some(times) = self.refusals.admit() {
+                tracing::error!(
+                    "storage.config.redis_broker: Redis refuses to write ({times} times): {error}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes who has left from the table once more: a look at Redis may have brought them back.
+    fn depart(&self, batch: &[(Key, Change)]) {
+        let Shared { departed, storage, .. } = &*self.shared;
+        let now_ns = wall_ns();
+        for (key, change) in batch.iter().filter(|(_, change)| change.state == State::Gone) {
+            departed.note(*key);
+            let (info_hash, peer) = key;
+            storage.depart(info_hash, *peer, message::age(change.at_ns, now_ns));
+        }
     }
 }
 
@@ -141,10 +182,12 @@ impl Writes {
 }
 
 /// The commands that bring Chihaya's counts up to date.
-fn counts(counted: &[Counted], replies: &[i64]) -> Pipeline {
+fn counts(counted: &[Counted], replies: &[Value]) -> Pipeline {
     let mut sums = HashMap::new();
     for ((key, counts), reply) in counted.iter().zip(replies) {
-        *sums.entry(key).or_insert(0) += counts * reply;
+        if let Value::Int(reply) = reply {
+            *sums.entry(key).or_insert(0) += counts * reply;
+        }
     }
     let mut pipeline = redis::pipe();
     for (key, sum) in sums.into_iter().filter(|(_, sum)| *sum != 0) {

@@ -1,4 +1,4 @@
-//! Keeps what goes wrong for every client from filling the log.
+//! Keeps what goes wrong again and again from filling the log.
 
 use std::{
     sync::{
@@ -10,7 +10,7 @@ use std::{
 
 /// Lets through one line in [`LogLimit::PERIOD`].
 #[derive(Debug, Default)]
-pub(super) struct LogLimit {
+pub(crate) struct LogLimit {
     /// Occurrences since the last line.
     silent: AtomicU64,
     last: Mutex<Option<Instant>>,
@@ -21,7 +21,7 @@ impl LogLimit {
 
     /// Counts an occurrence. Where it is to be logged, returns how many there were since the last
     /// one that was, itself included.
-    pub(super) fn admit(&self) -> Option<u64> {
+    pub(crate) fn admit(&self) -> Option<u64> {
         self.silent.fetch_add(1, Ordering::Relaxed);
         let mut last = self.last.try_lock().ok()?;
         if last.is_some_and(|last| last.elapsed() < Self::PERIOD) {
