@@ -132,6 +132,29 @@ fn a_key_that_holds_something_else_is_passed_over() -> Result<()> {
 
 #[test]
 #[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
+fn without_memory_redis_is_not_lost_and_others_hear_of_all() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, peers], _far_end) = Host::pair()?;
+    let redis = Redis::start(&server, folder.path())?;
+    let mut redis = redis.client()?;
+    let trackers = start_both(&server, folder.path())?;
+    let [mut here, mut there] = clients(&peers, &trackers)?;
+    here.announce(&Announce::leecher(TORRENT, 1))?;
+    wait_for_figures(&mut there, figures(0, 1, 0))?;
+    redis.run(&["CONFIG", "SET", "maxmemory", "1"])?;
+    here.announce(&Announce { event: 3, ..Announce::leecher(TORRENT, 1) })?;
+    here.announce(&Announce { event: 1, left: 0, ..Announce::leecher(TORRENT, 2) })?;
+    wait_for_figures(&mut there, figures(1, 0, 1))?;
+    let metrics = trackers[0].metrics()?;
+    let failures = metrics.sum("xdp_tracker_redis_failures_total", &[]);
+    let refused = metrics.sum("xdp_tracker_redis_refused_total", &[]);
+    ensure!(failures == 0.0 && refused > 0.0, "{failures} failures, {refused} refused");
+    ensure!(is_connected(&trackers[0])?, "it takes Redis for lost");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
 fn a_redis_that_hangs_holds_up_no_announce_and_no_end() -> Result<()> {
     let folder = Scratch::new()?;
     let ([server, peers], _far_end) = Host::pair()?;

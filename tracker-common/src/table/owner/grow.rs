@@ -112,7 +112,7 @@ impl<M: Memory> Table<M> {
                     if batch.has_frozen_lines() {
                         self.wait_again(one);
                     } else {
-                        self.refuse_admission();
+                        self.refuse(&one);
                     }
                     continue;
                 };
@@ -160,7 +160,7 @@ impl<M: Memory> Table<M> {
                 Err(Miss::Unknown) if !self.is_at_cap::<F>() => self.wait_again(*one),
                 // The kernel uses a line that has just been admitted, until it is frozen to grow.
                 Err(Miss::Full) if self.is_in_use::<F>(&one.info_hash) => self.wait_again(*one),
-                Err(_) => self.refuse_admission(),
+                Err(_) => self.refuse(one),
             }
         }
         let _moving = self.write_lock();

@@ -91,6 +91,13 @@ impl<M: Memory> Table<M> {
         self.queue_len.store(queue.len(), Relaxed);
     }
 
+    /// Counts an announce that there is no room for. What another tracker tells comes again and again.
+    pub(super) fn refuse(&self, one: &Waiting) {
+        if one.age.is_none() {
+            self.refuse_admission();
+        }
+    }
+
     pub(super) fn take_waiting(&self) -> Vec<Waiting> {
         let mut queue = locks::lock(&self.queue);
         self.queue_len.store(0, Relaxed);

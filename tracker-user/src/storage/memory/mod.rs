@@ -176,11 +176,11 @@ impl MemoryStorage {
     }
 
     /// Counts a download that such a peer has completed; see [`Table::complete`].
-    pub fn complete(&self, info_hash: &InfoHash, peer: &SocketAddr) {
+    pub fn complete(&self, info_hash: &InfoHash, peer: &SocketAddr) -> bool {
         if peer.is_ipv4() {
-            self.table.complete::<V4>(info_hash);
+            self.table.complete::<V4>(info_hash)
         } else {
-            self.table.complete::<V6>(info_hash);
+            self.table.complete::<V6>(info_hash)
         }
     }
 

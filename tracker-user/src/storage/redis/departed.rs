@@ -5,20 +5,26 @@ use std::{
     collections::HashSet,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use prometheus::IntCounter;
 
 use super::change::Key;
+use crate::clock::wall_ns;
 
 /// More of them may come back, until they expire.
 const DEPARTED_MAX: usize = 1 << 16;
 
+/// What the kernel has answered comes later than what a look found, and after a start much later: nanoseconds.
+const LATE_MAX_NS: u64 = 5_000_000_000;
+
 /// Those of the present look at Redis: gone from there, and about to go from the table.
 pub(super) struct Departed {
     is_wanted: AtomicBool,
+    /// When the last look ended, in nanoseconds since 1970.
+    ended_at_ns: AtomicU64,
     peers: Mutex<HashSet<Key>>,
     forgotten: IntCounter,
 }
@@ -26,7 +32,12 @@ pub(super) struct Departed {
 impl Departed {
     /// `forgotten` counts those that found no room.
     pub(super) fn new(forgotten: IntCounter) -> Self {
-        Self { is_wanted: AtomicBool::new(false), peers: Mutex::default(), forgotten }
+        Self {
+            is_wanted: AtomicBool::new(false),
+            ended_at_ns: AtomicU64::new(0),
+            peers: Mutex::default(),
+            forgotten,
+        }
     }
 
     /// A look at Redis begins.
@@ -37,6 +48,7 @@ impl Departed {
 
     /// It has ended.
     pub(super) fn end(&self) {
+        self.ended_at_ns.store(wall_ns(), Ordering::SeqCst);
         self.is_wanted.store(false, Ordering::SeqCst);
         *self.lock() = HashSet::new();
     }
@@ -52,6 +64,12 @@ impl Departed {
         } else {
             self.forgotten.inc();
         }
+    }
+
+    /// Whether a look can have brought back a peer that left at this time, in nanoseconds since 1970.
+    pub(super) fn may_be_back(&self, left_at_ns: u64) -> bool {
+        let ended_at_ns = self.ended_at_ns.load(Ordering::SeqCst);
+        self.is_wanted.load(Ordering::SeqCst) || ended_at_ns + LATE_MAX_NS >= left_at_ns
     }
 
     /// Merges a peer unless it has left since the look began. One that leaves meanwhile is noted after that,
@@ -96,6 +114,18 @@ mod tests {
         assert!(!has(&departed, &key(1)) && has(&departed, &key(2)));
         departed.end();
         assert!(!has(&departed, &key(2)));
+    }
+
+    #[test]
+    fn only_a_look_brings_back_who_left_before_it_ended() {
+        let departed = departed();
+        let left_at_ns = wall_ns();
+        assert!(!departed.may_be_back(left_at_ns));
+        departed.begin();
+        assert!(departed.may_be_back(left_at_ns));
+        departed.end();
+        assert!(departed.may_be_back(left_at_ns));
+        assert!(!departed.may_be_back(left_at_ns + 2 * LATE_MAX_NS));
     }
 
     #[test]

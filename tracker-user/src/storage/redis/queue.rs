@@ -39,6 +39,11 @@ impl Queue {
         }
     }
 
+    /// Whether something of this peer waits.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.lock().contains_key(key)
+    }
+
     /// All that has come in since the last time.
     pub(super) fn take(&self) -> Vec<(Key, Change)> {
         let taken = mem::take(&mut *self.lock());

@@ -114,18 +114,21 @@ fn apply(shared: &Shared, heard: &Heard) {
     let storage = &shared.storage;
     match state {
         State::Gone => {
-            if completed {
-                // It may be the first that is heard of the torrent.
+            if completed && !storage.complete(&info_hash, &peer) {
+                // The first that is heard of the torrent.
                 storage.merge(&info_hash, peer, true, age);
+                storage.complete(&info_hash, &peer);
             }
             shared.departed.note((info_hash, peer));
             storage.depart(&info_hash, peer, age);
         }
-        _ if age == 0 => return announce(shared, heard),
-        _ => storage.merge(&info_hash, peer, state == State::Seeder, age),
-    }
-    if completed {
-        storage.complete(&info_hash, &peer);
+        _ if age == 0 => announce(shared, heard),
+        _ => {
+            storage.merge(&info_hash, peer, state == State::Seeder, age);
+            if completed {
+                storage.complete(&info_hash, &peer);
+            }
+        }
     }
 }
 

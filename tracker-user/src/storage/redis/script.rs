@@ -14,10 +14,10 @@ for i = 2, #ARGV, 2 do
   end
 end
 if gone > 0 then
-  redis.call('DECRBY', KEYS[3], gone)
+  redis.pcall('DECRBY', KEYS[3], gone)
 end
 if redis.call('EXISTS', KEYS[1]) == 0 and redis.call('HDEL', KEYS[2], KEYS[1]) == 1 and ARGV[1] == '1' then
-  redis.call('DECR', KEYS[4])
+  redis.pcall('DECR', KEYS[4])
 end
 return gone
 ";

@@ -157,14 +157,19 @@ impl<'a> Survey<'a> {
                 self.shared.metrics.malformed.inc();
                 continue;
             };
-            // One far ahead would never expire.
-            if now_ns.abs_diff(at_ns) > lifetime_ns {
+            if now_ns.saturating_sub(at_ns) > lifetime_ns {
                 old.push((field, time));
+                continue;
+            }
+            if at_ns.saturating_sub(now_ns) > lifetime_ns {
+                // It would not expire here. Whose clock is wrong is not known.
+                self.shared.metrics.malformed.inc();
                 continue;
             }
             self.found.peers += 1;
             self.shared.departed.unless_gone(&(swarm.info_hash, peer), || {
-                let age = age(at_ns, now_ns);
+                // Rounded up: what was announced later must not look earlier.
+                let age = age(at_ns, now_ns).saturating_add(1);
                 self.shared.storage.merge(&swarm.info_hash, peer, swarm.is_seeders, age);
             });
         }

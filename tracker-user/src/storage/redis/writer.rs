@@ -99,9 +99,12 @@ impl Writer {
         let channel = message::channel(settings.broker.database);
         redis::cmd("PUBLISH").arg(channel).arg(message).query::<()>(link)?;
         self.depart(batch);
-        let counts = counts(&writes.counted, &replies);
+        let mut counts = counts(&writes.counted, &replies);
         if !counts.is_empty() {
-            counts.query::<()>(link)?;
+            // They only show: a count that cannot be brought up to date is left as it is.
+            let replies: Vec<Value> = counts.ignore_errors().query(link)?;
+            let refused = replies.iter().filter(|reply| matches!(reply, Value::ServerError(_)));
+            self.shared.metrics.refused.inc_by(refused.count() as u64);
         }
         Ok(())
     }
@@ -127,14 +130,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes who has left from the table once more: a look at Redis may have brought them back.
+    /// Removes who has left from the table once more, where a look at Redis may have brought them back; but
+    /// not who is here again.
     fn depart(&self, batch: &[(Key, Change)]) {
-        let Shared { departed, storage, .. } = &*self.shared;
+        let Shared { departed, storage, queue, .. } = &*self.shared;
         let now_ns = wall_ns();
         for (key, change) in batch.iter().filter(|(_, change)| change.state == State::Gone) {
             departed.note(*key);
-            let (info_hash, peer) = key;
-            storage.depart(info_hash, *peer, message::age(change.at_ns, now_ns));
+            if departed.may_be_back(change.at_ns) && !queue.has(key) {
+                let (info_hash, peer) = key;
+                storage.depart(info_hash, *peer, message::age(change.at_ns, now_ns));
+            }
         }
     }
 }
@@ -191,7 +197,7 @@ fn counts(counted: &[Counted], replies: &[Value]) -> Pipeline {
     }
     let mut pipeline = redis::pipe();
     for (key, sum) in sums.into_iter().filter(|(_, sum)| *sum != 0) {
-        pipeline.cmd("INCRBY").arg(key).arg(sum).ignore();
+        pipeline.cmd("INCRBY").arg(key).arg(sum);
     }
     pipeline
 }
