@@ -65,7 +65,8 @@ impl Writer {
         }
     }
 
-    /// Writes all that there is. What fails is written again the next time: twice does no harm.
+    /// Writes all that there is. What fails is written again the next time: twice does no harm, but for a
+    /// completed download that counts twice elsewhere.
     fn write(&mut self, stopping: &Stopping) -> Result<(), LinkError> {
         let mut link = match self.link.take() {
             Some(link) => link,
