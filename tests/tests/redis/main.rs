@@ -63,15 +63,6 @@ fn figures(seeders: u32, leechers: u32, completed: u32) -> ScrapeReply {
     ScrapeReply { seeders, completed, leechers }
 }
 
-fn wait_until_lost(trackers: &[Tracker<'_>]) -> Result<()> {
-    trackers.iter().try_for_each(|tracker| {
-        eventually(|| {
-            ensure!(!is_connected(tracker)?, "it has not noticed");
-            Ok(())
-        })
-    })
-}
-
 fn is_connected(tracker: &Tracker<'_>) -> Result<bool> {
     Ok(tracker.metrics()?.sum("xdp_tracker_redis_connected", &[]) == 1.0)
 }

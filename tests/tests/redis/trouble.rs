@@ -3,13 +3,32 @@
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use tracker_tests::{
-    Announce, Family, Host, InfoHash, Mode, Options, Redis, Scratch, Tracker, eventually,
+    Announce, Family, Host, InfoHash, Mode, Options, Redis, Scratch, Tracker, UdpClient, eventually,
 };
 
 use super::{
     HEX, Site, TORRENT, client, clients, figures, is_connected, start_both, wait_for_figures,
-    wait_until_lost,
 };
+
+/// Has two leechers announce to the first tracker, and takes Redis away when both know of them.
+fn share_two_and_lose(
+    redis: Redis<'_>,
+    trackers: &[Tracker<'_>; 2],
+    clients: &mut [UdpClient; 2],
+) -> Result<()> {
+    clients[0].announce(&Announce::leecher(TORRENT, 1))?;
+    clients[0].announce(&Announce::leecher(TORRENT, 2))?;
+    for client in clients {
+        wait_for_figures(client, figures(0, 2, 0))?;
+    }
+    drop(redis);
+    trackers.iter().try_for_each(|tracker| {
+        eventually(|| {
+            ensure!(!is_connected(tracker)?, "it has not noticed");
+            Ok(())
+        })
+    })
+}
 
 #[test]
 #[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
@@ -19,13 +38,7 @@ fn trackers_go_on_without_redis_and_are_in_step_when_it_is_back() -> Result<()> 
     let redis = Redis::start(&server, folder.path())?;
     let trackers = start_both(&server, folder.path())?;
     let mut clients = clients(&peers, &trackers)?;
-    clients[0].announce(&Announce::leecher(TORRENT, 1))?;
-    clients[0].announce(&Announce::leecher(TORRENT, 2))?;
-    for client in &mut clients {
-        wait_for_figures(client, figures(0, 2, 0))?;
-    }
-    drop(redis);
-    wait_until_lost(&trackers)?;
+    share_two_and_lose(redis, &trackers, &mut clients)?;
     // Each hears something, the one that a peer of both leaves.
     let reply = clients[0].announce(&Announce { event: 3, ..Announce::leecher(TORRENT, 1) })?;
     ensure!(reply.leechers == 1, "{reply:?}");
@@ -57,13 +70,7 @@ fn who_leaves_while_redis_is_away_stays_gone() -> Result<()> {
     let redis = Redis::start_with(&server, folder.path(), &keeps)?;
     let trackers = start_both(&server, folder.path())?;
     let mut clients = clients(&peers, &trackers)?;
-    clients[0].announce(&Announce::leecher(TORRENT, 1))?;
-    clients[0].announce(&Announce::leecher(TORRENT, 2))?;
-    for client in &mut clients {
-        wait_for_figures(client, figures(0, 2, 0))?;
-    }
-    drop(redis);
-    wait_until_lost(&trackers)?;
+    share_two_and_lose(redis, &trackers, &mut clients)?;
     clients[0].announce(&Announce { event: 3, ..Announce::leecher(TORRENT, 1) })?;
     clients[1].announce(&Announce { event: 1, left: 0, ..Announce::leecher(TORRENT, 3) })?;
 

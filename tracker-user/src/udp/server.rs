@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     clock::wall_ns,
+    log_limit::LogLimit,
     pipeline::{Pipeline, Refusal},
     privileges,
 };
@@ -99,7 +100,7 @@ impl UdpServer {
                 observer: Arc::clone(&observer),
                 batch: Batch::new(),
                 scratches: std::iter::repeat_with(Scratch::default).take(BATCH).collect(),
-                complaints: Complaints::default(),
+                complaints: LogLimit::default(),
             };
             let thread = privileges::spawn(format!("udp-{index}"), move || worker.run());
             workers.push(thread.map_err(UdpError::Worker)?);
@@ -141,7 +142,8 @@ struct Worker {
     batch: Batch,
     /// One for each request of a batch, since post-hooks see them when all are answered.
     scratches: Box<[Scratch]>,
-    complaints: Complaints,
+    /// Strangers can provoke them.
+    complaints: LogLimit,
 }
 
 impl Worker {
@@ -172,7 +174,7 @@ impl Worker {
         if let Err(error) = self.batch.receive(socket) {
             // Another worker may have been faster; an error belongs to an earlier reply.
             if error.kind() != io::ErrorKind::WouldBlock {
-                self.complaints.log(wall_ns, &error.to_string());
+                complain(&self.complaints, &error.to_string());
             }
             return;
         }
@@ -185,7 +187,7 @@ impl Worker {
             let elapsed = start.map_or(Duration::ZERO, |start| start.elapsed());
             self.observer.response(outcome.action, source.ip(), outcome.error(), elapsed);
             if let Outcome { refusal: Some(Refusal::Internal(cause)), .. } = &outcome {
-                self.complaints.log(wall_ns, cause);
+                complain(&self.complaints, cause);
             }
             answered += 1;
         }
@@ -203,22 +205,8 @@ impl Worker {
     }
 }
 
-/// Logs what strangers can provoke, but not at their pace.
-#[derive(Default)]
-struct Complaints {
-    quiet_until_ns: u64,
-    withheld: u64,
-}
-
-impl Complaints {
-    const PAUSE_NS: u64 = 10_000_000_000;
-
-    fn log(&mut self, now_ns: u64, cause: &str) {
-        if now_ns < self.quiet_until_ns {
-            self.withheld += 1;
-            return;
-        }
-        tracing::error!(cause, withheld = self.withheld, "a UDP request could not be served");
-        *self = Self { quiet_until_ns: now_ns + Self::PAUSE_NS, withheld: 0 };
+fn complain(complaints: &LogLimit, cause: &str) {
+    if let Some(times) = complaints.admit() {
+        tracing::error!(cause, withheld = times - 1, "a UDP request could not be served");
     }
 }

@@ -158,9 +158,7 @@ impl MemoryStorage {
             Elsewhere::V4(peer) => self.table.merge(info_hash, &peer, now_ns),
             Elsewhere::V6(peer) => self.table.merge(info_hash, &peer, now_ns),
         }
-        if self.table.has_work() {
-            self.keeper.wake();
-        }
+        self.see_to_room();
     }
 
     /// Removes a peer that left `age` ticks ago; see [`Table::depart`].
@@ -170,9 +168,7 @@ impl MemoryStorage {
             Elsewhere::V4(peer) => self.table.depart(info_hash, &peer, now_ns),
             Elsewhere::V6(peer) => self.table.depart(info_hash, &peer, now_ns),
         }
-        if self.table.has_work() {
-            self.keeper.wake();
-        }
+        self.see_to_room();
     }
 
     /// Counts a download that such a peer has completed; see [`Table::complete`].
@@ -181,6 +177,13 @@ impl MemoryStorage {
             self.table.complete::<V4>(info_hash)
         } else {
             self.table.complete::<V6>(info_hash)
+        }
+    }
+
+    /// Has room made for who found none.
+    fn see_to_room(&self) {
+        if self.table.has_work() {
+            self.keeper.wake();
         }
     }
 
@@ -198,9 +201,7 @@ impl MemoryStorage {
     ) -> SwarmStats {
         let announce = request.for_table::<F>(addr);
         let counts = self.table.announce(&request.info_hash, &announce, monotonic_ns(), peers);
-        if self.table.has_work() {
-            self.keeper.wake();
-        }
+        self.see_to_room();
         counts.into()
     }
 }

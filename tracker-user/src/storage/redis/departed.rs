@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -22,43 +22,34 @@ const LATE_MAX_NS: u64 = 5_000_000_000;
 
 /// Those of the present look at Redis: gone from there, and about to go from the table.
 pub(super) struct Departed {
-    is_wanted: AtomicBool,
     /// When the last look ended, in nanoseconds since 1970.
     ended_at_ns: AtomicU64,
-    peers: Mutex<HashSet<Key>>,
+    /// None between looks.
+    peers: Mutex<Option<HashSet<Key>>>,
     forgotten: IntCounter,
 }
 
 impl Departed {
     /// `forgotten` counts those that found no room.
     pub(super) fn new(forgotten: IntCounter) -> Self {
-        Self {
-            is_wanted: AtomicBool::new(false),
-            ended_at_ns: AtomicU64::new(0),
-            peers: Mutex::default(),
-            forgotten,
-        }
+        Self { ended_at_ns: AtomicU64::new(0), peers: Mutex::default(), forgotten }
     }
 
     /// A look at Redis begins.
     pub(super) fn begin(&self) {
-        self.lock().clear();
-        self.is_wanted.store(true, Ordering::SeqCst);
+        *self.lock() = Some(HashSet::new());
     }
 
     /// It has ended.
     pub(super) fn end(&self) {
         self.ended_at_ns.store(wall_ns(), Ordering::SeqCst);
-        self.is_wanted.store(false, Ordering::SeqCst);
-        *self.lock() = HashSet::new();
+        *self.lock() = None;
     }
 
     /// A peer has left, and Redis has it no more. After this it is to be removed from the table.
     pub(super) fn note(&self, key: Key) {
-        if !self.is_wanted.load(Ordering::SeqCst) {
-            return;
-        }
         let mut peers = self.lock();
+        let Some(peers) = &mut *peers else { return };
         if peers.len() < DEPARTED_MAX {
             peers.insert(key);
         } else {
@@ -68,20 +59,20 @@ impl Departed {
 
     /// Whether a look can have brought back a peer that left at this time, in nanoseconds since 1970.
     pub(super) fn may_be_back(&self, left_at_ns: u64) -> bool {
-        let ended_at_ns = self.ended_at_ns.load(Ordering::SeqCst);
-        self.is_wanted.load(Ordering::SeqCst) || ended_at_ns + LATE_MAX_NS >= left_at_ns
+        // In this order: a look that ends in between has set its end before.
+        self.lock().is_some() || self.ended_at_ns.load(Ordering::SeqCst) + LATE_MAX_NS >= left_at_ns
     }
 
     /// Merges a peer unless it has left since the look began. One that leaves meanwhile is noted after that,
     /// and so removed after that.
     pub(super) fn unless_gone(&self, key: &Key, merge: impl FnOnce()) {
         let peers = self.lock();
-        if !peers.contains(key) {
+        if peers.as_ref().is_none_or(|peers| !peers.contains(key)) {
             merge();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
+    fn lock(&self) -> MutexGuard<'_, Option<HashSet<Key>>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
