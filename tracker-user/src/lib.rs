@@ -20,3 +20,4 @@ pub mod privileges;
 pub mod storage;
 pub mod udp;
 mod watch;
+mod worker;

@@ -3,11 +3,8 @@
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle, Thread},
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -19,7 +16,7 @@ use crate::{
     clock::monotonic_ns,
     config::MemoryConfig,
     metrics::{Metrics, PerFamily},
-    privileges,
+    worker::{Stopping, Worker},
 };
 
 /// Waits until no kernel program that ran when it was called still runs.
@@ -37,9 +34,7 @@ const FULL_SWEEP_PAUSE: Duration = Duration::from_secs(5);
 
 /// The handle of the running thread.
 pub(super) struct Keeper {
-    thread: Thread,
-    handle: Mutex<Option<JoinHandle<()>>>,
-    stopping: Arc<AtomicBool>,
+    worker: Worker,
     config: Arc<ArcSwap<MemoryConfig>>,
 }
 
@@ -51,19 +46,17 @@ impl Keeper {
         grace: Option<Grace>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
-        let stopping = Arc::new(AtomicBool::new(false));
         let config = Arc::new(ArcSwap::from_pointee(config.clone()));
         let mut work = Work {
             table,
             grace: grace.unwrap_or_else(|| Box::new(|| ())),
             metrics,
-            stopping: Arc::clone(&stopping),
             config: Arc::clone(&config),
             reported: Reported::default(),
         };
-        let handle = privileges::spawn("table-keeper", move || work.run(sweep_first))?;
-        let thread = handle.thread().clone();
-        Ok(Self { thread, handle: Mutex::new(Some(handle)), stopping, config })
+        let worker =
+            Worker::start("table-keeper", move |stopping| work.run(sweep_first, stopping))?;
+        Ok(Self { worker, config })
     }
 
     /// Exchanges the intervals; each counts after the one that runs.
@@ -73,16 +66,11 @@ impl Keeper {
 
     /// Says that there is something to do. Costs next to nothing when it is known already.
     pub(super) fn wake(&self) {
-        self.thread.unpark();
+        self.worker.wake();
     }
 
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.wake();
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if handle.is_some_and(|handle| handle.join().is_err()) {
-            tracing::error!("the table's keeper had panicked");
-        }
+        self.worker.stop();
     }
 }
 
@@ -91,7 +79,6 @@ struct Work {
     table: Arc<Table<MappedMemory>>,
     grace: Grace,
     metrics: Arc<Metrics>,
-    stopping: Arc<AtomicBool>,
     config: Arc<ArcSwap<MemoryConfig>>,
     reported: Reported,
 }
@@ -104,14 +91,14 @@ struct Reported {
 }
 
 impl Work {
-    fn run(&mut self, sweep_first: bool) {
+    fn run(&mut self, sweep_first: bool, stopping: &Stopping) {
         let mut sweep_at = Instant::now();
         if !sweep_first {
             sweep_at += *self.config.load().gc_interval;
         }
         let mut swept_at = None;
         let mut report_at = Instant::now();
-        while !self.stopping.load(Ordering::Acquire) {
+        while !stopping.is_set() {
             if self.table.has_work() {
                 let grown = self.table.grow(monotonic_ns(), &mut self.grace);
                 thread::sleep(if grown > 0 { GROW_PAUSE } else { FULL_PAUSE });
@@ -133,7 +120,7 @@ impl Work {
             }
             if !self.table.has_work() {
                 let now = Instant::now();
-                thread::park_timeout(sweep_at.min(report_at).saturating_duration_since(now));
+                stopping.rest(sweep_at.min(report_at).saturating_duration_since(now));
             }
         }
     }

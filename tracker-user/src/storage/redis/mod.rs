@@ -22,7 +22,6 @@ pub mod schema;
 mod script;
 mod survey;
 mod syncer;
-mod worker;
 mod writer;
 
 use std::{
@@ -41,7 +40,6 @@ use self::{
     reader::Reader,
     survey::Survey,
     syncer::Wanted,
-    worker::Worker,
     writer::Writer,
 };
 use super::memory::MemoryStorage;
@@ -49,10 +47,14 @@ use crate::{
     config::{BrokerError, RedisConfig},
     metrics::{Metrics, RedisMetrics},
     pipeline::PostHook,
+    worker::Worker,
 };
 
 /// How long a start waits for what Redis holds. The rest is fetched while the tracker serves.
 const START_SYNC_MAX: Duration = Duration::from_secs(60);
+
+/// How long a lost server is left alone.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long an end waits for Redis.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -155,7 +157,7 @@ impl Replica {
     pub fn stop(&self) {
         let deadline = Instant::now() + STOP_MAX;
         self.workers.iter().for_each(Worker::tell);
-        let ended = self.workers.iter().filter(|worker| worker.stop(deadline)).count();
+        let ended = self.workers.iter().filter(|worker| worker.stop_until(deadline)).count();
         if ended < self.workers.len() {
             tracing::warn!("Redis does not answer: what was heard last may be missing there");
         }

@@ -10,16 +10,16 @@ use redis::{Connection, Msg};
 use tracker_common::{announce::Event, id::PeerId, peers::PeerBuf};
 
 use super::{
-    Shared,
+    RETRY_PAUSE, Shared,
     change::State,
     health::Part,
     link::LinkError,
     message::{self, Heard},
-    worker::{RETRY_PAUSE, Stopping, Worker},
 };
 use crate::{
     pipeline::{AnnounceRequest, Params},
     storage::Storage as _,
+    worker::{Stopping, Worker},
 };
 
 /// How often it looks whether it is to stop.
@@ -40,7 +40,7 @@ impl Reader {
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Result<Worker, LinkError>> {
         let (begun, has_begun) = mpsc::channel();
         let mut reader = Self { shared: Arc::clone(shared), begun: Some(begun) };
-        let worker = Worker::start("redis-reader", move |stopping| reader.run(&stopping))?;
+        let worker = Worker::start("redis-reader", move |stopping| reader.run(stopping))?;
         let begun = has_begun.recv().map_err(io::Error::other)?;
         Ok(begun.map(|()| worker))
     }

@@ -9,13 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Shared,
-    health::Part,
-    link::LinkError,
-    survey::Survey,
-    worker::{RETRY_PAUSE, Stopping, Worker},
-};
+use super::{RETRY_PAUSE, Shared, health::Part, link::LinkError, survey::Survey};
+use crate::worker::{Stopping, Worker};
 
 /// How often it sees whether it is wanted.
 const LOOK: Duration = Duration::from_millis(250);
@@ -37,7 +32,7 @@ impl Wanted {
 /// Starts the thread.
 pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Worker> {
     let shared = Arc::clone(shared);
-    Worker::start("redis-syncer", move |stopping| run(&shared, &stopping))
+    Worker::start("redis-syncer", move |stopping| run(&shared, stopping))
 }
 
 fn run(shared: &Shared, stopping: &Stopping) {

@@ -5,15 +5,18 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use redis::{Connection, Pipeline, RedisError, Value};
 
 use super::{
-    Shared,
+    RETRY_PAUSE, Shared,
     change::{Change, Key, State},
     health::Part,
     link::{LinkError, WRONG_TYPE},
     message,
     schema::{self, Group, Swarm},
-    worker::{RETRY_PAUSE, Stopping, Worker},
 };
-use crate::{clock::wall_ns, log_limit::LogLimit};
+use crate::{
+    clock::wall_ns,
+    log_limit::LogLimit,
+    worker::{Stopping, Worker},
+};
 
 /// What Redis says when `maxmemory` is reached.
 const OUT_OF_MEMORY: &str = "OOM";
@@ -45,7 +48,7 @@ impl Writer {
             taken: Vec::new(),
             refusals: LogLimit::default(),
         };
-        Worker::start("redis-writer", move |stopping| writer.run(&stopping))
+        Worker::start("redis-writer", move |stopping| writer.run(stopping))
     }
 
     fn run(&mut self, stopping: &Stopping) {

@@ -2,11 +2,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,14 +11,16 @@ use tracker_common::table::owner::Table;
 
 use super::save;
 use crate::{
-    clock::wall_ns, config::SnapshotConfig, metrics::Metrics, privileges,
+    clock::wall_ns,
+    config::SnapshotConfig,
+    metrics::Metrics,
     storage::memory::MappedMemory,
+    worker::{Stopping, Worker},
 };
 
 /// The handle of the running thread.
 pub(in crate::storage::memory) struct Saver {
-    handle: Mutex<Option<JoinHandle<()>>>,
-    stopping: Arc<AtomicBool>,
+    worker: Worker,
     config: Arc<ArcSwap<SnapshotConfig>>,
 }
 
@@ -32,56 +30,43 @@ impl Saver {
         config: &SnapshotConfig,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
-        let stopping = Arc::new(AtomicBool::new(false));
         let config = Arc::new(ArcSwap::from_pointee(config.clone()));
-        let work =
-            Work { table, metrics, stopping: Arc::clone(&stopping), config: Arc::clone(&config) };
-        let handle = privileges::spawn("snapshot", move || work.run())?;
-        Ok(Self { handle: Mutex::new(Some(handle)), stopping, config })
+        let work = Work { table, metrics, config: Arc::clone(&config) };
+        let worker = Worker::start("snapshot", move |stopping| work.run(stopping))?;
+        Ok(Self { worker, config })
     }
 
     /// Exchanges the options; an interval that runs is begun anew.
     pub(in crate::storage::memory) fn reload(&self, config: SnapshotConfig) {
         self.config.store(Arc::new(config));
-        self.wake();
-    }
-
-    fn wake(&self) {
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        handle.iter().for_each(|handle| handle.thread().unpark());
+        self.worker.wake();
     }
 
     /// Saves a last time.
     pub(in crate::storage::memory) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.wake();
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if handle.is_some_and(|handle| handle.join().is_err()) {
-            tracing::error!("the snapshot's thread had panicked");
-        }
+        self.worker.stop();
     }
 }
 
 struct Work {
     table: Arc<Table<MappedMemory>>,
     metrics: Arc<Metrics>,
-    stopping: Arc<AtomicBool>,
     config: Arc<ArcSwap<SnapshotConfig>>,
 }
 
 impl Work {
-    fn run(&self) {
+    fn run(&self, stopping: &Stopping) {
         let mut saved = Instant::now();
         let mut failed = false;
         loop {
-            let is_last = self.stopping.load(Ordering::Acquire);
+            let is_last = stopping.is_set();
             let config = self.config.load_full();
             let rest = config.interval.saturating_sub(saved.elapsed());
             if is_last || rest == Duration::ZERO {
                 failed = !self.save(&config, failed);
                 saved = Instant::now();
             } else {
-                thread::park_timeout(rest);
+                stopping.rest(rest);
             }
             if is_last {
                 return;
