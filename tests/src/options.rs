@@ -61,6 +61,8 @@ pub struct Options<'a> {
     pub interval: &'a str,
     /// The key `prehooks`, as YAML in one line.
     pub prehooks: &'a str,
+    /// The key `posthooks`, likewise.
+    pub posthooks: &'a str,
     /// The key `xdp.orphan_limit`.
     pub orphan_limit: &'a str,
     /// The capabilities that the tracker runs with, as changes to those of root, in the words of
@@ -103,6 +105,7 @@ impl Options<'_> {
             private_key: "a key that only the tests use",
             interval: "30m",
             prehooks: "[]",
+            posthooks: "[]",
             orphan_limit: "10m",
             capabilities: "+all",
             user: None,
@@ -136,7 +139,7 @@ impl Options<'_> {
 
     fn yaml(&self, folder: &Path) -> String {
         let Self { interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } = self;
-        let Self { interval, prehooks, .. } = self;
+        let Self { interval, prehooks, posthooks, .. } = self;
         let mode = self.mode.name();
         let (metrics, port) = (self.metrics(), self.port());
         let nth = if self.nth == 0 { String::new() } else { format!("-{}", self.nth) };
@@ -159,6 +162,7 @@ impl Options<'_> {
     connection_id_lifetime: 30m
   storage: {storage}
   prehooks: {prehooks}
+  posthooks: {posthooks}
   xdp:
     interfaces: [{interfaces}]
     mode: {mode}

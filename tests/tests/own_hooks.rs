@@ -1,5 +1,4 @@
-//! Hooks of somebody who embeds the tracker: the data plane is put together here, as they would. The
-//! configuration knows no post-hooks, and no pre-hook that the kernel cannot stand in for.
+//! Hooks of somebody who embeds the tracker: the data plane is put together here, as they would.
 
 use std::{
     net::SocketAddr,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Names of the programs and their maps.
 pub mod name {
@@ -33,7 +33,7 @@ pub mod name {
     pub const TORRENTS_V6: &str = "TORRENTS_V6";
     /// Array of chunks: the arena of leaves and directories.
     pub const BLOCKS: &str = "BLOCKS";
-    /// Ring buffer of [`AnnounceEvent`](super::AnnounceEvent)s.
+    /// Ring buffer of [`AnnounceEvent`](super::AnnounceEvent)s, each with so many bytes of options as follow it.
     pub const EVENTS: &str = "EVENTS";
     /// Hash table of the listed clients: their ids in [`client_key`](super::client_key)s.
     pub const CLIENTS: &str = "CLIENTS";
@@ -182,8 +182,9 @@ pub mod flag {
     pub const REPLY_FIB: u32 = 1 << 2;
     /// A hook that the kernel cannot stand in for must see every announce.
     pub const PASS_ANNOUNCES: u32 = 1 << 3;
-    /// A hook needs the URL data (BEP 41): announces that carry options pass to the daemon.
-    pub const PASS_OPTIONS: u32 = 1 << 4;
+    /// A post-hook needs the URL data (BEP 41): events bring an announce's options along, and those of which
+    /// there are more than [`EVENT_OPTIONS_MAX`](super::EVENT_OPTIONS_MAX) bytes pass to the daemon.
+    pub const TELL_OPTIONS: u32 = 1 << 4;
     /// Only listed torrents are approved, and all of them are in the table: refuse the others.
     pub const REFUSE_UNKNOWN: u32 = 1 << 5;
     /// A hook that the kernel cannot stand in for must see every scrape.
@@ -253,7 +254,7 @@ pub enum Verdict {
     NotOurs = 6,
     /// Passed: something that only the daemon judges (malformed, an old action, too large).
     Unusual = 7,
-    /// Passed: BEP 41 options that a hook needs, or too many of them.
+    /// Passed: too many BEP 41 options, or too long ones for a hook that needs them.
     Options = 8,
     /// Passed: the announce claims an address.
     ClaimsAddress = 9,
@@ -300,7 +301,11 @@ pub struct Counters {
     pub events_lost: u64,
 }
 
-/// An announce that the kernel answered and that a post-hook wants to see.
+/// How many bytes of an announce's options (BEP 41) an event has room for: one less than a power of two.
+pub const EVENT_OPTIONS_MAX: u32 = 127;
+
+/// An announce that the kernel answered and that a post-hook wants to see. Its options follow where
+/// [`flag::TELL_OPTIONS`] is set.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct AnnounceEvent {

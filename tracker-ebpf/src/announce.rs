@@ -5,11 +5,11 @@
 //! [`run_begun`], or [`run_outgrown`] for a bigger swarm, changes the swarm and draws peers from it;
 //! [`run_reply`] tells the hooks and replies.
 
-use core::mem::MaybeUninit;
+use core::slice;
 
 use aya_ebpf::programs::XdpContext;
 use tracker_common::{
-    abi::{AnnounceEvent, Config, Verdict, flag},
+    abi::{AnnounceEvent, Config, EVENT_OPTIONS_MAX, Verdict, flag},
     announce::Event,
     peers::PeerBuf,
     table::{
@@ -28,7 +28,7 @@ use tracker_common::{
 use crate::{
     Answer, OrPass as _, approval,
     leaves::LeavesInMaps,
-    maps::{EVENTS, Env, Maps, Scratch, count_lost_event},
+    maps::{EVENTS, Env, Maps, Scratch, Told, count_lost_event},
     packet::{Datagram, Ip},
     pass, record,
     reply::{self, Head},
@@ -40,7 +40,7 @@ type Request<'a, F> = Datagram<'a, F, AnnounceRequest>;
 const OPTIONS_MAX: usize = 6;
 
 /// Flags by which some announces pass.
-const PASSES: u32 = flag::PASS_ANNOUNCES | flag::IP_SPOOFING | flag::PASS_OPTIONS;
+const PASSES: u32 = flag::PASS_ANNOUNCES | flag::IP_SPOOFING | flag::TELL_OPTIONS;
 
 /// Wake the daemon at its own pace, not once per event: `BPF_RB_NO_WAKEUP`.
 const NO_WAKEUP: u64 = 1;
@@ -86,7 +86,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     if request.tail.port == [0; 2] {
         return pass(Verdict::Unusual);
     }
-    let options_len = datagram.payload_len() - size_of::<AnnounceRequest>() as u32;
+    let options_len = options_len(datagram);
     if config.flags & PASSES != 0 {
         check_flags(request, config.flags, options_len)?;
     }
@@ -244,7 +244,7 @@ pub fn run_reply<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, scratch: *mut Scra
 fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &mut Scratch) -> Answer {
     let reply = head(datagram, interval_s(datagram, env.config), &scratch.counts);
     if env.config.events >> scratch.change & 1 != 0 {
-        emit(datagram, scratch);
+        emit(datagram, env.config, scratch);
     }
     reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Announced)
 }
@@ -288,7 +288,7 @@ fn check_flags(request: &AnnounceRequest, flags: u32, options_len: u32) -> Resul
     if flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
         return pass(Verdict::ClaimsAddress);
     }
-    if flags & flag::PASS_OPTIONS != 0 && options_len != 0 {
+    if flags & flag::TELL_OPTIONS != 0 && options_len > EVENT_OPTIONS_MAX {
         return pass(Verdict::Options);
     }
     Ok(())
@@ -319,15 +319,19 @@ fn check_options<F: Ip>(datagram: &Request<F>) -> Result<(), Verdict> {
     pass(Verdict::Options)
 }
 
+/// How many bytes follow the announce.
+#[inline(always)]
+fn options_len<F: Ip>(datagram: &Request<F>) -> u32 {
+    datagram.payload_len() - size_of::<AnnounceRequest>() as u32
+}
+
 /// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.
 #[inline(always)]
-fn emit<F: Ip>(datagram: &Request<F>, scratch: &Scratch) {
-    let Some(mut entry) = EVENTS.reserve::<AnnounceEvent>(0) else {
-        return count_lost_event();
-    };
+fn emit<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) {
+    let Scratch { told, counts, .. } = scratch;
     let request = datagram.payload;
     let fixed = &request.fixed;
-    *entry = MaybeUninit::new(AnnounceEvent {
+    told.event = AnnounceEvent {
         addr: F::mapped(&F::source(datagram.ip)),
         downloaded: fixed.downloaded,
         left: fixed.left,
@@ -337,8 +341,22 @@ fn emit<F: Ip>(datagram: &Request<F>, scratch: &Scratch) {
         port: request.tail.port,
         event: fixed.event[3],
         _pad: 0,
-        seeders: scratch.counts.seeders,
-        leechers: scratch.counts.leechers,
-    });
-    entry.submit(NO_WAKEUP);
+        seeders: counts.seeders,
+        leechers: counts.leechers,
+    };
+    let mut len = 0;
+    if config.flags & flag::TELL_OPTIONS != 0 {
+        len = bounded::<EVENT_OPTIONS_MAX>(options_len(datagram));
+        let start = size_of::<AnnounceRequest>() as u32;
+        if len != 0 && !datagram.copy(start, &mut told.options, len as u32) {
+            return count_lost_event();
+        }
+    }
+    let told: *const Told = told;
+    // SAFETY: the event, and what was written behind it.
+    let told =
+        unsafe { slice::from_raw_parts(told.cast::<u8>(), size_of::<AnnounceEvent>() + len) };
+    if EVENTS.output::<[u8]>(told, NO_WAKEUP).is_err() {
+        count_lost_event();
+    }
 }

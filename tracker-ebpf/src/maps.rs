@@ -13,7 +13,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracker_common::{
-    abi::{Config, Control, Counters, GrantKey, State, VERDICTS},
+    abi::{AnnounceEvent, Config, Control, Counters, EVENT_OPTIONS_MAX, GrantKey, State, VERDICTS},
     family::Family,
     limit::{Source, Total},
     peers::PeerBuf,
@@ -117,12 +117,23 @@ pub struct Scratch {
     pub counts: Counts,
     /// The variable part of a reply.
     pub list: PeerBuf,
+    /// What the post-hooks are told.
+    pub told: Told,
     /// A grant to look for.
     pub grant: GrantKey,
     /// The XDP action that sends the reply, where it is not always the same.
     pub action: u32,
     /// The question to the routing table, and its answer.
     pub next_hop: bpf_fib_lookup,
+}
+
+/// An event as it goes into the ring buffer.
+#[repr(C)]
+pub struct Told {
+    /// The announce.
+    pub event: AnnounceEvent,
+    /// Its options, as many as there are.
+    pub options: [u8; EVENT_OPTIONS_MAX as usize + 1],
 }
 
 impl Scratch {

@@ -4,7 +4,7 @@
 //! or IPv6 without extension headers, no fragments, UDP that fills its IP packet. The rest is
 //! passed to the host.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_load_bytes, programs::XdpContext};
 use tracker_common::{
     abi::{Config, ENDPOINTS_MAX},
     family::{Family, V4, V6},
@@ -311,5 +311,17 @@ impl<'a, F: Ip, T> Datagram<'a, F, T> {
         let byte: *const u8 = at(self.ctx, self.l3 + Self::PAYLOAD + offset as usize)?;
         // SAFETY: `at` checked the bounds.
         (offset < self.payload_len()).then(|| unsafe { *byte })
+    }
+
+    /// Copies so many bytes of the payload, at least one and no more than there is room for. Returns
+    /// whether there were as many.
+    #[inline(always)]
+    pub fn copy<const ROOM: usize>(&self, offset: u32, to: &mut [u8; ROOM], len: u32) -> bool {
+        let offset = (self.l3 + Self::PAYLOAD) as u32 + offset;
+        // SAFETY: there is room for `len` bytes; the kernel checks the frame.
+        let failed = unsafe {
+            bpf_xdp_load_bytes(self.ctx.as_ptr().cast(), offset, to.as_mut_ptr().cast(), len)
+        };
+        failed == 0
     }
 }

@@ -36,6 +36,9 @@ pub enum HookConfig {
     /// Prefers peers that are near each other.
     #[serde(rename = "preferred subnet")]
     PreferredSubnet(PreferredSubnetConfig),
+    /// After a reply: tells a service of announces.
+    #[serde(rename = "report")]
+    Report(ReportConfig),
 }
 
 impl HookConfig {
@@ -50,6 +53,7 @@ impl HookConfig {
             Self::IpApproval(_) => "ip approval",
             Self::IntervalVariation(_) => "interval variation",
             Self::PreferredSubnet(_) => "preferred subnet",
+            Self::Report(_) => "report",
         }
     }
 }
@@ -213,6 +217,52 @@ pub struct PreferredSubnetConfig {
     pub preferred_ipv4_subnet_mask_bits_set: u8,
     /// How many leading bits two IPv6 addresses of one subnet share, at most 128. 0: no preference.
     pub preferred_ipv6_subnet_mask_bits_set: u8,
+}
+
+/// Options of `report`, for `posthooks`. The service is sent {"tracker": "...", "batch": 1, "announces":
+/// [{...}, ...]} by POST, and answers with a status from 200 to 299. A batch that it did not take is
+/// sent again.
+#[derive(Debug, Clone, PartialEq, Eq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ReportConfig {
+    /// The service, over HTTP or HTTPS.
+    pub url: String,
+    /// Of the announces that the kernel answers, which are told. Those that the daemon answers all are.
+    pub announces: ReportedAnnounces,
+    /// Parameters that are told, by name, of the announce's URL or of its route: `passkey`, say.
+    pub parameters: Vec<String>,
+    /// How long announces may wait for others to go along with them.
+    #[default(GoDuration::from_secs(1))]
+    pub interval: GoDuration,
+    /// How long the service may take to answer.
+    #[default(GoDuration::from_secs(10))]
+    pub timeout: GoDuration,
+    /// How many announces are sent at once.
+    #[default(10_000)]
+    pub batch_max: u32,
+    /// How many may wait for the service. Those that come then are dropped, and counted.
+    #[default(200_000)]
+    pub queue_max: u32,
+}
+
+/// Which of the announces that the kernel answers are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportedAnnounces {
+    /// All of them.
+    #[default]
+    Every,
+    /// A peer is new, has completed or has stopped.
+    Transitions,
+}
+
+/// One for the shipped file.
+pub(super) fn post_examples() -> Vec<HookConfig> {
+    vec![HookConfig::Report(ReportConfig {
+        url: "https://site.example/announces".to_owned(),
+        parameters: vec!["passkey".to_owned()],
+        ..ReportConfig::default()
+    })]
 }
 
 /// One of each, for the shipped file.

@@ -35,7 +35,7 @@ pub use example::{example, shipped, to_yaml};
 pub use file_schema::file_schema;
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
-    PasskeyConfig, PreferredSubnetConfig, TorrentApprovalConfig,
+    PasskeyConfig, PreferredSubnetConfig, ReportConfig, ReportedAnnounces, TorrentApprovalConfig,
 };
 pub use http::HttpConfig;
 pub use limits::LimitsConfig;
@@ -75,7 +75,8 @@ pub struct Config {
     /// Hooks that run before a reply is made, in this order; the first that refuses ends it.
     #[schemars(example = hooks::examples())]
     pub prehooks: Vec<HookConfig>,
-    /// Chihaya's hooks after a reply, of which none has an effect: each is warned of.
+    /// Hooks that run after a reply has been made. Chihaya's have no effect there: each is warned of.
+    #[schemars(example = hooks::post_examples())]
     pub posthooks: Vec<HookConfig>,
     /// Answering in the kernel (XDP).
     pub xdp: XdpConfig,

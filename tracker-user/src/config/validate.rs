@@ -157,17 +157,27 @@ fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
     for (i, hook) in config.prehooks.iter().enumerate() {
         let path = root.key("prehooks").index(i);
         hook.validate(&path.key("options"), findings);
+        if matches!(hook, HookConfig::Report(_)) {
+            findings.error(
+                &path.key("name"),
+                "`report` only runs after a reply; put it into posthooks",
+            );
+        }
         if matches!(hook, HookConfig::PreferredSubnet(_)) && replace(&mut prefers_subnet, true) {
             findings.error(&path, "`preferred subnet` is given twice");
         }
     }
     for (i, hook) in config.posthooks.iter().enumerate() {
-        let path = root.key("posthooks").index(i).key("name");
+        let path = root.key("posthooks").index(i);
+        if matches!(hook, HookConfig::Report(_)) {
+            hook.validate(&path.key("options"), findings);
+            continue;
+        }
         let message = format!(
             "`{}` has no effect after the reply, as in Chihaya; put it into prehooks",
             hook.name()
         );
-        findings.warning(&path, message);
+        findings.warning(&path.key("name"), message);
     }
 }
 

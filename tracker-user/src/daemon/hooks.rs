@@ -2,17 +2,17 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::{
-    config::{Config, HookConfig, Network, PreferredSubnetConfig},
+    config::{Config, HookConfig, Network, PreferredSubnetConfig, ReportConfig, ReportedAnnounces},
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
         IpApproval, IpApprovalOptions, Jwt, JwtOptions, Passkey, PasskeyOptions, PasskeyService,
-        PreferredSubnet, TorrentApproval, TorrentApprovalOptions,
+        PreferredSubnet, Report, ReportOptions, TorrentApproval, TorrentApprovalOptions,
     },
-    pipeline::{self, GrantSink, PostHook, PreHook},
+    pipeline::{self, GrantSink, Interest, PostHook, PreHook},
 };
 
 /// Hooks of whoever embeds the tracker. They come after those of the configuration, and stay when it
@@ -110,6 +110,7 @@ fn pre_hook(
             })?)
         }
         HookConfig::PreferredSubnet(options) => Box::new(PreferredSubnet::new(bits(options))?),
+        HookConfig::Report(_) => bail!("only runs after a reply: put it into posthooks"),
     })
 }
 
@@ -129,7 +130,39 @@ const fn bits(options: &PreferredSubnetConfig) -> pipeline::PreferredSubnet {
     }
 }
 
-/// The post-hooks: `own`. There are none to configure, and a configuration that names one is refused.
-pub(super) fn post_hooks(own: &OwnHooks) -> Vec<Box<dyn PostHook>> {
-    own.post_hooks.iter().map(|hook| Box::new(Arc::clone(hook)) as _).collect()
+/// The post-hooks: those of the configuration, then `own`. Chihaya's have no effect after a reply.
+///
+/// # Errors
+/// What is wrong with the options of one of them.
+pub(super) fn post_hooks(
+    config: &Config,
+    own: &OwnHooks,
+    metrics: &Metrics,
+) -> anyhow::Result<Vec<Box<dyn PostHook>>> {
+    let configured = config.posthooks.iter().enumerate().filter_map(|(index, hook)| match hook {
+        HookConfig::Report(options) => {
+            let hook = report(options, metrics);
+            Some(hook.with_context(|| format!("posthooks[{index}] (report)")))
+        }
+        _ => None,
+    });
+    let own = own.post_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
+    configured.chain(own).collect()
+}
+
+fn report(options: &ReportConfig, metrics: &Metrics) -> anyhow::Result<Box<dyn PostHook>> {
+    let options = options.clone();
+    let options = ReportOptions {
+        url: options.url,
+        interest: match options.announces {
+            ReportedAnnounces::Every => Interest::Every,
+            ReportedAnnounces::Transitions => Interest::Transitions,
+        },
+        parameters: options.parameters.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        interval: *options.interval,
+        timeout: *options.timeout,
+        batch_max: NonZeroUsize::new(options.batch_max as usize).context("`batch_max` is 0")?,
+        queue_max: options.queue_max as usize,
+    };
+    Ok(Box::new(Report::new(options, metrics)?))
 }

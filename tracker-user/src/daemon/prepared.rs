@@ -47,7 +47,7 @@ impl Prepared {
             .context("http")?;
         Ok(Self {
             pre_hooks: hooks::pre_hooks(&config, own, metrics, grants)?,
-            post_hooks: hooks::post_hooks(own),
+            post_hooks: hooks::post_hooks(&config, own, metrics)?,
             http,
             certificate,
             config,

@@ -20,7 +20,8 @@ use tracker_common::{
 use super::Kernel;
 use crate::{
     config::{Config, LogLevel},
-    pipeline::{AnnounceRequest, AnnounceResponse, Params, Pipeline, SwarmStats},
+    pipeline::{AnnounceRequest, AnnounceResponse, Pipeline, SwarmStats},
+    udp,
 };
 
 /// Events told at a time, so that a flood of them delays nothing else for long.
@@ -34,6 +35,8 @@ pub(super) struct Events {
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     interval_s: u32,
+    /// Room to put the URL data of an announce together in.
+    url_data: Vec<u8>,
 }
 
 impl Events {
@@ -51,8 +54,14 @@ impl Events {
         let logger = (config.xdp.log_level != LogLevel::Off)
             .then(|| EbpfLogger::init(kernel.ebpf()).context("xdp.log_level: no log to read"))
             .transpose()?;
-        let mut events =
-            Self { announces, announces_wanted: false, logger, pipeline, interval_s: 0 };
+        let mut events = Self {
+            announces,
+            announces_wanted: false,
+            logger,
+            pipeline,
+            interval_s: 0,
+            url_data: Vec::new(),
+        };
         events.reload(policy);
         Ok(events)
     }
@@ -77,7 +86,7 @@ impl Events {
         let pipeline = self.pipeline.load();
         for _ in 0..BATCH {
             let Some(item) = self.announces.next() else { return };
-            if let Some((request, response)) = read(&item, self.interval_s) {
+            if let Some((request, response)) = read(&item, self.interval_s, &mut self.url_data) {
                 pipeline.announced(&request, &response);
             }
         }
@@ -85,10 +94,12 @@ impl Events {
 }
 
 /// The request as the daemon would have seen it, as far as an event tells.
-fn read(bytes: &[u8], interval_s: u32) -> Option<(AnnounceRequest, AnnounceResponse)> {
-    if bytes.len() < size_of::<AnnounceEvent>() {
-        return None;
-    }
+fn read(
+    bytes: &[u8],
+    interval_s: u32,
+    url_data: &mut Vec<u8>,
+) -> Option<(AnnounceRequest, AnnounceResponse)> {
+    let (_, options) = bytes.split_at_checked(size_of::<AnnounceEvent>())?;
     // SAFETY: long enough, and integers may have any value.
     let event = unsafe { ptr::read_unaligned(bytes.as_ptr().cast::<AnnounceEvent>()) };
     let ip = Ipv6Addr::from(event.addr).to_canonical();
@@ -102,7 +113,8 @@ fn read(bytes: &[u8], interval_s: u32) -> Option<(AnnounceRequest, AnnounceRespo
         uploaded: u64::from_be_bytes(event.uploaded),
         numwant: 0,
         seed: 0,
-        params: Params::default(),
+        // The kernel has walked over them.
+        params: udp::read_options(options, url_data).unwrap_or_default(),
     };
     let response = AnnounceResponse {
         interval_s,
@@ -116,20 +128,33 @@ fn read(bytes: &[u8], interval_s: u32) -> Option<(AnnounceRequest, AnnounceRespo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Params;
 
-    #[test]
-    fn an_event_becomes_the_request_that_it_tells_of() {
+    fn event() -> [u8; size_of::<AnnounceEvent>()] {
         let mut bytes = [0; size_of::<AnnounceEvent>()];
         bytes[10..16].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
         bytes[31] = 5;
         bytes[40..60].fill(7);
         bytes[80..83].copy_from_slice(&[0x1a, 0xe1, 2]);
         bytes[84..88].copy_from_slice(&3u32.to_ne_bytes());
-        let (request, response) = read(&bytes, 1800).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn an_event_becomes_the_request_that_it_tells_of() {
+        let (request, response) = read(&event(), 1800, &mut Vec::new()).unwrap();
         assert_eq!(request.peer, "192.0.2.1:6881".parse().unwrap());
         assert_eq!((request.left, request.event), (5, Event::Started));
         assert_eq!(request.info_hash, InfoHash([7; 20]));
         assert_eq!(response.swarm.seeders, 3);
-        assert!(read(&bytes[1..], 1800).is_none());
+        assert_eq!(request.params, Params::default());
+        assert!(read(&event()[1..], 1800, &mut Vec::new()).is_none());
+    }
+
+    #[test]
+    fn the_options_behind_it_are_its_parameters() {
+        let told = [&event()[..], &[2, 6], b"/a?p=k", &[1, 0]].concat();
+        let (request, _) = read(&told, 1800, &mut Vec::new()).unwrap();
+        assert_eq!(request.params.get("p"), Some("k"));
     }
 }

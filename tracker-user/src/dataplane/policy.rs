@@ -82,7 +82,7 @@ impl Policies {
         let Composed { flags, variation, torrents, clients, networks } = Composed::of(hooks);
         let config = self.abi_config();
         let limits = if config.limits.concern_all() { flag::LIMITS } else { 0 };
-        let flags = flags | configured_flags(&self.config) | limits;
+        let flags = flags | configured_flags(&self.config) | limits | told(&self.pipeline);
         let config = abi::Config { flags, variation, ..config };
         Coming { policy: Policy { config, clients: clients.ids, networks }, torrents }
     }
@@ -141,6 +141,11 @@ fn configured_flags(config: &Config) -> u32 {
         flags |= flag::REPLY_FIB;
     }
     flags
+}
+
+/// What post-hooks want to be told with the events.
+fn told(pipeline: &Pipeline) -> u32 {
+    if pipeline.post_hooks().any(PostHook::needs_params) { flag::TELL_OPTIONS } else { 0 }
 }
 
 /// The bits of [`abi::Config::events`].

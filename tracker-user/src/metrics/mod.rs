@@ -5,6 +5,7 @@ mod durations;
 mod hooks;
 mod labels;
 mod redis;
+mod reports;
 mod requests;
 mod server;
 mod tracker;
@@ -19,6 +20,7 @@ pub use durations::Untimed;
 pub use hooks::Refreshes;
 pub use labels::{Action, AddressFamily, Outcome};
 pub use redis::RedisMetrics;
+pub use reports::ReportMetrics;
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
 pub use tracker::{AttachMetrics, PerFamily, ReloadMetrics, StorageMetrics, TableMetrics};
@@ -38,6 +40,7 @@ pub struct Metrics {
     tls_handshakes_failed: IntCounter,
     reloads: ReloadMetrics,
     hooks: HookMetrics,
+    reports: ReportMetrics,
     limits: IntCounterVec,
 }
 
@@ -69,6 +72,7 @@ impl Metrics {
             reloads: ReloadMetrics::new(&registry)?,
             tls_handshakes_failed: register(&registry, tls_handshakes_failed()?)?,
             hooks: HookMetrics::new(&registry)?,
+            reports: ReportMetrics::new(&registry)?,
             limits,
             registry,
         })
@@ -120,6 +124,12 @@ impl Metrics {
     #[must_use]
     pub fn hook_refreshes(&self, hook: &'static str) -> Refreshes {
         self.hooks.refreshes(hook)
+    }
+
+    /// What the hook `report` tells.
+    #[must_use]
+    pub fn reports(&self) -> ReportMetrics {
+        self.reports.clone()
     }
 
     /// Tokens that the hook `jwt` found wrong, with the label `reason`.

@@ -21,6 +21,22 @@ pub enum ClientError {
     /// An answer that is something else.
     #[error("the answer is not what it should be")]
     Json(#[from] serde_json::Error),
+    /// What is told is told to nobody else.
+    #[error("the answer is a redirection, to {0}")]
+    Redirection(String),
+}
+
+impl ClientError {
+    /// The status with which the service said no.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Http(error) => match **error {
+                ureq::Error::StatusCode(status) => Some(status),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl From<ureq::Error> for ClientError {
@@ -54,6 +70,20 @@ impl Client {
     ) -> Result<T, ClientError> {
         let question = serde_json::to_vec(question)?;
         read(self.0.post(url).content_type("application/json").send(question)?)
+    }
+
+    /// Tells it by `POST url`, in JSON. What is answered does not matter, if it is no error.
+    pub(super) fn tell(&self, url: &str, what: &impl Serialize) -> Result<(), ClientError> {
+        let what = serde_json::to_vec(what)?;
+        // Whoever follows one after a POST asks by GET, and is answered as if all were well.
+        let request = self.0.post(url).config().max_redirects(0).build();
+        let response = request.content_type("application/json").send(what)?;
+        if response.status().is_redirection() {
+            let location = response.headers().get("location");
+            let location = location.and_then(|location| location.to_str().ok()).unwrap_or_default();
+            return Err(ClientError::Redirection(location.to_owned()));
+        }
+        Ok(())
     }
 }
 

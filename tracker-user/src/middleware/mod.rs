@@ -10,6 +10,7 @@ mod jwt;
 mod lists;
 mod passkey;
 mod preferred_subnet;
+mod report;
 mod torrent_approval;
 
 pub use client::ClientError;
@@ -20,6 +21,7 @@ pub use jwt::{Jwt, JwtError, JwtOptions, KeySetError, KeysError};
 pub use lists::ListError;
 pub use passkey::{Passkey, PasskeyError, PasskeyOptions, PasskeyService};
 pub use preferred_subnet::{PreferredSubnet, PreferredSubnetError};
+pub use report::{Report, ReportOptions};
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ pub(super) struct Service {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
 struct State {
+    status: u16,
     answer: String,
     is_down: bool,
     bodies: Vec<String>,
@@ -48,7 +48,8 @@ impl Service {
     pub(super) fn start(answer: impl ToString) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let state = State { answer: answer.to_string(), ..State::default() };
+        let answer = answer.to_string();
+        let state = State { status: 200, answer, is_down: false, bodies: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let served = Arc::clone(&state);
         thread::spawn(move || {
@@ -62,6 +63,10 @@ impl Service {
 
     pub(super) fn answer(&self, answer: impl ToString) {
         self.state.lock().unwrap().answer = answer.to_string();
+    }
+
+    pub(super) fn answer_with_status(&self, status: u16) {
+        self.state.lock().unwrap().status = status;
     }
 
     /// The bodies of all requests.
@@ -99,9 +104,10 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     if state.is_down {
         return Ok(());
     }
-    let (answer, length) = (&state.answer, state.answer.len());
+    let State { status, answer, .. } = &*state;
+    let length = answer.len();
     write!(
         &stream,
-        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"
+        "HTTP/1.1 {status} \r\nLocation: /\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"
     )
 }

@@ -72,6 +72,15 @@ pub trait PostHook: Send + Sync {
     fn interest(&self) -> Interest {
         Interest::Every
     }
+
+    /// Whether it wants the parameters of those that the kernel answers, too. The kernel leaves those with
+    /// too long ones to the daemon.
+    fn needs_params(&self) -> bool {
+        false
+    }
+
+    /// The tracker ends: nothing will be announced any more. May take a few seconds.
+    fn stop(&self) {}
 }
 
 impl<H: PostHook + ?Sized> PostHook for Arc<H> {
@@ -85,6 +94,14 @@ impl<H: PostHook + ?Sized> PostHook for Arc<H> {
 
     fn interest(&self) -> Interest {
         (**self).interest()
+    }
+
+    fn needs_params(&self) -> bool {
+        (**self).needs_params()
+    }
+
+    fn stop(&self) {
+        (**self).stop();
     }
 }
 

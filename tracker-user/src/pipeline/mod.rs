@@ -92,6 +92,11 @@ impl Pipeline {
         self.pre_hooks.iter().map(|hook| &**hook)
     }
 
+    /// To be called when no announce will follow.
+    pub fn stop(&self) {
+        self.post_hooks.iter().for_each(|hook| hook.stop());
+    }
+
     /// The post-hooks, for the data plane to ask what they want to see.
     pub fn post_hooks(&self) -> impl Iterator<Item = &dyn PostHook> {
         self.post_hooks.iter().map(|hook| &**hook)

@@ -25,7 +25,7 @@ pub(super) fn parse(
     let (claim, rest) = split_address(head.head.action, rest).ok_or(Failure::MalformedPacket)?;
     let (tail, rest) = split::<AnnounceTail>(rest).ok_or(Failure::MalformedPacket)?;
     let event = head.event().ok_or(Failure::MalformedEvent)?;
-    let params = parse_options(rest, url_data)?;
+    let params = read_options(rest, url_data)?;
     let port = u16::from_be_bytes(tail.port);
     if port == 0 {
         return Err(Failure::InvalidPort.into());
@@ -70,8 +70,11 @@ fn claimed(claim: IpAddr, source: IpAddr) -> Result<IpAddr, Refusal> {
     Ok(claim)
 }
 
-/// Walks over the options; only URL data has a meaning.
-fn parse_options(mut bytes: &[u8], url_data: &mut Vec<u8>) -> Result<Params, Failure> {
+/// Walks over the options; only URL data has a meaning. `url_data` is room to put it together in.
+///
+/// # Errors
+/// When one is unknown or cut short.
+pub(crate) fn read_options(mut bytes: &[u8], url_data: &mut Vec<u8>) -> Result<Params, Failure> {
     url_data.clear();
     while let Some((&kind, rest)) = bytes.split_first() {
         match kind {

@@ -31,6 +31,7 @@ use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use tracker_common::wire::Failure;
 
+pub(crate) use announce::read_options;
 pub use answer::{Datagram, Outcome, Scratch, UdpFrontend};
 pub use options::{BadConnectionId, UdpOptions};
 pub use server::{UdpError, UdpServer};

@@ -6,9 +6,15 @@ use hyper::Uri;
 
 use super::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, JwtConfig, PasskeyConfig,
-    PreferredSubnetConfig, TorrentApprovalConfig,
+    PreferredSubnetConfig, ReportConfig, TorrentApprovalConfig,
 };
 use crate::config::{load::Findings, path::Path};
+
+/// A service is not to be asked more often.
+const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Each is looked for in each announce.
+const REPORT_PARAMETERS_MAX: usize = 16;
 
 impl HookConfig {
     /// Reports what is wrong with the options, which stand at `path`.
@@ -30,6 +36,7 @@ impl HookConfig {
             Self::IpApproval(_) => {}
             Self::IntervalVariation(options) => interval_variation(options, path, findings),
             Self::PreferredSubnet(options) => preferred_subnet(options, path, findings),
+            Self::Report(options) => report(options, path, findings),
         }
     }
 }
@@ -91,5 +98,17 @@ fn preferred_subnet(options: &PreferredSubnetConfig, path: &Path, findings: &mut
     }
     if lengths.iter().all(|(_, bits, _)| *bits == 0) {
         findings.warning(path, "prefers no subnet: give a length above zero");
+    }
+}
+
+fn report(options: &ReportConfig, path: &Path, findings: &mut Findings) {
+    url(&options.url, &path.key("url"), findings);
+    if *options.interval < REPORT_INTERVAL_MIN {
+        let message = format!("{} is not 10ms or more", options.interval);
+        findings.error(&path.key("interval"), message);
+    }
+    if options.parameters.len() > REPORT_PARAMETERS_MAX {
+        let message = format!("names more than {REPORT_PARAMETERS_MAX} parameters");
+        findings.error(&path.key("parameters"), message);
     }
 }

@@ -19,18 +19,19 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
              known are `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
-             `preferred subnet`",
+             `preferred subnet`, `report`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
              one of `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
-             `preferred subnet`",
+             `preferred subnet`, `report`",
         ]
     );
 }
 
 #[test]
 fn the_hooks_that_the_shipped_file_shows_are_fine() {
-    let prehooks = crate::config::hooks::examples();
-    let mut shown = Config { prehooks, ..Config::default() };
+    let [prehooks, posthooks] =
+        [crate::config::hooks::examples(), crate::config::hooks::post_examples()];
+    let mut shown = Config { prehooks, posthooks, ..Config::default() };
     shown.udp.addr.extend(":6969".parse::<crate::config::ListenAddr>());
     let Loaded { config, warnings } = strict(&crate::config::to_yaml(&shown).unwrap()).unwrap();
     assert_eq!((config, warnings), (shown, vec![]));
@@ -187,5 +188,33 @@ fn a_hook_has_no_effect_after_the_reply() {
         warnings(&text),
         ["t.yaml:3: chihaya.posthooks[0].name: `torrent approval` has no effect after the reply, \
           as in Chihaya; put it into prehooks"]
+    );
+}
+
+#[test]
+fn what_tells_of_announces_runs_after_the_reply_only() {
+    let text = listening("prehooks: [ { name: report, options: { url: 'http://site.test/' } } ]");
+    assert_eq!(
+        errors(&text),
+        [
+            "t.yaml:3: chihaya.prehooks[0].name: `report` only runs after a reply; put it into posthooks"
+        ]
+    );
+}
+
+#[test]
+fn options_of_reports_are_checked() {
+    let parameters = (0..17).map(|number| format!("p{number}")).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "posthooks:\n- name: report\n  options: {{ interval: 1ms, parameters: [{parameters}] }}"
+    );
+    let options = "t.yaml:5: chihaya.posthooks[0].options";
+    assert_eq!(
+        errors(&listening(&text)),
+        [
+            format!("{options}.url: `` is no URL that begins with http:// or https://"),
+            format!("{options}.interval: 1ms is not 10ms or more"),
+            format!("{options}.parameters: names more than 16 parameters"),
+        ]
     );
 }

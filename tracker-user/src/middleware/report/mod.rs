@@ -1,0 +1,111 @@
+//! The post-hook `report`: tells a service of announces, over HTTP. So a private site keeps account of what
+//! its members give and take.
+//!
+//! * `record`: an announce as it is told;
+//! * `queue`: those that wait;
+//! * `sender`: brings them to the service, in batches, each of which it repeats until it is taken.
+
+mod queue;
+mod record;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::wall_ns,
+    metrics::Metrics,
+    pipeline::{AnnounceRequest, AnnounceResponse, Interest, PostHook},
+    worker::Worker,
+};
+use queue::Queue;
+use record::Record;
+use sender::Sender;
+
+const NAME: &str = "report";
+
+/// How long the tracker's end waits for the service.
+const STOP_MAX: Duration = Duration::from_secs(3);
+
+/// What is told, to whom, and when.
+#[derive(Debug, Clone)]
+pub struct ReportOptions {
+    /// The service's URL, of HTTP or HTTPS.
+    pub url: String,
+    /// Which of the announces that the kernel answers.
+    pub interest: Interest,
+    /// Names of the announces' parameters that are told, in lower case.
+    pub parameters: Vec<String>,
+    /// How long announces may wait for others to go along with them.
+    pub interval: Duration,
+    /// How long the service may take to answer.
+    pub timeout: Duration,
+    /// How many announces are told at once.
+    pub batch_max: NonZeroUsize,
+    /// How many may wait.
+    pub queue_max: usize,
+}
+
+/// The hook. When it is dropped, what waits is still told: nobody waits for that.
+pub struct Report {
+    queue: Arc<Queue>,
+    interest: Interest,
+    parameters: Vec<String>,
+    batch_max: usize,
+    worker: Worker,
+}
+
+impl Report {
+    /// Makes the hook. The service is not asked anything yet.
+    ///
+    /// # Errors
+    /// When there can be no thread, or no randomness.
+    pub fn new(options: ReportOptions, metrics: &Metrics) -> io::Result<Self> {
+        let ReportOptions { interest, queue_max, .. } = options;
+        let (parameters, batch_max) = (options.parameters.clone(), options.batch_max.get());
+        let (figures, dropped) = (metrics.reports(), metrics.limit_reached("report_queue"));
+        let queue = Arc::new(Queue::new(queue_max, figures.queued.clone(), dropped));
+        let mut sender = Sender::new(options, Arc::clone(&queue), figures)?;
+        let worker = Worker::start("hook-report", move |stopping| sender.run(stopping))?;
+        Ok(Self { queue, interest, parameters, batch_max, worker })
+    }
+}
+
+impl PostHook for Report {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn announced(&self, request: &AnnounceRequest, _: &AnnounceResponse) {
+        let waiting = self.queue.put(Record::new(request, &self.parameters, wall_ns()));
+        if waiting == self.batch_max {
+            self.worker.wake();
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        self.interest
+    }
+
+    fn needs_params(&self) -> bool {
+        !self.parameters.is_empty()
+    }
+
+    fn stop(&self) {
+        if !self.worker.stop_until(Instant::now() + STOP_MAX) {
+            tracing::warn!("the hook `{NAME}`: its service does not answer, what waits is lost");
+        }
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.worker.tell();
+    }
+}

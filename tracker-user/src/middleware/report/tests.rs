@@ -1,0 +1,165 @@
+use std::{thread, time::Duration};
+
+use serde_json::{Value, json};
+use tracker_common::{announce::Event, id::InfoHash};
+
+use super::*;
+use crate::middleware::tests::{Service, announce_of};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn options(service: &Service) -> ReportOptions {
+    ReportOptions {
+        url: service.url.clone(),
+        interest: Interest::Every,
+        parameters: vec!["passkey".to_owned()],
+        interval: Duration::from_millis(1),
+        timeout: Duration::from_secs(10),
+        batch_max: NonZeroUsize::MIN,
+        queue_max: 1000,
+    }
+}
+
+fn announce(report: &Report, torrent: u8) {
+    let mut request = announce_of(InfoHash([torrent; 20]));
+    request.params.push("passkey", "k3y");
+    request.params.push("key", "is not told");
+    report.announced(&request, &AnnounceResponse::default());
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn batches(service: &Service) -> Vec<Value> {
+    service.questions().iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+}
+
+#[test]
+fn an_announce_is_told_with_the_parameters_that_are_named() {
+    let service = Service::start("");
+    let metrics = Metrics::new().unwrap();
+    let report = Report::new(options(&service), &metrics).unwrap();
+    announce(&report, 0xab);
+    report.stop();
+    let [batch] = &batches(&service)[..] else { panic!("one batch") };
+    assert_eq!(batch["batch"], 1);
+    assert_eq!(batch["tracker"].as_str().unwrap().len(), 16);
+    let mut told = batch["announces"][0].clone();
+    assert!(told["at"].take().as_f64().unwrap() > 1.7e9);
+    assert_eq!(
+        told,
+        json!({
+            "at": null,
+            "info_hash": "ab".repeat(20),
+            "peer_id": "2d5452343035302d6162636465666768696a6b6c",
+            "ip": "192.0.2.1",
+            "port": 6881,
+            "event": "started",
+            "uploaded": 0,
+            "downloaded": 0,
+            "left": 1,
+            "parameters": { "passkey": "k3y" },
+        })
+    );
+    assert_eq!(metrics.reports().delivered.get(), 1);
+}
+
+#[test]
+fn what_says_nothing_is_left_out() {
+    let mut request = announce_of(InfoHash([1; 20]));
+    request.event = Event::None;
+    request.params.push("passkey", "k".repeat(257));
+    let told = Record::new(&request, &["passkey".to_owned()], 1_700_000_000_123_456_789);
+    let told = serde_json::to_value(&told).unwrap();
+    assert_eq!((told.get("event"), told.get("parameters")), (None, None));
+    assert_eq!(told["at"], 1_700_000_000.123);
+}
+
+#[test]
+fn a_batch_is_repeated_under_its_number_until_it_is_taken_and_what_comes_meanwhile_follows() {
+    let service = Service::start("");
+    service.go_down();
+    let metrics = Metrics::new().unwrap();
+    let report = Report::new(options(&service), &metrics).unwrap();
+    announce(&report, 1);
+    eventually("it is tried", || service.questions().len() > 1);
+    announce(&report, 2);
+    assert_eq!(metrics.reports().queued.get(), 1);
+    service.come_back();
+    eventually("it is taken", || metrics.reports().delivered.get() == 2);
+    let batches = batches(&service);
+    let (last, repeated) = batches.split_last().unwrap();
+    assert!(repeated.iter().all(|batch| batch == &repeated[0]));
+    assert_eq!((&repeated[0]["batch"], &last["batch"]), (&json!(1), &json!(2)));
+    assert_eq!(last["announces"][0]["info_hash"], "02".repeat(20));
+    assert!(metrics.reports().failures.get() > 0);
+    assert_eq!(metrics.reports().queued.get(), 0);
+}
+
+#[test]
+fn a_batch_that_is_malformed_to_the_service_is_given_up() {
+    let service = Service::start("");
+    service.answer_with_status(422);
+    let metrics = Metrics::new().unwrap();
+    let report = Report::new(options(&service), &metrics).unwrap();
+    announce(&report, 1);
+    eventually("it is given up", || metrics.reports().refused.get() == 1);
+    service.answer_with_status(200);
+    announce(&report, 2);
+    eventually("the next is taken", || metrics.reports().delivered.get() == 1);
+}
+
+#[test]
+fn who_redirects_has_taken_nothing() {
+    let service = Service::start("");
+    service.answer_with_status(302);
+    let metrics = Metrics::new().unwrap();
+    let report = Report::new(options(&service), &metrics).unwrap();
+    announce(&report, 1);
+    eventually("it fails", || metrics.reports().failures.get() > 0);
+    service.answer_with_status(200);
+    eventually("it is told again", || metrics.reports().delivered.get() == 1);
+}
+
+#[test]
+fn those_that_find_the_queue_full_are_dropped_and_counted() {
+    let service = Service::start("");
+    let metrics = Metrics::new().unwrap();
+    let dropped = metrics.limit_reached("report_queue");
+    let queue = Queue::new(2, metrics.reports().queued, dropped.clone());
+    let record = || Record::new(&announce_of(InfoHash([1; 20])), &[], 0);
+    assert_eq!([queue.put(record()), queue.put(record()), queue.put(record())], [1, 2, 2]);
+    assert_eq!(dropped.get(), 1);
+    assert_eq!((queue.take(1).len(), queue.take(9).len()), (1, 1));
+    assert!(service.questions().is_empty());
+}
+
+#[test]
+fn a_full_batch_does_not_wait_for_the_interval() {
+    let service = Service::start("");
+    let metrics = Metrics::new().unwrap();
+    let batch_max = NonZeroUsize::new(2).unwrap();
+    let options = ReportOptions { interval: PATIENCE * 2, batch_max, ..options(&service) };
+    let report = Report::new(options, &metrics).unwrap();
+    // By then it rests.
+    thread::sleep(Duration::from_millis(50));
+    announce(&report, 1);
+    announce(&report, 2);
+    eventually("both are told", || metrics.reports().delivered.get() == 2);
+}
+
+#[test]
+fn what_waits_when_the_hook_is_dropped_is_told() {
+    let service = Service::start("");
+    let metrics = Metrics::new().unwrap();
+    let options = ReportOptions { interval: PATIENCE * 2, ..options(&service) };
+    let report = Report::new(options, &metrics).unwrap();
+    announce(&report, 1);
+    drop(report);
+    eventually("it is told", || metrics.reports().delivered.get() == 1);
+}
