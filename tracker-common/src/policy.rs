@@ -52,14 +52,14 @@ struct XorShift {
 }
 
 impl XorShift {
-    /// A non-negative 63-bit number.
+    /// A number of 63 bits: the generator's, without its sign, as Chihaya takes it.
     #[inline(always)]
     fn draw(&mut self) -> u64 {
         let sum = self.a.wrapping_add(self.b);
         let x = self.a ^ (self.a << 23);
         self.a = self.b;
         self.b = x ^ self.b ^ (x >> 18) ^ (self.b >> 5);
-        sum & (u64::MAX >> 1)
+        (sum as i64).unsigned_abs()
     }
 }
 
@@ -72,6 +72,15 @@ mod tests {
     fn no_threshold_adds_nothing() {
         let none = IntervalVariation::default();
         assert_eq!(none.increase_s(&InfoHash([7; 20]), &PeerId([9; 20])), 0);
+    }
+
+    /// What a Chihaya with these options added to 30 minutes.
+    #[test]
+    fn clients_of_a_migrated_tracker_keep_their_intervals() {
+        let variation =
+            IntervalVariation { threshold: 5_033_164, increase_max_s: 60, modify_min_interval: 1 };
+        let torrent: InfoHash = "1902e3d6fc4e78a0bcc50ba12b882769afbf4a8c".parse().unwrap();
+        assert_eq!(variation.increase_s(&torrent, &PeerId([0; 20])), 25);
     }
 
     proptest! {

@@ -153,9 +153,10 @@ fn judge(
     Ok(expires_at)
 }
 
-/// Whether the claim is the info-hash: as it is, or escaped as in a query.
+/// Whether the claim is the info-hash: in hexadecimal digits, as Chihaya's later versions want it, or as it is
+/// or escaped as in a query, as its first ones did.
 fn names(claim: &str, info_hash: &InfoHash) -> bool {
-    if claim.as_bytes() == info_hash.0 {
+    if claim == info_hash.to_string() || claim.as_bytes() == info_hash.0 {
         return true;
     }
     let claim = claim.replace('+', " ");

@@ -110,7 +110,7 @@ fn the_claims_must_name_issuer_audience_and_torrent() {
         json!({ "aud": [] }),
         json!({ "aud": null }),
         json!({ "infohash": "aaaaaaaaaaaaaaaaaaaa" }),
-        json!({ "infohash": TORRENT.to_string() }),
+        json!({ "infohash": InfoHash([1; 20]).to_string() }),
         json!({ "infohash": 7 }),
         json!({ "infohash": null }),
     ] {
@@ -125,11 +125,13 @@ fn the_audience_may_be_one_of_several() {
 }
 
 #[test]
-fn the_torrent_may_be_escaped_or_written_as_it_is() {
+fn the_torrent_may_be_in_digits_escaped_or_written_as_it_is() {
     let signer = Signer::ed25519("1");
     let stage = Stage::new(&[&signer]);
     let info_hash = InfoHash(*b"plain text, 20 bytes");
     for (infohash, expected) in [
+        ("706c61696e20746578742c203230206279746573", Ok(())),
+        ("706C61696E20746578742C203230206279746573", invalid()),
         ("plain text, 20 bytes", Ok(())),
         ("plain+text,+20+bytes", Ok(())),
         ("plain%20text%2c%2020%20bytes", Ok(())),
