@@ -24,14 +24,20 @@ impl UdpObserver {
 }
 
 impl udp::Observe for UdpObserver {
-    fn response(&self, action: Option<udp::Action>, client: IpAddr, error: &str, took: Duration) {
+    fn response(
+        &self,
+        action: Option<udp::Action>,
+        client: Option<IpAddr>,
+        error: &str,
+        took: Duration,
+    ) {
         let action = match action {
             Some(udp::Action::Connect) => Action::Connect,
             Some(udp::Action::Announce) => Action::Announce,
             Some(udp::Action::Scrape) => Action::Scrape,
             None => Action::Other,
         };
-        self.metrics.udp().observe(action, Some(client).into(), error, took);
+        self.metrics.udp().observe(action, client.into(), error, took);
     }
 
     fn replies_lost(&self, replies: usize) {

@@ -134,6 +134,8 @@ impl CountersMap {
                     Label::Limited(action, ..) => (action, LIMITED),
                     Label::Passed(_) => continue,
                 };
+                // So Chihaya says of whom it has not yet understood.
+                let family = if error == BAD_ID { AddressFamily::Unknown } else { family };
                 let count = verdicts[*verdict as usize];
                 served.push(Untimed { action, family, error, count });
             }

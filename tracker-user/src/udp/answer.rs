@@ -39,11 +39,17 @@ pub struct Datagram<'a> {
 pub struct Outcome {
     /// What was asked for; unknown where the head or the connection id is wrong.
     pub action: Option<Action>,
+    /// Whether it could be read. Until then Chihaya does not know the client's address family.
+    pub is_read: bool,
     /// What was wrong, whether or not the client was told.
     pub refusal: Option<Refusal>,
 }
 
 impl Outcome {
+    fn unread(action: Option<Action>, failure: Failure) -> Self {
+        Self { action, is_read: false, refusal: Some(failure.into()) }
+    }
+
     /// As a metric label: "" for success.
     #[must_use]
     pub fn error(&self) -> &str {
@@ -91,6 +97,9 @@ impl Default for Scratch {
     }
 }
 
+/// Why a request could not be read; else whether it was served.
+type Read = Result<Result<(), Refusal>, Refusal>;
+
 /// The UDP tracker protocol, without sockets.
 pub struct UdpFrontend {
     options: UdpOptions,
@@ -119,7 +128,7 @@ impl UdpFrontend {
         reply.clear();
         scratch.announced = None;
         let Some((head, _)) = split::<RequestHead>(datagram.bytes) else {
-            return Outcome { action: None, refusal: Some(Failure::MalformedPacket.into()) };
+            return Outcome::unread(None, Failure::MalformedPacket);
         };
         if head.action == action::CONNECT {
             return self.connect(head, datagram, reply);
@@ -127,7 +136,7 @@ impl UdpFrontend {
         if !self.is_valid(head.connection_id, datagram) {
             return self.refuse_connection_id(head, datagram, reply);
         }
-        let (action, result) = match head.action {
+        let (action, read) = match head.action {
             action::ANNOUNCE | action::ANNOUNCE_V6 => {
                 (Some(Action::Announce), self.announce(pipeline, head, datagram, scratch, reply))
             }
@@ -136,7 +145,10 @@ impl UdpFrontend {
             }
             _ => (None, Err(Failure::UnknownAction.into())),
         };
-        let refusal = result.err();
+        let (is_read, refusal) = match read {
+            Ok(served) => (true, served.err()),
+            Err(refusal) => (false, Some(refusal)),
+        };
         match &refusal {
             None => {}
             Some(Refusal::Client(text)) => write_error(head, text, reply),
@@ -144,13 +156,13 @@ impl UdpFrontend {
             // A client that hears nothing asks again.
             Some(Refusal::Pending(_)) => {}
         }
-        Outcome { action, refusal }
+        Outcome { action, is_read, refusal }
     }
 
     fn connect(&self, head: &RequestHead, datagram: &Datagram<'_>, reply: &mut Vec<u8>) -> Outcome {
         let action = Some(Action::Connect);
         if head.connection_id != PROTOCOL_ID {
-            return Outcome { action, refusal: Some(Failure::MalformedPacket.into()) };
+            return Outcome::unread(action, Failure::MalformedPacket);
         }
         let (ids, now_ns) = (&self.options.connection_ids, datagram.wall_ns);
         let connection_id = match client(datagram) {
@@ -160,7 +172,7 @@ impl UdpFrontend {
         let transaction_id = head.transaction_id;
         let connect = ConnectReply { action: action::CONNECT, transaction_id, connection_id };
         reply.extend_from_slice(bytes(&connect));
-        Outcome { action, refusal: None }
+        Outcome { action, is_read: true, refusal: None }
     }
 
     fn is_valid(&self, connection_id: [u8; 8], datagram: &Datagram<'_>) -> bool {
@@ -184,7 +196,7 @@ impl UdpFrontend {
                 reply.clear();
             }
         }
-        Outcome { action: None, refusal: Some(Failure::BadConnectionId.into()) }
+        Outcome::unread(None, Failure::BadConnectionId)
     }
 
     fn announce(
@@ -194,10 +206,12 @@ impl UdpFrontend {
         datagram: &Datagram<'_>,
         scratch: &mut Scratch,
         reply: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
+    ) -> Read {
         let Scratch { announced, response, url_data, .. } = scratch;
         let request = announce::parse(datagram.bytes, client(datagram), &self.options, url_data)?;
-        pipeline.announce(&request, response)?;
+        if let Err(refusal) = pipeline.announce(&request, response) {
+            return Ok(Err(refusal));
+        }
         reply.extend_from_slice(bytes(&AnnounceReply {
             action: head.action,
             transaction_id: head.transaction_id,
@@ -207,7 +221,7 @@ impl UdpFrontend {
         }));
         reply.extend_from_slice(response.peers.as_bytes());
         *announced = Some(request);
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn scrape(
@@ -217,7 +231,7 @@ impl UdpFrontend {
         datagram: &Datagram<'_>,
         scratch: &mut Scratch,
         reply: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
+    ) -> Read {
         let (info_hashes, rest) = datagram.bytes[size_of::<RequestHead>()..].as_chunks::<20>();
         if info_hashes.is_empty() || !rest.is_empty() {
             return Err(Failure::MalformedPacket.into());
@@ -227,7 +241,9 @@ impl UdpFrontend {
         scrape.source = SocketAddr::new(client(datagram), datagram.source.port());
         scrape.info_hashes.clear();
         scrape.info_hashes.extend(info_hashes.iter().copied().take(max.into()).map(InfoHash));
-        pipeline.scrape(scrape, swarms)?;
+        if let Err(refusal) = pipeline.scrape(scrape, swarms) {
+            return Ok(Err(refusal));
+        }
 
         let transaction_id = head.transaction_id;
         reply.extend_from_slice(bytes(&ReplyHead { action: action::SCRAPE, transaction_id }));
@@ -238,7 +254,7 @@ impl UdpFrontend {
                 leechers: swarm.leechers.to_be_bytes(),
             }));
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 

@@ -52,10 +52,16 @@ pub enum Action {
 /// Sees what the frontend does; for metrics. Calls are on the request path and must not block.
 pub trait Observe: Send + Sync {
     /// A datagram was dealt with. `action` is unknown where its head or its connection id is wrong.
-    /// `client` is the source address, never IPv4-mapped. `error` is what the client was told or
+    /// `client` is the source address, or nothing where the datagram could not be read. `error` is what the client was told or
     /// would have been, "internal error", or "" for success: a label from a small set. `elapsed` is
     /// zero unless the options ask for timing.
-    fn response(&self, action: Option<Action>, client: IpAddr, error: &str, elapsed: Duration);
+    fn response(
+        &self,
+        action: Option<Action>,
+        client: Option<IpAddr>,
+        error: &str,
+        elapsed: Duration,
+    );
 
     /// So many replies could not be sent: the socket's buffer is full, or there is no way back.
     fn replies_lost(&self, replies: usize);
@@ -63,7 +69,7 @@ pub trait Observe: Send + Sync {
 
 /// Observes nothing.
 impl Observe for () {
-    fn response(&self, _: Option<Action>, _: IpAddr, _: &str, _: Duration) {}
+    fn response(&self, _: Option<Action>, _: Option<IpAddr>, _: &str, _: Duration) {}
 
     fn replies_lost(&self, _: usize) {}
 }

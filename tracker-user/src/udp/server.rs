@@ -185,7 +185,8 @@ impl Worker {
             let datagram = Datagram { bytes, source, wall_ns };
             let outcome = frontend.answer(&pipeline, &datagram, scratch, reply);
             let elapsed = start.map_or(Duration::ZERO, |start| start.elapsed());
-            self.observer.response(outcome.action, source.ip(), outcome.error(), elapsed);
+            let client = outcome.is_read.then(|| source.ip());
+            self.observer.response(outcome.action, client, outcome.error(), elapsed);
             if let Outcome { refusal: Some(Refusal::Internal(cause)), .. } = &outcome {
                 complain(&self.complaints, cause);
             }

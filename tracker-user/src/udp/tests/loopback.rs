@@ -205,10 +205,16 @@ fn post_hooks_see_announces() {
 
 #[test]
 fn every_datagram_is_observed() {
-    type Seen = (Option<Action>, IpAddr, String, Duration);
+    type Seen = (Option<Action>, Option<IpAddr>, String, Duration);
     struct Record(Mutex<mpsc::Sender<Seen>>);
     impl Observe for Record {
-        fn response(&self, action: Option<Action>, client: IpAddr, error: &str, time: Duration) {
+        fn response(
+            &self,
+            action: Option<Action>,
+            client: Option<IpAddr>,
+            error: &str,
+            time: Duration,
+        ) {
             self.0.lock().unwrap().send((action, client, error.to_owned(), time)).unwrap();
         }
 
@@ -225,12 +231,14 @@ fn every_datagram_is_observed() {
     let client = Client::new("127.0.0.1", to);
     client.announce();
     client.0.send(&[0; 3]).unwrap();
-    for (action, error) in
-        [(Some(Action::Connect), ""), (Some(Action::Announce), ""), (None, "malformed packet")]
-    {
+    let known = Some(IpAddr::from([127, 0, 0, 1]));
+    for (action, client, error) in [
+        (Some(Action::Connect), known, ""),
+        (Some(Action::Announce), known, ""),
+        (None, None, "malformed packet"),
+    ] {
         let seen = seen.recv().unwrap();
-        assert_eq!((seen.0, &*seen.2), (action, error));
-        assert_eq!(seen.1, IpAddr::from([127, 0, 0, 1]));
+        assert_eq!((seen.0, seen.1, &*seen.2), (action, client, error));
         assert_eq!(seen.3, Duration::ZERO, "not asked for");
     }
     server.stop();

@@ -32,7 +32,7 @@ fn with_options(options: &[u8]) -> Vec<u8> {
 fn a_connect_is_answered_with_a_connection_id() {
     let mut tracker = tracker();
     let outcome = tracker.answer(&connect(), CLIENT_V4);
-    assert_eq!(outcome, Outcome { action: Some(Action::Connect), refusal: None });
+    assert_eq!(outcome, Outcome { action: Some(Action::Connect), is_read: true, refusal: None });
     assert_eq!(tracker.reply.len(), 16);
     assert_eq!(tracker.reply[..8], [action::CONNECT, TRANSACTION_ID].concat());
 }
@@ -156,7 +156,7 @@ fn the_seed_is_the_kernel_s() {
 fn an_announce_is_answered_with_interval_figures_and_peers() {
     let mut tracker = tracker();
     let outcome = tracker.verified(&Announce::default().packet(), CLIENT_V4);
-    assert_eq!(outcome, Outcome { action: Some(Action::Announce), refusal: None });
+    assert_eq!(outcome, Outcome { action: Some(Action::Announce), is_read: true, refusal: None });
     let expected = [
         &action::ANNOUNCE[..],
         &TRANSACTION_ID,
@@ -326,7 +326,7 @@ fn a_multicast_claim_is_an_error() {
 fn a_scrape_is_answered_in_order_with_repetitions() {
     let mut tracker = tracker();
     let outcome = tracker.verified(&scrape([9, 1, 9]), CLIENT_V4);
-    assert_eq!(outcome, Outcome { action: Some(Action::Scrape), refusal: None });
+    assert_eq!(outcome, Outcome { action: Some(Action::Scrape), is_read: true, refusal: None });
     let entry = |seeders: u32| [seeders, 5, 4].map(u32::to_be_bytes).concat();
     let head = [action::SCRAPE, TRANSACTION_ID].concat();
     assert_eq!(tracker.reply, [head, entry(9), entry(1), entry(9)].concat());
@@ -416,4 +416,25 @@ fn post_hooks_are_shown_good_announces_only() {
     tracker.verified(&Announce::default().packet(), CLIENT_V4);
     tracker.answer(&[], CLIENT_V4);
     assert!(tracker.scratch.announced().is_none());
+}
+
+#[test]
+fn what_a_hook_refuses_could_be_read_and_what_is_malformed_could_not() {
+    struct Refuses;
+    impl PreHook for Refuses {
+        fn name(&self) -> &'static str {
+            "refuses"
+        }
+
+        fn announce(&self, _: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+            Err(Refusal::Client("no".into()))
+        }
+    }
+    let mut tracker = Tracker::with(options(), FakeStorage::default(), vec![Box::new(Refuses)]);
+    let mut is_read = |packet: &[u8]| tracker.verified(packet, CLIENT_V4).is_read;
+    assert!(is_read(&Announce::default().packet()));
+    assert!(!is_read(&Announce { port: 0, ..Announce::default() }.packet()));
+    assert!(!is_read(&Announce::default().packet()[..97]));
+    let outcome = tracker.answer(&Announce::default().packet(), CLIENT_V4);
+    assert_eq!((outcome.is_read, outcome.error()), (false, "bad connection ID"));
 }
