@@ -301,8 +301,8 @@ pub struct Counters {
     pub events_lost: u64,
 }
 
-/// How many bytes of an announce's options (BEP 41) an event has room for: one less than a power of two.
-pub const EVENT_OPTIONS_MAX: u32 = 127;
+/// How many bytes of an announce's options (BEP 41) an event has room for: a power of two.
+pub const EVENT_OPTIONS_MAX: u32 = 128;
 
 /// An announce that the kernel answered and that a post-hook wants to see. Its options follow where
 /// [`flag::TELL_OPTIONS`] is set.

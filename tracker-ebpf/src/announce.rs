@@ -344,11 +344,14 @@ fn emit<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) {
         seeders: counts.seeders,
         leechers: counts.leechers,
     };
-    let mut len = 0;
-    if config.flags & flag::TELL_OPTIONS != 0 {
-        len = bounded::<EVENT_OPTIONS_MAX>(options_len(datagram));
+    let mut len = options_len(datagram) as usize;
+    if config.flags & flag::TELL_OPTIONS == 0 {
+        len = 0;
+    } else if len != 0 {
+        // Kernels before 6.8 do not conclude from `!=` that it is more than that.
+        len = 1 + bounded::<{ EVENT_OPTIONS_MAX - 1 }>(len as u32 - 1);
         let start = size_of::<AnnounceRequest>() as u32;
-        if len != 0 && !datagram.copy(start, &mut told.options, len as u32) {
+        if !datagram.copy(start, &mut told.options, len as u32) {
             return count_lost_event();
         }
     }

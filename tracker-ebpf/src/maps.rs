@@ -133,7 +133,7 @@ pub struct Told {
     /// The announce.
     pub event: AnnounceEvent,
     /// Its options, as many as there are.
-    pub options: [u8; EVENT_OPTIONS_MAX as usize + 1],
+    pub options: [u8; EVENT_OPTIONS_MAX as usize],
 }
 
 impl Scratch {
