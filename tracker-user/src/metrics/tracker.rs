@@ -16,7 +16,7 @@ use super::{labels::AddressFamily, register, requests::buckets};
 pub struct StorageMetrics {
     /// How long a sweep for silent peers took, in milliseconds.
     pub gc_duration_ms: Histogram,
-    /// Torrents. IPv4 and IPv6 swarms count separately, as do their peers below.
+    /// Torrents that have peers. IPv4 and IPv6 swarms count separately, as do their peers below.
     pub infohashes: IntGauge,
     /// Peers with nothing left to fetch.
     pub seeders: IntGauge,

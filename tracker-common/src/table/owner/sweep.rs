@@ -1,4 +1,4 @@
-//! Expiry: one pass over all lines.
+//! Expiry, and counting: one pass over all lines.
 
 use super::{
     Table,
@@ -21,10 +21,10 @@ use crate::{
 /// the sake of their completed downloads.
 const CROWDED_EIGHTHS: u64 = 7;
 
-/// What a sweep counted, IPv4 and IPv6.
+/// What the table holds, IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Torrents that remain.
+    /// Torrents that have a peer.
     pub torrents: [u32; 2],
     /// Peers with nothing left to fetch.
     pub seeders: [u64; 2],
@@ -35,7 +35,7 @@ pub struct Totals {
 impl Totals {
     fn add<F: Family>(&mut self, counts: &Counts) {
         let family = usize::from(F::IS_V6);
-        self.torrents[family] += 1;
+        self.torrents[family] += u32::from(counts.seeders + counts.leechers > 0);
         self.seeders[family] += u64::from(counts.seeders);
         self.leechers[family] += u64::from(counts.leechers);
     }
@@ -52,6 +52,26 @@ impl<M: Memory> Table<M> {
         self.sweep_family::<V4>(&clock, &mut totals, &mut grace);
         self.sweep_family::<V6>(&clock, &mut totals, &mut grace);
         totals
+    }
+
+    /// Counts what the table holds, and changes nothing. Peers of outgrown torrents count until they are swept
+    /// out.
+    pub fn count(&self, now_ns: u64) -> Totals {
+        let clock = self.clock(now_ns);
+        let mut totals = Totals::default();
+        self.count_family::<V4>(&clock, &mut totals);
+        self.count_family::<V6>(&clock, &mut totals);
+        totals
+    }
+
+    fn count_family<F: Family>(&self, clock: &Clock, totals: &mut Totals) {
+        for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
+            let Some(line) = Line::<F>::at(&self.memory, number) else { break };
+            if line.meta().form() != Form::Vacant {
+                let _reading = self.read_lock();
+                totals.add::<F>(&figures(line, clock));
+            }
+        }
     }
 
     fn sweep_family<F: Family>(

@@ -362,4 +362,5 @@ fn storage_prometheus_reporting_interval() {
     let running = with_storage("prometheus_reporting_interval: 10ms");
     running.get(&announce(1, ""));
     wait_for(&running, "chihaya_storage_infohashes_count 1");
+    wait_for(&running, "chihaya_storage_leechers_count 1");
 }

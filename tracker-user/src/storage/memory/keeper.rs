@@ -32,6 +32,9 @@ const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// How soon a table at its cap is swept again for torrents without peers.
 const FULL_SWEEP_PAUSE: Duration = Duration::from_secs(5);
 
+/// Counting peers takes one in so many parts of the time, at most: it walks over the whole table.
+const COUNT_SHARE: u32 = 20;
+
 /// The handle of the running thread.
 pub(super) struct Keeper {
     worker: Worker,
@@ -74,7 +77,6 @@ impl Keeper {
     }
 }
 
-/// Peers are counted by a sweep, torrents as they come and go.
 struct Work {
     table: Arc<Table<MappedMemory>>,
     grace: Grace,
@@ -116,7 +118,8 @@ impl Work {
                 if refused > 0 && !rests {
                     sweep_at = now;
                 }
-                report_at = now + *self.config.load().prometheus_reporting_interval;
+                let interval = *self.config.load().prometheus_reporting_interval;
+                report_at = now + interval.max(now.elapsed() * COUNT_SHARE);
             }
             if !self.table.has_work() {
                 let now = Instant::now();
@@ -126,18 +129,23 @@ impl Work {
     }
 
     fn sweep(&mut self, started: Instant) {
-        let Totals { seeders, leechers, .. } = self.table.sweep(monotonic_ns(), &mut self.grace);
+        let totals = self.table.sweep(monotonic_ns(), &mut self.grace);
+        self.metrics.storage().gc_duration_ms.observe(started.elapsed().as_secs_f64() * 1e3);
+        self.show(&totals);
+    }
+
+    /// Torrents without peers are kept for their completed downloads, which Chihaya does not count.
+    fn show(&self, totals: &Totals) {
         let storage = self.metrics.storage();
-        storage.gc_duration_ms.observe(started.elapsed().as_secs_f64() * 1e3);
-        storage.seeders.set(gauge(seeders.iter().sum()));
-        storage.leechers.set(gauge(leechers.iter().sum()));
+        storage.infohashes.set(totals.torrents.map(i64::from).iter().sum());
+        storage.seeders.set(gauge(totals.seeders.iter().sum()));
+        storage.leechers.set(gauge(totals.leechers.iter().sum()));
     }
 
     /// Returns how many torrents were refused since the last time.
     fn report(&mut self) -> u64 {
+        self.show(&self.table.count(monotonic_ns()));
         let stats: Stats = self.table.stats();
-        let torrents = stats.torrents.map(i64::from);
-        self.metrics.storage().infohashes.set(torrents.iter().sum());
         let table = self.metrics.table();
         set(&table.torrents, stats.torrents);
         set(&table.torrents_max, stats.torrents_max);
