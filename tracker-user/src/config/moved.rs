@@ -1,5 +1,5 @@
 //! Settings that stand elsewhere than in Chihaya's older files: subnet preference, once a property
-//! of the storage and before that of the tracker, is a hook.
+//! of the storage and before that of the tracker, is a hook; limits of requests were once the tracker's.
 
 use serde_yaml::{Mapping, Value};
 
@@ -13,6 +13,9 @@ const OF_STORAGE: [&str; 2] =
     ["preferred_ipv4_subnet_mask_bits_set", "preferred_ipv6_subnet_mask_bits_set"];
 const OF_TRACKER: [&str; 2] = ["preferred_ipv4_subnet", "preferred_ipv6_subnet"];
 
+/// The limits, which HTTP and UDP have each for itself now.
+const LIMITS: [&str; 3] = ["max_numwant", "default_numwant", "max_scrape_infohashes"];
+
 /// Moves what has moved, and says so.
 pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut Findings) {
     if let Some(options) = of_storage(settings) {
@@ -24,6 +27,25 @@ pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut 
     if let Some(options) = of_tracker(settings) {
         findings.warning(root, "`preferred_subnet` is now the hook `preferred subnet`");
         add_hook(settings, options);
+    }
+    for key in LIMITS {
+        if let Some(limit) = settings.remove(key) {
+            findings.warning(&root.key(key), "is now a key of `http`, and of `udp`");
+            add_limit(settings, key, &limit);
+        }
+    }
+}
+
+/// Whoever has the key already has a newer file, and keeps it.
+fn add_limit(settings: &mut Mapping, key: &str, limit: &Value) {
+    for frontend in ["http", "udp"] {
+        let section = settings.entry(frontend.into()).or_insert(Value::Null);
+        if section.is_null() {
+            *section = Mapping::new().into();
+        }
+        if let Some(section) = section.as_mapping_mut() {
+            section.entry(key.into()).or_insert_with(|| limit.clone());
+        }
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) const IGNORED: [Ignored; 1] = [Ignored {
 /// * a number or duration of zero or less gives way to the default, if that is greater and zero is not
 ///   no limit;
 /// * a single value stands for a list of one;
+/// * `yes`, `no`, `on` and `off` are truth values, as they were in older YAML, which Chihaya reads;
 /// * aliases get their proper names, and keys the order of the schema (so that a hook's name
 ///   comes before its options);
 /// * unknown keys are dropped.
@@ -118,6 +119,7 @@ fn tidy_section(
         let mut value = match written {
             Some(value) if gives_way(&value, schema, &path, findings) => continue,
             Some(value) if schema["type"] == "array" && !value.is_sequence() => vec![value].into(),
+            Some(value) if schema["type"] == "boolean" => truth(&value).map_or(value, Value::from),
             Some(value) => value,
             // A section that is left out has all its defaults.
             None if properties(schema).is_some() => Mapping::new().into(),
@@ -144,6 +146,15 @@ fn take(written: &mut Mapping, key: &str, path: &Path, findings: &mut Findings) 
         return value.or(Some(aliased));
     }
     value
+}
+
+/// What a word says where a truth value belongs.
+fn truth(value: &Value) -> Option<bool> {
+    match value.as_str()? {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
 }
 
 fn is_unset(value: &Value) -> bool {

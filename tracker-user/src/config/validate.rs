@@ -5,6 +5,7 @@ use std::{mem::replace, time::Duration};
 use hyper::header::HeaderName;
 use tracker_common::{
     peers::{PEERS_V4_MAX, PEERS_V6_MAX},
+    time::{self, LIFETIME_MAX},
     wire::SCRAPE_MAX,
 };
 
@@ -69,6 +70,10 @@ fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
     if http.https_addr.is_some() && http.tls_cert_path.is_none() && http.tls_key_path.is_none() {
         findings.error(&path.key("https_addr"), "needs tls_cert_path and tls_key_path");
     }
+    // Whoever gives a certificate does not mean to be served in plain.
+    if http.https_addr.is_none() && http.tls_cert_path.is_some() {
+        findings.error(&path.key("tls_cert_path"), "needs https_addr beside it");
+    }
     routes(http, path, findings);
     if let Some(name) = &http.real_ip_header
         && HeaderName::try_from(name).is_err()
@@ -131,6 +136,10 @@ fn storage(config: &Config, path: &Path, findings: &mut Findings) {
             &path.key("peer_lifetime"),
             "is not longer than announce_interval: peers drop out between announces",
         );
+    }
+    if time::lifetime_from_secs(config.storage.memory().peer_lifetime.as_secs()) == LIFETIME_MAX {
+        let message = "is longer than 38h, after which a peer that is silent is forgotten";
+        findings.warning(&path.key("peer_lifetime"), message);
     }
     match &config.storage {
         StorageConfig::Memory(memory) => {

@@ -69,7 +69,10 @@ pub(super) fn parse(
     let port = number(query, "port")?;
     let claimed = ["ip", "ipv4", "ipv6"].into_iter().find_map(|key| query.get(key));
     let address = match claimed.filter(|_| options.allow_ip_spoofing) {
-        Some(text) => parse_address(text),
+        Some(text) => parse_address(text).map(|claim| match client {
+            Some(client) if claim.is_unspecified() => client,
+            _ => claim,
+        }),
         None => client,
     };
     let address = address.ok_or(NO_ADDRESS)?;
@@ -294,7 +297,10 @@ mod tests {
             address(&format!("{claims}&ip=localhost"), &spoofing).unwrap_err(),
             "failed to parse peer IP address"
         );
-        for useless in ["0.0.0.0", "::", "::ffff:0.0.0.0", "224.0.0.1", "ff02::1"] {
+        for nobody in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            assert_eq!(address(&format!("&ip={nobody}"), &spoofing).unwrap(), "192.0.2.1");
+        }
+        for useless in ["224.0.0.1", "ff02::1"] {
             let reason = address(&format!("&ip={useless}"), &spoofing).unwrap_err();
             assert_eq!(reason, "invalid IP", "{useless}");
         }

@@ -198,9 +198,11 @@ impl HttpFrontend {
                 }
             }
             Action::Scrape => {
-                let port = head.remote.port();
-                let request = scrape::parse(query, found.params, client, port, options)?;
-                outcome.client = client;
+                // A proxy that says nothing of use is itself asked for, as by Chihaya.
+                let asks = client.unwrap_or_else(|| head.remote.ip().to_canonical());
+                let source = SocketAddr::new(asks, head.remote.port());
+                let request = scrape::parse(query, found.params, source, options)?;
+                outcome.client = Some(asks);
                 pipeline.scrape(&request, swarms)?;
                 reply::write_scrape(out, &request.info_hashes, swarms);
             }

@@ -228,10 +228,36 @@ fn wrong_types_are_named_with_key_and_line() {
 }
 
 #[test]
+fn limits_of_the_tracker_are_those_of_both_frontends() {
+    let text = "chihaya:\n  max_numwant: 60\n  default_numwant: 30\n  max_scrape_infohashes: 7\n  \
+                udp: { addr: ':1', default_numwant: 20 }";
+    let Loaded { config, warnings } = strict(text).unwrap();
+    let (http, udp) = (&config.http, &config.udp);
+    assert_eq!((http.max_numwant, http.default_numwant, http.max_scrape_infohashes), (60, 30, 7));
+    assert_eq!((udp.max_numwant, udp.default_numwant, udp.max_scrape_infohashes), (60, 20, 7));
+    assert_eq!(
+        warnings[0].to_string(),
+        "t.yaml:2: chihaya.max_numwant: is now a key of `http`, and of `udp`"
+    );
+}
+
+#[test]
+fn truth_values_may_be_words() {
+    for (word, expected) in [("yes", true), ("On", true), ("off", false), ("NO", false)] {
+        let config =
+            strict(&listening(&format!("http: {{ enable_keepalive: {word} }}"))).unwrap().config;
+        assert_eq!(config.http.enable_keepalive, expected, "{word}");
+    }
+    let errors = errors(&listening("http: { enable_keepalive: maybe }"));
+    assert!(errors[0].contains("enable_keepalive: invalid type"), "{errors:?}");
+}
+
+#[test]
 fn settings_that_do_not_go_together_are_refused() {
     for (lines, error) in [
         ("http: { tls_cert_path: /a }", "tls_cert_path: needs tls_key_path"),
         ("http: { https_addr: ':1' }", "https_addr: needs tls_cert_path and"),
+        ("http: { tls_cert_path: /a, tls_key_path: /b }", "tls_cert_path: needs https_addr"),
         ("http: { scrape_routes: [/s, x] }", "scrape_routes[1]: route \"x\" does not begin with"),
         ("http: { announce_routes: [/, '/:'] }", "announce_routes[1]: route \"/:\" has a"),
         ("http: { announce_routes: [/s], scrape_routes: [/s] }", "routes[0]: route \"/s\" is"),
@@ -253,6 +279,7 @@ fn odd_but_usable_settings_are_remarked_upon() {
     for (lines, warning) in [
         ("min_announce_interval: 2h", "longer than announce_interval"),
         ("announce_interval: 1h", "peers drop out between announces"),
+        ("storage: { name: memory, config: { peer_lifetime: 48h } }", "is longer than 38h"),
         ("http: { trusted_proxies: 192.0.2.1 }", "no effect without real_ip_header"),
         ("http: { max_numwant: 7 }", "50 is more than max_numwant, 7"),
         ("http: { max_numwant: 243 }", "242 peers over IPv4, 79 over IPv6"),
