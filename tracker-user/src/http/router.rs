@@ -2,6 +2,9 @@
 //!
 //! `:name` stands for a non-empty run of characters up to the next `/`, `*name` for the rest of
 //! the path, its leading `/` included. Of several routes that match, the first one counts.
+//!
+//! A path that matches none is looked for once more, tidied up: where httprouter redirects a client, which not
+//! every client follows, it is answered at once.
 
 use std::borrow::Cow;
 
@@ -96,10 +99,50 @@ impl Router {
     /// [`QueryError::Escape`] when it is not well encoded.
     pub(super) fn find(&self, path: &str) -> Result<Option<Match<'_>>, QueryError> {
         let path = decode_path(path)?;
-        Ok(self.routes.iter().find_map(|(route, action)| {
-            route.matches(&path).map(|params| Match { action: *action, params })
+        Ok(self.find_as(&path, Case::Same).or_else(|| {
+            let tidy = tidied(&path);
+            self.find_as(&tidy, Case::Any).or_else(|| self.find_as(&(tidy + "/"), Case::Any))
         }))
     }
+
+    fn find_as(&self, path: &str, case: Case) -> Option<Match<'_>> {
+        self.routes.iter().find_map(|(route, action)| {
+            route.matches(path, case).map(|params| Match { action: *action, params })
+        })
+    }
+}
+
+/// How a path's letters are compared with a route's.
+#[derive(Clone, Copy)]
+enum Case {
+    Same,
+    /// ASCII capitals are no others than small letters.
+    Any,
+}
+
+impl Case {
+    fn strip_prefix<'p>(self, path: &'p str, literal: &str) -> Option<&'p str> {
+        match self {
+            Self::Same => path.strip_prefix(literal),
+            Self::Any => {
+                let (start, rest) = path.split_at_checked(literal.len())?;
+                start.eq_ignore_ascii_case(literal).then_some(rest)
+            }
+        }
+    }
+}
+
+/// The path without `.`, `..`, repeated slashes and a last one.
+fn tidied(path: &str) -> String {
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => _ = segments.pop(),
+            segment => segments.push(segment),
+        }
+    }
+    format!("/{}", segments.join("/"))
 }
 
 fn decode_path(path: &str) -> Result<Cow<'_, str>, QueryError> {
@@ -163,11 +206,11 @@ impl Route {
     }
 
     /// The parameters, if the path matches.
-    fn matches(&self, mut path: &str) -> Option<Vec<(&str, String)>> {
+    fn matches(&self, mut path: &str, case: Case) -> Option<Vec<(&str, String)>> {
         let mut params = Vec::new();
         for part in &self.parts {
             match part {
-                Part::Literal(literal) => path = path.strip_prefix(literal.as_str())?,
+                Part::Literal(literal) => path = case.strip_prefix(path, literal)?,
                 Part::Segment(name) => {
                     let end = path.find('/').unwrap_or(path.len());
                     let (value, after) = path.split_at(end);
@@ -214,9 +257,37 @@ mod tests {
     #[test]
     fn a_plain_route_matches_itself_only() {
         assert_eq!(params("/announce", "/announce"), Some(vec![]));
-        for path in ["/", "/announce/", "/announces", "/Announce", "//announce"] {
+        for path in ["/", "/announces", "/announce/x", "/../x", ""] {
             assert_eq!(params("/announce", path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_that_httprouter_redirects_is_answered() {
+        for path in [
+            "/announce/",
+            "/Announce",
+            "//announce",
+            "/./announce",
+            "/x/../ANNOUNCE",
+            "/announce%2f",
+            "/../announce",
+        ] {
+            assert_eq!(params("/announce", path), Some(vec![]), "{path}");
+        }
+        assert_eq!(params("/t/", "/t"), Some(vec![]));
+        assert_eq!(params("/t/*rest", "/t"), Some(vec![pair("rest", "/")]));
+        let route = "/:passkey/announce";
+        assert_eq!(params(route, "//K3y//Announce/"), Some(vec![pair("passkey", "K3y")]));
+    }
+
+    #[test]
+    fn a_path_that_matches_as_it_is_is_not_tidied() {
+        let router = router(&["/:any/announce", "/Announce"], &["/announce"]).unwrap();
+        let action = |path| router.find(path).unwrap().map(|found| found.action);
+        assert_eq!(action("/announce"), Some(Action::Scrape));
+        assert_eq!(action("/Announce"), Some(Action::Announce));
+        assert_eq!(params("/t/*rest", "/t//A/./b"), Some(vec![pair("rest", "//A/./b")]));
     }
 
     #[test]
@@ -232,7 +303,6 @@ mod tests {
     fn a_catch_all_takes_the_rest_with_its_slash() {
         assert_eq!(params("/t/*rest", "/t/a/b"), Some(vec![pair("rest", "/a/b")]));
         assert_eq!(params("/t/*rest", "/t/"), Some(vec![pair("rest", "/")]));
-        assert_eq!(params("/t/*rest", "/t"), None);
         assert_eq!(params("/*rest", "/"), Some(vec![pair("rest", "/")]));
     }
 
