@@ -98,7 +98,7 @@ fn read(stream: &TcpStream) -> Result<Value> {
 /// A tracker that goes by passkeys and tells the site.
 fn start<'a>(server: &'a Host, site: &Site, folder: &Scratch) -> Result<Tracker<'a>> {
     let keys = folder.path().join("passkeys");
-    fs::write(&keys, format!("k3y\nan0ther\n{}\n", long_key()))?;
+    fs::write(&keys, format!("k3y\nan0ther\n{}\n{}\n", longest_key(), too_long_key()))?;
     let prehooks =
         format!("[ {{ name: passkey, options: {{ files: [ '{}' ] }} }} ]", keys.display());
     let posthooks = site.hook();
@@ -107,9 +107,13 @@ fn start<'a>(server: &'a Host, site: &Site, folder: &Scratch) -> Result<Tracker<
     Tracker::start_with(server, &options, folder.path())
 }
 
-/// Longer than what the kernel tells.
-fn long_key() -> String {
-    "l".repeat(120)
+/// With it the options have 128 bytes, which is as many as the kernel tells.
+fn longest_key() -> String {
+    "l".repeat(108)
+}
+
+fn too_long_key() -> String {
+    longest_key() + "l"
 }
 
 fn url_data(passkey: &str) -> String {
@@ -155,14 +159,16 @@ fn a_site_is_told_of_each_announce_with_its_passkey_whoever_answers() -> Result<
     let tracker = start(&server, &site, &folder)?;
 
     // Members behind one address share its grant.
-    let [one, other, third] = [(1, "k3y"), (2, "an0ther"), (6, "k3y")];
+    let long = longest_key();
+    let [one, other, third, fourth] = [(1, "k3y"), (2, "an0ther"), (6, "k3y"), (7, &*long)];
     let announced = [
         announce(&tracker, &client, Family::Ipv4, one, 100)?,
         announce(&tracker, &client, Family::Ipv4, other, 50)?,
         announce(&tracker, &client, Family::Ipv6, third, 50)?,
+        announce(&tracker, &client, Family::Ipv4, fourth, 50)?,
     ];
     eventually(|| {
-        let told = [one, other, third].map(|(port, passkey)| site.told(port, passkey));
+        let told = [one, other, third, fourth].map(|(port, passkey)| site.told(port, passkey));
         ensure!(told == announced, "told of {told:?}, not of {announced:?}");
         Ok(())
     })?;
@@ -171,12 +177,14 @@ fn a_site_is_told_of_each_announce_with_its_passkey_whoever_answers() -> Result<
     tracker.get(&client, Family::Ipv4, &path)?;
     let mut udp = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
     let before = tracker.metrics()?.requests(Some("announce"), "kernel");
-    udp.announce_with(&Announce::leecher(TORRENT, 4), &url_data(&long_key()))?;
+    udp.announce_with(&Announce::leecher(TORRENT, 4), &url_data(&too_long_key()))?;
+    let nameless = udp.announce(&Announce::leecher(TORRENT, 5));
+    ensure!(nameless.is_err(), "whoever shares a grant need not show a key");
     let after = tracker.metrics()?.requests(Some("announce"), "kernel");
     ensure!(before == after, "the kernel answered what it cannot tell");
     eventually(|| {
         ensure!(site.told(3, "k3y") == 1, "nothing is told of HTTP");
-        ensure!(site.told(4, &long_key()) == 1, "nothing is told of a long key");
+        ensure!(site.told(4, &too_long_key()) == 1, "nothing is told of a long key");
         Ok(())
     })
 }

@@ -182,8 +182,9 @@ pub mod flag {
     pub const REPLY_FIB: u32 = 1 << 2;
     /// A hook that the kernel cannot stand in for must see every announce.
     pub const PASS_ANNOUNCES: u32 = 1 << 3;
-    /// A post-hook needs the URL data (BEP 41): events bring an announce's options along, and those of which
-    /// there are more than [`EVENT_OPTIONS_MAX`](super::EVENT_OPTIONS_MAX) bytes pass to the daemon.
+    /// A post-hook needs the URL data (BEP 41): events bring an announce's options along. Those of which there
+    /// are more than [`EVENT_OPTIONS_MAX`](super::EVENT_OPTIONS_MAX) bytes pass to the daemon, and with
+    /// [`GRANTS`] those without.
     pub const TELL_OPTIONS: u32 = 1 << 4;
     /// Only listed torrents are approved, and all of them are in the table: refuse the others.
     pub const REFUSE_UNKNOWN: u32 = 1 << 5;
@@ -325,8 +326,8 @@ pub struct AnnounceEvent {
     pub port: [u8; 2],
     /// [`Event`](crate::announce::Event) as a number.
     pub event: u8,
-    /// Reserved; zero.
-    pub _pad: u8,
+    /// What the announce changed: a [`Change`](crate::table::swarm::Change) as a number.
+    pub change: u8,
     /// Peers that only give, after this announce.
     pub seeders: u32,
     /// Peers that fetch, after this announce.

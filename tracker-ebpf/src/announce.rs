@@ -243,10 +243,14 @@ pub fn run_reply<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, scratch: *mut Scra
 #[inline(always)]
 fn finish<F: Ip>(datagram: &Request<F>, env: &Env, scratch: &mut Scratch) -> Answer {
     let reply = head(datagram, interval_s(datagram, env.config), &scratch.counts);
-    if env.config.events >> scratch.change & 1 != 0 {
-        emit(datagram, env.config, scratch);
+    let is_told = env.config.events >> scratch.change & 1 != 0;
+    // The reply takes the request's place, and an announce without one passes to the daemon, which tells of it.
+    let told_len = if is_told { note(datagram, env.config, scratch) } else { 0 };
+    reply::send(datagram, env, &reply, Some(&scratch.list))?;
+    if is_told {
+        tell(&scratch.told, told_len);
     }
-    reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Announced)
+    Ok(Verdict::Announced)
 }
 
 #[inline(always)]
@@ -325,10 +329,10 @@ fn options_len<F: Ip>(datagram: &Request<F>) -> u32 {
     datagram.payload_len() - size_of::<AnnounceRequest>() as u32
 }
 
-/// Tells the daemon's post-hooks of an announce; a full ring buffer is counted.
+/// Notes what the daemon's post-hooks are to be told of an announce. Returns how many bytes of options it has.
 #[inline(always)]
-fn emit<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) {
-    let Scratch { told, counts, .. } = scratch;
+fn note<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) -> usize {
+    let Scratch { told, counts, change, .. } = scratch;
     let request = datagram.payload;
     let fixed = &request.fixed;
     told.event = AnnounceEvent {
@@ -340,25 +344,30 @@ fn emit<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) {
         peer_id: fixed.peer_id.0,
         port: request.tail.port,
         event: fixed.event[3],
-        _pad: 0,
+        change: *change as u8,
         seeders: counts.seeders,
         leechers: counts.leechers,
     };
-    let mut len = options_len(datagram) as usize;
-    if config.flags & flag::TELL_OPTIONS == 0 {
-        len = 0;
-    } else if len != 0 {
-        // Kernels before 6.8 do not conclude from `!=` that it is more than that.
-        len = 1 + bounded::<{ EVENT_OPTIONS_MAX - 1 }>(len as u32 - 1);
-        let start = size_of::<AnnounceRequest>() as u32;
-        if !datagram.copy(start, &mut told.options, len as u32) {
-            return count_lost_event();
-        }
+    let len = options_len(datagram);
+    if config.flags & flag::TELL_OPTIONS == 0 || len == 0 {
+        return 0;
     }
-    let told: *const Told = told;
+    // Kernels before 6.8 do not conclude from `!=` that it is more than that.
+    let len = 1 + bounded::<{ EVENT_OPTIONS_MAX - 1 }>(len - 1);
+    let start = size_of::<AnnounceRequest>() as u32;
+    // SAFETY: there is room for so many.
+    let is_copied = unsafe { datagram.copy(start, &raw mut told.options, len as u32) };
+    // A frame that ends before its datagram does is told of without them.
+    if is_copied { len } else { 0 }
+}
+
+/// Tells the daemon's post-hooks what was noted; a full ring buffer is counted.
+#[inline(always)]
+fn tell(told: &Told, options_len: usize) {
+    let bytes = (told as *const Told).cast::<u8>();
+    let len = size_of::<AnnounceEvent>() + options_len;
     // SAFETY: the event, and what was written behind it.
-    let told =
-        unsafe { slice::from_raw_parts(told.cast::<u8>(), size_of::<AnnounceEvent>() + len) };
+    let told = unsafe { slice::from_raw_parts(bytes, len) };
     if EVENTS.output::<[u8]>(told, NO_WAKEUP).is_err() {
         count_lost_event();
     }

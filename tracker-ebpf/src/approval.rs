@@ -43,7 +43,9 @@ pub fn announce<F: Ip>(ctx: &XdpContext, l3: u32, wall_ns: u64) -> u32 {
             objections |= CLIENT;
         }
     }
-    if config.flags & flag::GRANTS != 0 && !is_granted(&datagram, wall_ns) {
+    if config.flags & flag::GRANTS != 0
+        && !(shows_key(&datagram, config) && is_granted(&datagram, wall_ns))
+    {
         objections |= UNKNOWN;
     }
     objections
@@ -58,6 +60,14 @@ pub fn scrape<F: Ip>(ctx: &XdpContext, l3: u32) -> u32 {
         return 0;
     }
     source::<F>(config, &F::source(datagram.ip))
+}
+
+/// Whether the announce has URL data, if that is to be told: a key, which nobody shall leave out who is granted
+/// to announce.
+#[inline(always)]
+fn shows_key<F: Ip>(datagram: &Datagram<F, AnnounceRequest>, config: &Config) -> bool {
+    config.flags & flag::TELL_OPTIONS == 0
+        || datagram.payload_len() as usize > size_of::<AnnounceRequest>()
 }
 
 #[inline(always)]

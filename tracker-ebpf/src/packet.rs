@@ -313,15 +313,19 @@ impl<'a, F: Ip, T> Datagram<'a, F, T> {
         (offset < self.payload_len()).then(|| unsafe { *byte })
     }
 
-    /// Copies so many bytes of the payload, at least one and no more than there is room for. Returns
-    /// whether there were as many.
+    /// Copies so many bytes of the payload. Returns whether the frame has as many.
+    ///
+    /// # Safety
+    /// There is room for them, and they are at least one, as the verifier can see.
     #[inline(always)]
-    pub fn copy<const ROOM: usize>(&self, offset: u32, to: &mut [u8; ROOM], len: u32) -> bool {
+    pub unsafe fn copy<const ROOM: usize>(
+        &self,
+        offset: u32,
+        to: *mut [u8; ROOM],
+        len: u32,
+    ) -> bool {
         let offset = (self.l3 + Self::PAYLOAD) as u32 + offset;
-        // SAFETY: there is room for `len` bytes; the kernel checks the frame.
-        let failed = unsafe {
-            bpf_xdp_load_bytes(self.ctx.as_ptr().cast(), offset, to.as_mut_ptr().cast(), len)
-        };
-        failed == 0
+        // SAFETY: as the caller says; the kernel checks the frame.
+        unsafe { bpf_xdp_load_bytes(self.ctx.as_ptr().cast(), offset, to.cast(), len) == 0 }
     }
 }

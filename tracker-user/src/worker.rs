@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle, Thread},
@@ -71,34 +71,28 @@ impl Worker {
     /// Tells it to stop, and waits for its end.
     pub(crate) fn stop(&self) {
         self.tell();
-        if let Some(handle) = self.take_handle() {
-            join(handle);
+        let Some(handle) = self.handle().take() else { return };
+        if handle.join().is_err() {
+            let name = self.thread.name().unwrap_or_default();
+            tracing::error!("the thread {name} had panicked");
         }
     }
 
     /// Likewise, until the deadline: it may be waiting for a server that hangs. Returns whether it has ended.
     pub(crate) fn stop_until(&self, deadline: Instant) -> bool {
         self.tell();
-        let Some(handle) = self.take_handle() else { return true };
-        while !handle.is_finished() {
+        while self.handle().as_ref().is_some_and(|handle| !handle.is_finished()) {
             if Instant::now() > deadline {
                 return false;
             }
             thread::sleep(STOP_LOOK);
         }
-        join(handle);
+        self.stop();
         true
     }
 
-    fn take_handle(&self) -> Option<JoinHandle<()>> {
-        self.handle.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-fn join(handle: JoinHandle<()>) {
-    let thread = handle.thread().clone();
-    if handle.join().is_err() {
-        tracing::error!("the thread {} had panicked", thread.name().unwrap_or_default());
+    fn handle(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,6 +127,7 @@ mod tests {
         let (hold, held) = mpsc::channel::<()>();
         let worker = Worker::start("test", move |_| _ = held.recv()).unwrap();
         assert!(!worker.stop_until(Instant::now()));
+        assert!(!worker.stop_until(Instant::now()), "it still has not");
         drop(hold);
     }
 }

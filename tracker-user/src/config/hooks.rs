@@ -237,8 +237,9 @@ pub struct ReportConfig {
     /// How long the service may take to answer.
     #[default(GoDuration::from_secs(10))]
     pub timeout: GoDuration,
-    /// How many announces are sent at once.
-    #[default(10_000)]
+    /// How many announces are sent at once, some 300 bytes each. Fewer where the service says that they are too
+    /// many or malformed.
+    #[default(2_000)]
     pub batch_max: u32,
     /// How many may wait for the service. Those that come then are dropped, and counted.
     #[default(200_000)]

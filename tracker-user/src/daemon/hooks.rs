@@ -6,11 +6,12 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     config::{Config, HookConfig, Network, PreferredSubnetConfig, ReportConfig, ReportedAnnounces},
+    dataplane::Grants,
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
         IpApproval, IpApprovalOptions, Jwt, JwtOptions, Passkey, PasskeyOptions, PasskeyService,
-        PreferredSubnet, Report, ReportOptions, TorrentApproval, TorrentApprovalOptions,
+        PreferredSubnet, Report, ReportOptions, Reports, TorrentApproval, TorrentApprovalOptions,
     },
     pipeline::{self, GrantSink, Interest, PostHook, PreHook},
 };
@@ -25,23 +26,70 @@ pub struct OwnHooks {
     pub post_hooks: Vec<Arc<dyn PostHook>>,
 }
 
-/// The pre-hooks: those of the configuration in its order, then `own`. Takes as long as it takes to
-/// read their lists and to fetch their keys.
-///
-/// # Errors
-/// What is wrong with the options of one of them.
-pub(super) fn pre_hooks(
-    config: &Config,
-    own: &OwnHooks,
-    metrics: &Metrics,
-    grants: &Arc<dyn GrantSink>,
-) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
-    let configured = config.prehooks.iter().enumerate().map(|(index, hook)| {
-        pre_hook(hook, metrics, grants)
-            .with_context(|| format!("prehooks[{index}] ({})", hook.name()))
-    });
-    let own = own.pre_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
-    configured.chain(own).collect()
+/// What hooks are made with, at the start and at each reload.
+pub(super) struct HookMaker {
+    own: OwnHooks,
+    grants: Arc<Grants>,
+    metrics: Arc<Metrics>,
+    reports: Reports,
+}
+
+impl HookMaker {
+    pub(super) fn new(own: &OwnHooks, metrics: &Arc<Metrics>) -> Self {
+        let (grants, reports) = (Arc::default(), Reports::default());
+        Self { own: own.clone(), grants, metrics: Arc::clone(metrics), reports }
+    }
+
+    /// Where its hooks leave grants.
+    pub(super) fn grants(&self) -> &Arc<Grants> {
+        &self.grants
+    }
+
+    /// The pre-hooks: those of the configuration in its order, then one's own. Takes as long as it takes to
+    /// read their lists and to fetch their keys.
+    ///
+    /// # Errors
+    /// What is wrong with the options of one of them.
+    pub(super) fn pre_hooks(&self, config: &Config) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
+        let grants: Arc<dyn GrantSink> = self.grants.clone();
+        let configured = config.prehooks.iter().enumerate().map(|(index, hook)| {
+            pre_hook(hook, &self.metrics, &grants)
+                .with_context(|| format!("prehooks[{index}] ({})", hook.name()))
+        });
+        let own = self.own.pre_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
+        configured.chain(own).collect()
+    }
+
+    /// The post-hooks: those of the configuration, then one's own. Chihaya's have no effect after a reply.
+    ///
+    /// # Errors
+    /// What is wrong with the options of one of them.
+    pub(super) fn post_hooks(&self, config: &Config) -> anyhow::Result<Vec<Box<dyn PostHook>>> {
+        let configured = config.posthooks.iter().enumerate().filter_map(|(index, hook)| {
+            let HookConfig::Report(options) = hook else { return None };
+            let hook = self.report(options).map(|hook| Box::new(hook) as _);
+            Some(hook.with_context(|| format!("posthooks[{index}] (report)")))
+        });
+        let own = self.own.post_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
+        configured.chain(own).collect()
+    }
+
+    fn report(&self, options: &ReportConfig) -> anyhow::Result<Arc<Report>> {
+        let options = options.clone();
+        let options = ReportOptions {
+            url: options.url,
+            interest: match options.announces {
+                ReportedAnnounces::Every => Interest::Every,
+                ReportedAnnounces::Transitions => Interest::Transitions,
+            },
+            parameters: options.parameters.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            interval: *options.interval,
+            timeout: *options.timeout,
+            batch_max: NonZeroUsize::new(options.batch_max as usize).context("`batch_max` is 0")?,
+            queue_max: options.queue_max as usize,
+        };
+        Ok(self.reports.get(options, &self.metrics)?)
+    }
 }
 
 fn pre_hook(
@@ -128,41 +176,4 @@ const fn bits(options: &PreferredSubnetConfig) -> pipeline::PreferredSubnet {
         ipv4_bits: options.preferred_ipv4_subnet_mask_bits_set,
         ipv6_bits: options.preferred_ipv6_subnet_mask_bits_set,
     }
-}
-
-/// The post-hooks: those of the configuration, then `own`. Chihaya's have no effect after a reply.
-///
-/// # Errors
-/// What is wrong with the options of one of them.
-pub(super) fn post_hooks(
-    config: &Config,
-    own: &OwnHooks,
-    metrics: &Metrics,
-) -> anyhow::Result<Vec<Box<dyn PostHook>>> {
-    let configured = config.posthooks.iter().enumerate().filter_map(|(index, hook)| match hook {
-        HookConfig::Report(options) => {
-            let hook = report(options, metrics);
-            Some(hook.with_context(|| format!("posthooks[{index}] (report)")))
-        }
-        _ => None,
-    });
-    let own = own.post_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
-    configured.chain(own).collect()
-}
-
-fn report(options: &ReportConfig, metrics: &Metrics) -> anyhow::Result<Box<dyn PostHook>> {
-    let options = options.clone();
-    let options = ReportOptions {
-        url: options.url,
-        interest: match options.announces {
-            ReportedAnnounces::Every => Interest::Every,
-            ReportedAnnounces::Transitions => Interest::Transitions,
-        },
-        parameters: options.parameters.iter().map(|name| name.to_ascii_lowercase()).collect(),
-        interval: *options.interval,
-        timeout: *options.timeout,
-        batch_max: NonZeroUsize::new(options.batch_max as usize).context("`batch_max` is 0")?,
-        queue_max: options.queue_max as usize,
-    };
-    Ok(Box::new(Report::new(options, metrics)?))
 }

@@ -26,11 +26,11 @@ pub use hooks::OwnHooks;
 
 use crate::{
     config::{Config, ConfigFile, OnExit},
-    dataplane::Grants,
     metrics::Metrics,
     privileges,
 };
 use control::Control;
+use hooks::HookMaker;
 use prepared::Prepared;
 use signals::{Signal, Signals};
 use tracker::Tracker;
@@ -61,9 +61,9 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
     let loaded = file.load()?;
     loaded.log_warnings();
     let metrics = Arc::new(Metrics::new()?);
-    let grants = Arc::new(Grants::default());
-    let prepared = prepare(loaded.config, own, &grants, &metrics)?;
-    let mut tracker = Tracker::start(prepared, &grants, &metrics, &runtime)?;
+    let hooks = HookMaker::new(own, &metrics);
+    let prepared = Prepared::new(loaded.config, &hooks)?;
+    let mut tracker = Tracker::start(prepared, hooks.grants(), &metrics, &runtime)?;
     let mut control = Control::listen(&tracker.config().control_socket);
     privileges::drop_all();
     tracing::info!("ready");
@@ -85,11 +85,11 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
                 break name == signals::TERMINATE && tracker.config().xdp.on_exit == OnExit::Keep;
             }
             Event::Signal(Signal::Reload(name)) => {
-                reload(&mut tracker, file, own, name, &metrics);
+                reload(&mut tracker, file, &hooks, name, &metrics);
             }
             Event::Watchdog => notify::alive(),
             Event::Client(client) => {
-                let report = reload(&mut tracker, file, own, "control socket", &metrics);
+                let report = reload(&mut tracker, file, &hooks, "control socket", &metrics);
                 runtime.block_on(client.answer(&report));
             }
         }
@@ -107,16 +107,8 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
 /// # Errors
 /// What is wrong.
 pub fn check(config: Config) -> anyhow::Result<()> {
-    prepare(config, &OwnHooks::default(), &Arc::default(), &Metrics::new()?).map(drop)
-}
-
-fn prepare(
-    config: Config,
-    own: &OwnHooks,
-    grants: &Arc<Grants>,
-    metrics: &Metrics,
-) -> anyhow::Result<Prepared> {
-    Prepared::new(config, own, &(Arc::clone(grants) as _), metrics)
+    let hooks = HookMaker::new(&OwnHooks::default(), &Arc::new(Metrics::new()?));
+    Prepared::new(config, &hooks).map(drop)
 }
 
 enum Event {
@@ -144,7 +136,7 @@ struct Report {
 fn reload(
     tracker: &mut Tracker,
     file: &ConfigFile,
-    own: &OwnHooks,
+    hooks: &HookMaker,
     asked_by: &str,
     metrics: &Metrics,
 ) -> Report {
@@ -152,7 +144,7 @@ fn reload(
     notify::reloading();
     let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-        let prepared = prepare(loaded.config, own, tracker.grants(), metrics)?;
+        let prepared = Prepared::new(loaded.config, hooks)?;
         let waiting = tracker.reload(prepared);
         if !waiting.is_empty() {
             lines

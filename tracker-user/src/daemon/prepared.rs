@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     frontends::FrontendSettings,
-    hooks::{self, OwnHooks},
+    hooks::HookMaker,
     options::{certificate_files, http_options, seconds},
     secrets::ConnectionKey,
 };
@@ -14,8 +14,7 @@ use crate::{
     config::Config,
     dataplane,
     http::{self, Certificate, CertificateFiles},
-    metrics::Metrics,
-    pipeline::{GrantSink, Pipeline, PostHook, PreHook},
+    pipeline::{Pipeline, PostHook, PreHook},
     storage::Storage,
 };
 
@@ -33,12 +32,7 @@ impl Prepared {
     ///
     /// # Errors
     /// What is wrong with the configuration or with a file that it names.
-    pub(super) fn new(
-        config: Config,
-        own: &OwnHooks,
-        grants: &Arc<dyn GrantSink>,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn new(config: Config, hooks: &HookMaker) -> anyhow::Result<Self> {
         dataplane::interfaces(&config)?;
         let http = http::Settings::new(http_options(&config)).context("http")?;
         let certificate = certificate_files(&config)
@@ -46,8 +40,8 @@ impl Prepared {
             .transpose()
             .context("http")?;
         Ok(Self {
-            pre_hooks: hooks::pre_hooks(&config, own, metrics, grants)?,
-            post_hooks: hooks::post_hooks(&config, own, metrics)?,
+            pre_hooks: hooks.pre_hooks(&config)?,
+            post_hooks: hooks.post_hooks(&config)?,
             http,
             certificate,
             config,

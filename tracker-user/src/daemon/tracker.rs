@@ -108,11 +108,6 @@ impl Tracker {
         &self.config
     }
 
-    /// Where its hooks leave grants.
-    pub(super) fn grants(&self) -> &Arc<Grants> {
-        &self.grants
-    }
-
     /// Goes by another configuration, and returns the keys that wait for a restart. No request is
     /// lost: each goes by the one or by the other.
     pub(super) fn reload(&mut self, prepared: Prepared) -> Vec<&'static str> {

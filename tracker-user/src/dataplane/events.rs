@@ -15,12 +15,13 @@ use tracker_common::{
     announce::Event,
     id::{InfoHash, PeerId},
     peers::PeerBuf,
+    table::swarm::Change,
 };
 
 use super::Kernel;
 use crate::{
     config::{Config, LogLevel},
-    pipeline::{AnnounceRequest, AnnounceResponse, Pipeline, SwarmStats},
+    pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, SwarmStats},
     udp,
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Events {
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     interval_s: u32,
+    /// What all post-hooks are told at least.
+    floor: Interest,
     /// Room to put the URL data of an announce together in.
     url_data: Vec<u8>,
 }
@@ -60,17 +63,19 @@ impl Events {
             logger,
             pipeline,
             interval_s: 0,
+            floor: Interest::Nothing,
             url_data: Vec::new(),
         };
-        events.reload(policy);
+        events.reload(policy, config.xdp.events.into());
         Ok(events)
     }
 
     /// Goes by what is published next.
-    pub(super) fn reload(&mut self, policy: &abi::Config) {
+    pub(super) fn reload(&mut self, policy: &abi::Config, floor: Interest) {
         // What is still in the ring is told even when nobody wants more.
         self.announces_wanted |= policy.events != 0;
         self.interval_s = policy.interval_s;
+        self.floor = floor;
     }
 
     /// Whether [`Events::drain`] has anything to do at all.
@@ -86,22 +91,25 @@ impl Events {
         let pipeline = self.pipeline.load();
         for _ in 0..BATCH {
             let Some(item) = self.announces.next() else { return };
-            if let Some((request, response)) = read(&item, self.interval_s, &mut self.url_data) {
-                pipeline.announced(&request, &response);
+            let told = read(&item, self.interval_s, &mut self.url_data);
+            if let Some((kind, request, response)) = told {
+                pipeline.told(kind, self.floor, &request, &response);
             }
         }
     }
 }
 
-/// The request as the daemon would have seen it, as far as an event tells.
+/// Who wants to see the announce, and the request as the daemon would have seen it, as far as an event tells.
 fn read(
     bytes: &[u8],
     interval_s: u32,
     url_data: &mut Vec<u8>,
-) -> Option<(AnnounceRequest, AnnounceResponse)> {
+) -> Option<(Interest, AnnounceRequest, AnnounceResponse)> {
     let (_, options) = bytes.split_at_checked(size_of::<AnnounceEvent>())?;
     // SAFETY: long enough, and integers may have any value.
     let event = unsafe { ptr::read_unaligned(bytes.as_ptr().cast::<AnnounceEvent>()) };
+    let is_refresh = event.change == Change::Refreshed as u8;
+    let kind = if is_refresh { Interest::Every } else { Interest::Transitions };
     let ip = Ipv6Addr::from(event.addr).to_canonical();
     let request = AnnounceRequest {
         info_hash: InfoHash(event.info_hash),
@@ -122,7 +130,7 @@ fn read(
         swarm: SwarmStats { seeders: event.seeders, leechers: event.leechers, completed: 0 },
         peers: PeerBuf::new(),
     };
-    Some((request, response))
+    Some((kind, request, response))
 }
 
 #[cfg(test)]
@@ -135,14 +143,15 @@ mod tests {
         bytes[10..16].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
         bytes[31] = 5;
         bytes[40..60].fill(7);
-        bytes[80..83].copy_from_slice(&[0x1a, 0xe1, 2]);
+        bytes[80..84].copy_from_slice(&[0x1a, 0xe1, 2, 1]);
         bytes[84..88].copy_from_slice(&3u32.to_ne_bytes());
         bytes
     }
 
     #[test]
     fn an_event_becomes_the_request_that_it_tells_of() {
-        let (request, response) = read(&event(), 1800, &mut Vec::new()).unwrap();
+        let (kind, request, response) = read(&event(), 1800, &mut Vec::new()).unwrap();
+        assert_eq!(kind, Interest::Transitions);
         assert_eq!(request.peer, "192.0.2.1:6881".parse().unwrap());
         assert_eq!((request.left, request.event), (5, Event::Started));
         assert_eq!(request.info_hash, InfoHash([7; 20]));
@@ -154,7 +163,7 @@ mod tests {
     #[test]
     fn the_options_behind_it_are_its_parameters() {
         let told = [&event()[..], &[2, 6], b"/a?p=k", &[1, 0]].concat();
-        let (request, _) = read(&told, 1800, &mut Vec::new()).unwrap();
+        let (_, request, _) = read(&told, 1800, &mut Vec::new()).unwrap();
         assert_eq!(request.params.get("p"), Some("k"));
     }
 }

@@ -319,7 +319,7 @@ impl Worker {
         self.publisher.set_orphan_limit(*config.orphan_limit);
         // Until the daemon has others, its hooks go by the lists that they have.
         let before = mem::replace(&mut self.policies, policies);
-        self.events.reload(&self.policies.abi_config());
+        self.events.reload(&self.policies.abi_config(), config.events.into());
         let exchanged = self.exchange(|| {
             // Whoever has gone does not wait.
             let _ = ready.send(());

@@ -19,8 +19,12 @@ use crate::clock;
 pub(super) const LISTS: u32 = flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED | flag::NETWORKS;
 
 /// Flags by which an announce or a scrape is answered, refused or passed, whatever its torrent.
-pub(super) const DECIDES: u32 =
-    LISTS | flag::NETWORKS_REFUSE_OTHERS | flag::GRANTS | flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+pub(super) const DECIDES: u32 = LISTS
+    | flag::NETWORKS_REFUSE_OTHERS
+    | flag::GRANTS
+    | flag::PASS_ANNOUNCES
+    | flag::PASS_SCRAPES
+    | flag::TELL_OPTIONS;
 
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
 /// that is half written.

@@ -21,9 +21,9 @@ pub enum ClientError {
     /// An answer that is something else.
     #[error("the answer is not what it should be")]
     Json(#[from] serde_json::Error),
-    /// What is told is told to nobody else.
-    #[error("the answer is a redirection, to {0}")]
-    Redirection(String),
+    /// Neither a success nor an error.
+    #[error("the answer has the status {0}")]
+    Unsuccessful(u16),
 }
 
 impl ClientError {
@@ -72,18 +72,19 @@ impl Client {
         read(self.0.post(url).content_type("application/json").send(question)?)
     }
 
-    /// Tells it by `POST url`, in JSON. What is answered does not matter, if it is no error.
-    pub(super) fn tell(&self, url: &str, what: &impl Serialize) -> Result<(), ClientError> {
+    /// Tells it by `POST url`, in JSON. What is answered does not matter, if it is no error. Each time by a
+    /// connection of its own: one that waits may be closed just when it is used, and then nobody can tell
+    /// what has been heard.
+    pub(super) fn notify(&self, url: &str, what: &impl Serialize) -> Result<(), ClientError> {
         let what = serde_json::to_vec(what)?;
         // Whoever follows one after a POST asks by GET, and is answered as if all were well.
         let request = self.0.post(url).config().max_redirects(0).build();
-        let response = request.content_type("application/json").send(what)?;
-        if response.status().is_redirection() {
-            let location = response.headers().get("location");
-            let location = location.and_then(|location| location.to_str().ok()).unwrap_or_default();
-            return Err(ClientError::Redirection(location.to_owned()));
-        }
-        Ok(())
+        let request = request.header("connection", "close").content_type("application/json");
+        let mut response = request.send(what)?;
+        let status = response.status();
+        // A service may give up what it is doing when nobody waits for the rest of its answer.
+        response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec()?;
+        if status.is_success() { Ok(()) } else { Err(ClientError::Unsuccessful(status.as_u16())) }
     }
 }
 

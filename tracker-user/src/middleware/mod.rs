@@ -21,7 +21,7 @@ pub use jwt::{Jwt, JwtError, JwtOptions, KeySetError, KeysError};
 pub use lists::ListError;
 pub use passkey::{Passkey, PasskeyError, PasskeyOptions, PasskeyService};
 pub use preferred_subnet::{PreferredSubnet, PreferredSubnetError};
-pub use report::{Report, ReportOptions};
+pub use report::{Report, ReportOptions, Reports};
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
 
 #[cfg(test)]

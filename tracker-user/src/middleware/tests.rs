@@ -38,6 +38,8 @@ pub(super) struct Service {
 
 struct State {
     status: u16,
+    /// What is answered with status 422.
+    refused: Option<String>,
     answer: String,
     is_down: bool,
     bodies: Vec<String>,
@@ -49,7 +51,8 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let answer = answer.to_string();
-        let state = State { status: 200, answer, is_down: false, bodies: Vec::new() };
+        let state =
+            State { status: 200, refused: None, answer, is_down: false, bodies: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let served = Arc::clone(&state);
         thread::spawn(move || {
@@ -67,6 +70,11 @@ impl Service {
 
     pub(super) fn answer_with_status(&self, status: u16) {
         self.state.lock().unwrap().status = status;
+    }
+
+    /// From now on what contains this is answered with status 422.
+    pub(super) fn refuse(&self, text: &str) {
+        self.state.lock().unwrap().refused = Some(text.to_owned());
     }
 
     /// The bodies of all requests.
@@ -100,12 +108,14 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let mut state = state.lock().unwrap();
-    state.bodies.push(String::from_utf8(body).unwrap());
+    let body = String::from_utf8(body).unwrap();
+    let is_refused = state.refused.as_ref().is_some_and(|text| body.contains(text));
+    state.bodies.push(body);
     if state.is_down {
         return Ok(());
     }
     let State { status, answer, .. } = &*state;
-    let length = answer.len();
+    let (status, length) = (if is_refused { 422 } else { *status }, answer.len());
     write!(
         &stream,
         "HTTP/1.1 {status} \r\nLocation: /\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"

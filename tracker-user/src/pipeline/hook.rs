@@ -68,7 +68,7 @@ pub trait PostHook: Send + Sync {
     /// Sees an announce that was answered.
     fn announced(&self, request: &AnnounceRequest, response: &AnnounceResponse);
 
-    /// Which announces it wants to see.
+    /// Which announces that the kernel answers it wants to see. Those that the daemon answers it sees all.
     fn interest(&self) -> Interest {
         Interest::Every
     }

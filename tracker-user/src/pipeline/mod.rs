@@ -92,6 +92,19 @@ impl Pipeline {
         self.pre_hooks.iter().map(|hook| &**hook)
     }
 
+    /// To be called for an announce that the kernel has answered: runs those post-hooks that want to see
+    /// such. `floor` is what all of them are told at least.
+    pub fn told(
+        &self,
+        kind: Interest,
+        floor: Interest,
+        request: &AnnounceRequest,
+        response: &AnnounceResponse,
+    ) {
+        let hooks = self.post_hooks().filter(|hook| hook.interest().max(floor) >= kind);
+        hooks.for_each(|hook| hook.announced(request, response));
+    }
+
     /// To be called when no announce will follow.
     pub fn stop(&self) {
         self.post_hooks.iter().for_each(|hook| hook.stop());

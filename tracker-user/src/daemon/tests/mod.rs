@@ -18,7 +18,11 @@ use tracker_common::wire::{PROTOCOL_ID, action};
 
 use certificate::Certificate;
 
-use super::{hooks::OwnHooks, prepared::Prepared, tracker::Tracker};
+use super::{
+    hooks::{HookMaker, OwnHooks},
+    prepared::Prepared,
+    tracker::Tracker,
+};
 use crate::{config, config::UnknownKeys, metrics::Metrics};
 
 /// No test waits that long unless it fails.
@@ -26,19 +30,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is below `chihaya:` in a file with these lines.
 fn prepare(lines: &str) -> anyhow::Result<Prepared> {
-    prepare_with(lines, &OwnHooks::default(), &Metrics::new()?)
+    prepare_with(lines, &HookMaker::new(&OwnHooks::default(), &Arc::new(Metrics::new()?)))
 }
 
-fn prepare_with(lines: &str, own: &OwnHooks, metrics: &Metrics) -> anyhow::Result<Prepared> {
+fn prepare_with(lines: &str, hooks: &HookMaker) -> anyhow::Result<Prepared> {
     let indented: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     let text = format!("chihaya:\n{indented}");
     let config = config::parse("t.yaml", &text, UnknownKeys::Refuse)?.config;
-    super::prepare(config, own, &Arc::default(), metrics)
+    Prepared::new(config, hooks)
 }
 
 /// A tracker that runs until this is dropped.
 struct Running {
     tracker: Option<Tracker>,
+    hooks: HookMaker,
     metrics: Arc<Metrics>,
     runtime: Runtime,
 }
@@ -51,9 +56,10 @@ impl Running {
     fn start_with(lines: &str, own: &OwnHooks) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
         let metrics = Arc::new(Metrics::new()?);
-        let prepared = prepare_with(lines, own, &metrics)?;
-        let tracker = Tracker::start(prepared, &Arc::default(), &metrics, &runtime)?;
-        Ok(Self { tracker: Some(tracker), metrics, runtime })
+        let hooks = HookMaker::new(own, &metrics);
+        let prepared = prepare_with(lines, &hooks)?;
+        let tracker = Tracker::start(prepared, hooks.grants(), &metrics, &runtime)?;
+        Ok(Self { tracker: Some(tracker), hooks, metrics, runtime })
     }
 
     fn tracker(&self) -> &Tracker {
@@ -62,7 +68,8 @@ impl Running {
 
     /// The keys that wait for a restart.
     fn reload(&mut self, lines: &str) -> Vec<&'static str> {
-        self.tracker.as_mut().unwrap().reload(prepare(lines).unwrap())
+        let prepared = prepare_with(lines, &self.hooks).unwrap();
+        self.tracker.as_mut().unwrap().reload(prepared)
     }
 
     /// Where this is served first.

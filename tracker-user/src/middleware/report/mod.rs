@@ -3,8 +3,10 @@
 //!
 //! * `record`: an announce as it is told;
 //! * `queue`: those that wait;
-//! * `sender`: brings them to the service, in batches, each of which it repeats until it is taken.
+//! * `sender`: brings them to the service, in batches, each of which it repeats until it is taken;
+//! * `pool`: keeps a hook over reloads that leave it as it is.
 
+mod pool;
 mod queue;
 mod record;
 mod sender;
@@ -18,12 +20,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::client::Client;
 use crate::{
     clock::wall_ns,
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, PostHook},
     worker::Worker,
 };
+pub use pool::Reports;
 use queue::Queue;
 use record::Record;
 use sender::Sender;
@@ -34,7 +38,7 @@ const NAME: &str = "report";
 const STOP_MAX: Duration = Duration::from_secs(3);
 
 /// What is told, to whom, and when.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportOptions {
     /// The service's URL, of HTTP or HTTPS.
     pub url: String,
@@ -56,7 +60,8 @@ pub struct ReportOptions {
 pub struct Report {
     queue: Arc<Queue>,
     interest: Interest,
-    parameters: Vec<String>,
+    parameters: Arc<[String]>,
+    /// So many do not wait for others.
     batch_max: usize,
     worker: Worker,
 }
@@ -67,13 +72,15 @@ impl Report {
     /// # Errors
     /// When there can be no thread, or no randomness.
     pub fn new(options: ReportOptions, metrics: &Metrics) -> io::Result<Self> {
-        let ReportOptions { interest, queue_max, .. } = options;
-        let (parameters, batch_max) = (options.parameters.clone(), options.batch_max.get());
+        let ReportOptions { url, interest, interval, queue_max, .. } = options;
+        let batch_max = options.batch_max.get().min(queue_max);
         let (figures, dropped) = (metrics.reports(), metrics.limit_reached("report_queue"));
         let queue = Arc::new(Queue::new(queue_max, figures.queued.clone(), dropped));
-        let mut sender = Sender::new(options, Arc::clone(&queue), figures)?;
+        let client = Client::new(options.timeout);
+        let mut sender =
+            Sender::new(client, url, interval, batch_max, Arc::clone(&queue), figures)?;
         let worker = Worker::start("hook-report", move |stopping| sender.run(stopping))?;
-        Ok(Self { queue, interest, parameters, batch_max, worker })
+        Ok(Self { queue, interest, parameters: options.parameters.into(), batch_max, worker })
     }
 }
 
@@ -84,7 +91,7 @@ impl PostHook for Report {
 
     fn announced(&self, request: &AnnounceRequest, _: &AnnounceResponse) {
         let waiting = self.queue.put(Record::new(request, &self.parameters, wall_ns()));
-        if waiting == self.batch_max {
+        if waiting == Some(self.batch_max) {
             self.worker.wake();
         }
     }
@@ -99,7 +106,7 @@ impl PostHook for Report {
 
     fn stop(&self) {
         if !self.worker.stop_until(Instant::now() + STOP_MAX) {
-            tracing::warn!("the hook `{NAME}`: its service does not answer, what waits is lost");
+            tracing::error!("the hook `{NAME}`: its service is too slow: what still waits is lost");
         }
     }
 }

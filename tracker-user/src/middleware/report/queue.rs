@@ -13,37 +13,40 @@ use super::record::Record;
 pub(super) struct Queue {
     records: Mutex<VecDeque<Record>>,
     max: usize,
-    /// How many wait, in the queues of all hooks.
-    queued: IntGauge,
+    /// How many have been put in, by all hooks, and not been [done with](Queue::done).
+    waiting: IntGauge,
     dropped: IntCounter,
 }
 
 impl Queue {
     /// `dropped` counts those that find it full.
-    pub(super) fn new(max: usize, queued: IntGauge, dropped: IntCounter) -> Self {
-        Self { records: Mutex::default(), max, queued, dropped }
+    pub(super) fn new(max: usize, waiting: IntGauge, dropped: IntCounter) -> Self {
+        Self { records: Mutex::default(), max, waiting, dropped }
     }
 
-    /// Adds one, and returns how many wait now.
-    pub(super) fn put(&self, record: Record) -> usize {
+    /// Adds one, and returns how many there are now; nothing where it is full.
+    pub(super) fn put(&self, record: Record) -> Option<usize> {
         let mut records = self.lock();
-        let waiting = records.len();
-        if waiting >= self.max {
+        if records.len() >= self.max {
             drop(records);
             self.dropped.inc();
-            return waiting;
+            return None;
         }
         records.push_back(record);
-        self.queued.inc();
-        waiting + 1
+        self.waiting.inc();
+        Some(records.len())
     }
 
     /// Takes out so many at most.
     pub(super) fn take(&self, max: usize) -> Vec<Record> {
         let mut records = self.lock();
         let taken = records.len().min(max);
-        self.queued.sub(taken as i64);
         records.drain(..taken).collect()
+    }
+
+    /// So many that were taken out have been told, or are not told any more.
+    pub(super) fn done(&self, records: usize) {
+        self.waiting.sub(records as i64);
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Record>> {

@@ -1,6 +1,6 @@
 //! An announce as the service is told of it.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use serde::{Serialize, Serializer};
 use tracker_common::{
@@ -13,10 +13,13 @@ use crate::pipeline::AnnounceRequest;
 /// Longer values of parameters are not told.
 const VALUE_BYTES_MAX: usize = 256;
 
+/// The most that a service need be able to count: 2^63 - 1 bytes, which is as much as databases can.
+const BYTES_MAX: u64 = i64::MAX as u64;
+
 /// What is told.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Record {
-    /// When it came, in seconds since 1970.
+    /// When the daemon heard of it, in seconds since 1970.
     at: f64,
     #[serde(serialize_with = "display")]
     info_hash: InfoHash,
@@ -29,17 +32,20 @@ pub(super) struct Record {
     uploaded: u64,
     downloaded: u64,
     left: u64,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    parameters: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Parameters::is_empty")]
+    parameters: Parameters,
+}
+
+/// Those of an announce's parameters that are told.
+struct Parameters {
+    names: Arc<[String]>,
+    /// In the order of the names.
+    values: Box<[Option<Box<str>>]>,
 }
 
 impl Record {
     /// With those of the announce's parameters that are named.
-    pub(super) fn new(request: &AnnounceRequest, parameters: &[String], wall_ns: u64) -> Self {
-        let value = |name: &String| {
-            let value = request.params.get(name).filter(|value| value.len() <= VALUE_BYTES_MAX)?;
-            Some((name.clone(), value.to_owned()))
-        };
+    pub(super) fn new(request: &AnnounceRequest, names: &Arc<[String]>, wall_ns: u64) -> Self {
         Self {
             at: (wall_ns / 1_000_000) as f64 / 1e3,
             info_hash: request.info_hash,
@@ -53,12 +59,36 @@ impl Record {
                 Event::Stopped => Some("stopped"),
                 Event::Paused => Some("paused"),
             },
-            uploaded: request.uploaded,
-            downloaded: request.downloaded,
-            left: request.left,
-            parameters: parameters.iter().filter_map(value).collect(),
+            uploaded: request.uploaded.min(BYTES_MAX),
+            downloaded: request.downloaded.min(BYTES_MAX),
+            left: request.left.min(BYTES_MAX),
+            parameters: Parameters::of(request, names),
         }
     }
+}
+
+impl Parameters {
+    fn of(request: &AnnounceRequest, names: &Arc<[String]>) -> Self {
+        let value = |name: &String| request.params.get(name).filter(|value| is_plain(value));
+        let values = names.iter().map(|name| value(name).map(Box::from)).collect();
+        Self { names: Arc::clone(names), values }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.values.iter().all(Option::is_none)
+    }
+}
+
+impl Serialize for Parameters {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let named = self.names.iter().zip(&self.values);
+        to.collect_map(named.filter_map(|(name, value)| Some((name, value.as_ref()?))))
+    }
+}
+
+/// Whether a service can be expected to take a value as it is.
+fn is_plain(value: &str) -> bool {
+    value.len() <= VALUE_BYTES_MAX && !value.contains(char::is_control)
 }
 
 fn display<S: Serializer>(value: &impl fmt::Display, to: S) -> Result<S::Ok, S::Error> {

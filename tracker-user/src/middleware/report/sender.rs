@@ -2,7 +2,8 @@
 //!
 //! It is sent `{"tracker": "...", "batch": 1, "announces": [...]}` by POST, and answers with a status of 200
 //! to 299. A batch that it does not take, or does not seem to have taken, is sent again under its number, and
-//! no other before it; but one that it calls malformed is given up.
+//! no other before it. One that it calls malformed is sent by halves, until the one announce that it does not
+//! like is found, which is given up.
 
 use std::{
     io, mem,
@@ -13,8 +14,9 @@ use std::{
 
 use serde::Serialize;
 
-use super::{NAME, ReportOptions, queue::Queue, record::Record};
+use super::{NAME, queue::Queue, record::Record};
 use crate::{
+    log_limit::LogLimit,
     metrics::ReportMetrics,
     middleware::client::{Client, ClientError},
     worker::Stopping,
@@ -38,37 +40,52 @@ struct Batch<'a> {
 
 /// The thread.
 pub(super) struct Sender {
-    options: ReportOptions,
-    client: Client,
-    queue: Arc<Queue>,
-    metrics: ReportMetrics,
+    pub(super) client: Client,
+    pub(super) url: String,
+    pub(super) interval: Duration,
+    pub(super) batch_max: usize,
+    pub(super) queue: Arc<Queue>,
+    pub(super) metrics: ReportMetrics,
     /// Tells the batches of this hook from those of all others.
     tracker: String,
-    /// The number of the last batch.
+    /// Those that have been taken out of the queue and not been done with.
+    taken: Vec<Record>,
+    /// How many of these are sent at once: all that may, but for a while after a batch was malformed.
+    size: usize,
+    /// The number of the batch that they begin with.
     number: u64,
-    /// The batch that has not been taken yet.
-    batch: Vec<Record>,
-    /// The last attempt failed, and that was logged.
+    /// The last attempt failed.
     is_failing: bool,
+    outages: LogLimit,
+    refusals: LogLimit,
 }
 
 impl Sender {
     /// # Errors
     /// When there is no randomness.
     pub(super) fn new(
-        options: ReportOptions,
+        client: Client,
+        url: String,
+        interval: Duration,
+        batch_max: usize,
         queue: Arc<Queue>,
         metrics: ReportMetrics,
     ) -> io::Result<Self> {
+        let tracker = format!("{:016x}", getrandom::u64().map_err(io::Error::from)?);
         Ok(Self {
-            client: Client::new(options.timeout),
-            tracker: format!("{:016x}", getrandom::u64().map_err(io::Error::from)?),
-            options,
+            client,
+            url,
+            interval,
+            batch_max,
             queue,
             metrics,
-            number: 0,
-            batch: Vec::new(),
+            tracker,
+            taken: Vec::new(),
+            size: batch_max,
+            number: 1,
             is_failing: false,
+            outages: LogLimit::default(),
+            refusals: LogLimit::default(),
         })
     }
 
@@ -80,8 +97,8 @@ impl Sender {
             }
             let is_done = self.send_all();
             match stopped_at {
-                None if is_done => stopping.rest(self.options.interval),
-                None => stopping.rest(RETRY_PAUSE),
+                None if is_done => stopping.rest(self.interval),
+                None => pause(stopping),
                 Some(_) if is_done => return,
                 Some(at) if at.elapsed() > LINGER => return self.lose(),
                 Some(_) => thread::sleep(RETRY_PAUSE),
@@ -89,14 +106,14 @@ impl Sender {
         }
     }
 
-    /// Sends all that waits. Returns whether it was taken.
+    /// Sends all that waits. Returns whether the service has taken it, or never will.
     fn send_all(&mut self) -> bool {
         loop {
-            if self.batch.is_empty() {
-                self.batch = self.queue.take(self.options.batch_max.get());
-                self.number += u64::from(!self.batch.is_empty());
+            if self.taken.is_empty() {
+                self.taken = self.queue.take(self.batch_max);
+                self.size = self.batch_max;
             }
-            if self.batch.is_empty() {
+            if self.taken.is_empty() {
                 return true;
             }
             if !self.send() {
@@ -105,45 +122,82 @@ impl Sender {
         }
     }
 
-    /// Sends the batch. Returns whether it is done with.
+    /// Sends a batch. Returns whether the next may follow.
     fn send(&mut self) -> bool {
-        let batch = Batch { tracker: &self.tracker, batch: self.number, announces: &self.batch };
-        let outcome = self.client.tell(&self.options.url, &batch);
-        let announces = self.batch.len() as u64;
-        match outcome {
+        let size = self.size.min(self.taken.len());
+        let announces = &self.taken[..size];
+        let batch = Batch { tracker: &self.tracker, batch: self.number, announces };
+        match self.client.notify(&self.url, &batch) {
             Ok(()) => {
-                self.metrics.delivered.inc_by(announces);
+                self.metrics.delivered.inc_by(size as u64);
+                self.done(size);
                 if mem::take(&mut self.is_failing) {
-                    tracing::info!("the hook `{NAME}` is heard by its service again");
+                    tracing::debug!("the hook `{NAME}` is heard by its service again");
                 }
+                true
+            }
+            Err(error) if error.status().is_some_and(|status| MALFORMED.contains(&status)) => {
+                if size == 1 {
+                    self.give_up(&error);
+                    self.done(1);
+                } else {
+                    self.size = size / 2;
+                    // Half of it is another batch.
+                    self.number += 1;
+                }
+                true
             }
             Err(error) => {
-                self.metrics.failures.inc();
-                let is_refused = error.status().is_some_and(|status| MALFORMED.contains(&status));
-                self.complain(error, is_refused);
-                if !is_refused {
-                    return false;
-                }
-                self.metrics.refused.inc_by(announces);
+                self.complain(error);
+                false
             }
         }
-        self.batch.clear();
-        true
     }
 
-    /// Says so of the first of several failures.
-    fn complain(&mut self, error: ClientError, is_refused: bool) {
-        if mem::replace(&mut self.is_failing, true) {
-            return;
+    /// So many have been told, or are given up.
+    fn done(&mut self, records: usize) {
+        self.taken.drain(..records);
+        self.queue.done(records);
+        self.number += 1;
+    }
+
+    fn give_up(&self, error: &ClientError) {
+        self.metrics.refused.inc();
+        if let Some(times) = self.refusals.admit() {
+            tracing::error!(
+                "the hook `{NAME}`: its service refuses announces, which are given up ({times} times): {error}"
+            );
         }
-        let (url, error) = (&self.options.url, anyhow::Error::from(error));
-        let what = if is_refused { "that batch is given up" } else { "it is told again" };
-        tracing::error!("the hook `{NAME}`: {url} takes no announces, {what}: {error:#}");
+    }
+
+    /// Says so of the first of several failures. The URL may have a secret in it.
+    fn complain(&mut self, error: ClientError) {
+        self.metrics.failures.inc();
+        if !mem::replace(&mut self.is_failing, true)
+            && let Some(times) = self.outages.admit()
+        {
+            let error = anyhow::Error::from(error);
+            tracing::error!(
+                "the hook `{NAME}`: its service takes no announces, it is tried again ({times} times): {error:#}"
+            );
+        }
     }
 
     fn lose(&mut self) {
-        let lost = self.batch.len() + self.queue.take(usize::MAX).len();
+        let lost = self.taken.len() + self.queue.take(usize::MAX).len();
+        self.queue.done(lost);
         self.metrics.lost.inc_by(lost as u64);
         tracing::error!("the hook `{NAME}` ends: {lost} announces are told to nobody");
+    }
+}
+
+/// Leaves the service alone, whatever else wakes the thread.
+fn pause(stopping: &Stopping) {
+    let until = Instant::now() + RETRY_PAUSE;
+    while let rest = until.saturating_duration_since(Instant::now())
+        && rest > Duration::ZERO
+        && !stopping.is_set()
+    {
+        stopping.rest(rest);
     }
 }

@@ -1,4 +1,4 @@
-use std::{thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use serde_json::{Value, json};
 use tracker_common::{announce::Event, id::InfoHash};
@@ -74,10 +74,23 @@ fn what_says_nothing_is_left_out() {
     let mut request = announce_of(InfoHash([1; 20]));
     request.event = Event::None;
     request.params.push("passkey", "k".repeat(257));
-    let told = Record::new(&request, &["passkey".to_owned()], 1_700_000_000_123_456_789);
+    let names: Arc<[String]> = ["passkey".to_owned()].into();
+    let told = Record::new(&request, &names, 1_700_000_000_123_456_789);
     let told = serde_json::to_value(&told).unwrap();
     assert_eq!((told.get("event"), told.get("parameters")), (None, None));
     assert_eq!(told["at"], 1_700_000_000.123);
+}
+
+#[test]
+fn what_a_service_could_choke_on_is_not_told() {
+    let mut request = announce_of(InfoHash([1; 20]));
+    request.uploaded = u64::MAX;
+    request.params.push("passkey", "k\0");
+    let names: Arc<[String]> = ["passkey".to_owned(), "key".to_owned()].into();
+    request.params.push("key", "k");
+    let told = serde_json::to_value(Record::new(&request, &names, 0)).unwrap();
+    assert_eq!(told["uploaded"], i64::MAX);
+    assert_eq!(told["parameters"], json!({ "key": "k" }));
 }
 
 #[test]
@@ -89,7 +102,7 @@ fn a_batch_is_repeated_under_its_number_until_it_is_taken_and_what_comes_meanwhi
     announce(&report, 1);
     eventually("it is tried", || service.questions().len() > 1);
     announce(&report, 2);
-    assert_eq!(metrics.reports().queued.get(), 1);
+    assert_eq!(metrics.reports().queued.get(), 2);
     service.come_back();
     eventually("it is taken", || metrics.reports().delivered.get() == 2);
     let batches = batches(&service);
@@ -102,16 +115,28 @@ fn a_batch_is_repeated_under_its_number_until_it_is_taken_and_what_comes_meanwhi
 }
 
 #[test]
-fn a_batch_that_is_malformed_to_the_service_is_given_up() {
+fn the_announce_that_a_service_does_not_like_is_found_and_given_up() {
     let service = Service::start("");
-    service.answer_with_status(422);
+    service.go_down();
     let metrics = Metrics::new().unwrap();
-    let report = Report::new(options(&service), &metrics).unwrap();
-    announce(&report, 1);
-    eventually("it is given up", || metrics.reports().refused.get() == 1);
-    service.answer_with_status(200);
-    announce(&report, 2);
-    eventually("the next is taken", || metrics.reports().delivered.get() == 1);
+    let batch_max = NonZeroUsize::new(16).unwrap();
+    let report = Report::new(ReportOptions { batch_max, ..options(&service) }, &metrics).unwrap();
+    let bad = "07".repeat(20);
+    service.refuse(&bad);
+    announce(&report, 0);
+    eventually("it is tried", || !service.questions().is_empty());
+    (1..16).for_each(|torrent| announce(&report, torrent));
+    service.come_back();
+    eventually("all are told but one", || {
+        (metrics.reports().delivered.get(), metrics.reports().refused.get()) == (15, 1)
+    });
+    assert_eq!(metrics.reports().queued.get(), 0);
+    let mut numbers: Vec<_> =
+        batches(&service).iter().map(|batch| batch["batch"].clone()).collect();
+    numbers.dedup();
+    let by_number: BTreeMap<_, _> =
+        batches(&service).into_iter().map(|batch| (batch["batch"].as_u64(), batch)).collect();
+    assert_eq!(numbers.len(), by_number.len(), "a number stands for one batch");
 }
 
 #[test]
@@ -128,15 +153,47 @@ fn who_redirects_has_taken_nothing() {
 
 #[test]
 fn those_that_find_the_queue_full_are_dropped_and_counted() {
-    let service = Service::start("");
     let metrics = Metrics::new().unwrap();
     let dropped = metrics.limit_reached("report_queue");
     let queue = Queue::new(2, metrics.reports().queued, dropped.clone());
-    let record = || Record::new(&announce_of(InfoHash([1; 20])), &[], 0);
-    assert_eq!([queue.put(record()), queue.put(record()), queue.put(record())], [1, 2, 2]);
+    let record = || Record::new(&announce_of(InfoHash([1; 20])), &[].into(), 0);
+    let put = [queue.put(record()), queue.put(record()), queue.put(record())];
+    assert_eq!(put, [Some(1), Some(2), None]);
     assert_eq!(dropped.get(), 1);
     assert_eq!((queue.take(1).len(), queue.take(9).len()), (1, 1));
-    assert!(service.questions().is_empty());
+    assert_eq!(metrics.reports().queued.get(), 2, "they are not done with");
+    queue.done(2);
+    assert_eq!(metrics.reports().queued.get(), 0);
+}
+
+#[test]
+fn a_service_that_is_down_is_left_alone_however_many_announces_come() {
+    let service = Service::start("");
+    service.go_down();
+    let metrics = Metrics::new().unwrap();
+    let report =
+        Report::new(ReportOptions { queue_max: 1, ..options(&service) }, &metrics).unwrap();
+    announce(&report, 1);
+    eventually("it is tried", || metrics.reports().failures.get() == 1);
+    let failed_at = Instant::now();
+    while metrics.reports().failures.get() < 3 {
+        announce(&report, 2);
+    }
+    assert!(failed_at.elapsed() > Duration::from_secs(1), "it was asked again and again");
+    assert!(metrics.limit_reached("report_queue").get() > 0);
+}
+
+#[test]
+fn a_hook_is_the_same_as_long_as_its_options_are() {
+    let (service, metrics) = (Service::start(""), Metrics::new().unwrap());
+    let reports = Reports::default();
+    let hook = reports.get(options(&service), &metrics).unwrap();
+    let same = reports.get(options(&service), &metrics).unwrap();
+    let other = ReportOptions { queue_max: 7, ..options(&service) };
+    assert!(Arc::ptr_eq(&hook, &same));
+    assert!(!Arc::ptr_eq(&hook, &reports.get(other, &metrics).unwrap()));
+    drop((hook, same));
+    announce(&reports.get(options(&service), &metrics).unwrap(), 1);
 }
 
 #[test]

@@ -206,7 +206,8 @@ fn what_tells_of_announces_runs_after_the_reply_only() {
 fn options_of_reports_are_checked() {
     let parameters = (0..17).map(|number| format!("p{number}")).collect::<Vec<_>>().join(", ");
     let text = format!(
-        "posthooks:\n- name: report\n  options: {{ interval: 1ms, parameters: [{parameters}] }}"
+        "posthooks:\n- name: report\n  options: {{ interval: 1ms, parameters: [{parameters}], \
+         queue_max: 100 }}"
     );
     let options = "t.yaml:5: chihaya.posthooks[0].options";
     assert_eq!(
@@ -215,6 +216,7 @@ fn options_of_reports_are_checked() {
             format!("{options}.url: `` is no URL that begins with http:// or https://"),
             format!("{options}.interval: 1ms is not 10ms or more"),
             format!("{options}.parameters: names more than 16 parameters"),
+            format!("{options}.batch_max: 2000 is more than queue_max, 100"),
         ]
     );
 }
