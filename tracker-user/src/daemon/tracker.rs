@@ -49,19 +49,8 @@ impl Tracker {
         let mut size = TableSize::of(&config.xdp.table);
         size.subnet = hooks::preferred_subnet(config);
         let kernel = dataplane::load(config, &size)?;
-        let memory = match &kernel {
-            Some(kernel) => kernel.map_table(&size),
-            None => MappedMemory::anonymous(&size),
-        };
-        let memory = memory.context("no memory for the table; make xdp.table smaller")?;
-        let grace = kernel.as_ref().map(dataplane::Kernel::grace);
-        let origin = match kernel.as_ref().and_then(dataplane::Kernel::inherited_table_key) {
-            Some(key) => Origin::Adopted(key),
-            None => Origin::New(secrets::table_key()?),
-        };
         let connection_key = connection_key(kernel.as_ref(), config)?;
-        let storage =
-            MemoryStorage::start(memory, &size, origin, &config.storage.memory(), grace, metrics)?;
+        let storage = storage(kernel.as_ref(), config, &size, metrics)?;
         let replica = match &config.storage {
             StorageConfig::Memory(_) => None,
             StorageConfig::Redis(redis) => Some(Replica::start(redis, &storage, metrics)?),
@@ -150,6 +139,26 @@ impl Tracker {
         }
         self.storage.stop();
     }
+}
+
+/// The table: that of the kernel, if it shares one.
+fn storage(
+    kernel: Option<&dataplane::Kernel>,
+    config: &Config,
+    size: &TableSize,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<MemoryStorage>> {
+    let memory = match kernel {
+        Some(kernel) => kernel.map_table(size),
+        None => MappedMemory::anonymous(size),
+    };
+    let memory = memory.context("no memory for the table; make xdp.table smaller")?;
+    let grace = kernel.map(dataplane::Kernel::grace);
+    let origin = match kernel.and_then(dataplane::Kernel::inherited_table_key) {
+        Some(key) => Origin::Adopted(key),
+        None => Origin::New(secrets::table_key()?),
+    };
+    Ok(MemoryStorage::start(memory, size, origin, &config.storage.memory(), grace, metrics)?)
 }
 
 /// Makes connection ids: of the tracker before, where its table is taken over.
