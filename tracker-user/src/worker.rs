@@ -81,7 +81,7 @@ impl Worker {
     /// Likewise, until the deadline: it may be waiting for a server that hangs. Returns whether it has ended.
     pub(crate) fn stop_until(&self, deadline: Instant) -> bool {
         self.tell();
-        while self.handle().as_ref().is_some_and(|handle| !handle.is_finished()) {
+        while !self.has_ended() {
             if Instant::now() > deadline {
                 return false;
             }
@@ -89,6 +89,11 @@ impl Worker {
         }
         self.stop();
         true
+    }
+
+    /// Whether it has come to its end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.handle().as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     fn handle(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {

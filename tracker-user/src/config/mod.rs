@@ -75,7 +75,7 @@ pub struct Config {
     /// Hooks that run before a reply is made, in this order; the first that refuses ends it.
     #[schemars(example = hooks::examples())]
     pub prehooks: Vec<HookConfig>,
-    /// Hooks that run after a reply has been made. Chihaya's have no effect there: each is warned of.
+    /// Hooks that run after a reply has been made. Chihaya's that refuse are read as `prehooks`.
     #[schemars(example = hooks::post_examples())]
     pub posthooks: Vec<HookConfig>,
     /// Answering in the kernel (XDP).

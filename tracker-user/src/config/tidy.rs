@@ -31,11 +31,13 @@ pub(super) struct Ignored {
 }
 
 /// All of them.
-pub(super) const IGNORED: [Ignored; 1] = [Ignored {
-    key: "shard_count",
-    beside: "gc_interval",
-    why: "has no effect: the table needs no shards",
-}];
+pub(super) const IGNORED: [Ignored; 2] = [
+    Ignored { key: "shard_count", beside: "gc_interval", why: NO_SHARDS },
+    // Of older files.
+    Ignored { key: "shards", beside: "gc_interval", why: NO_SHARDS },
+];
+
+const NO_SHARDS: &str = "has no effect: the table needs no shards";
 
 /// Makes `value` fit `schema`:
 ///

@@ -180,12 +180,12 @@ fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
         let path = root.key("posthooks").index(i);
         if matches!(hook, HookConfig::Report(_)) {
             hook.validate(&path.key("options"), findings);
+            if config.posthooks[..i].contains(hook) {
+                findings.warning(&path, "is given twice: its service is told everything twice");
+            }
             continue;
         }
-        let message = format!(
-            "`{}` has no effect after the reply, as in Chihaya; put it into prehooks",
-            hook.name()
-        );
+        let message = format!("`{}` has no effect after the reply, as in Chihaya", hook.name());
         findings.warning(&path.key("name"), message);
     }
 }

@@ -74,6 +74,11 @@ impl HookMaker {
         configured.chain(own).collect()
     }
 
+    /// To be called when nothing will be announced any more. May take a few seconds.
+    pub(super) fn stop(&self) {
+        self.reports.stop(&self.metrics);
+    }
+
     fn report(&self, options: &ReportConfig) -> anyhow::Result<Arc<Report>> {
         let options = options.clone();
         let options = ReportOptions {

@@ -98,6 +98,7 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
     notify::stopping();
     drop(control);
     tracker.stop(&runtime, is_kernel_kept);
+    hooks.stop();
     Ok(())
 }
 

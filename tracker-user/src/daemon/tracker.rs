@@ -133,7 +133,6 @@ impl Tracker {
             data_plane => drop(data_plane),
         }
         runtime.block_on(self.frontends.stop());
-        self.pipeline.load().stop();
         if let Some(replica) = self.replica {
             replica.stop();
         }

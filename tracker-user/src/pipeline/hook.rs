@@ -78,9 +78,6 @@ pub trait PostHook: Send + Sync {
     fn needs_params(&self) -> bool {
         false
     }
-
-    /// The tracker ends: nothing will be announced any more. May take a few seconds.
-    fn stop(&self) {}
 }
 
 impl<H: PostHook + ?Sized> PostHook for Arc<H> {
@@ -98,10 +95,6 @@ impl<H: PostHook + ?Sized> PostHook for Arc<H> {
 
     fn needs_params(&self) -> bool {
         (**self).needs_params()
-    }
-
-    fn stop(&self) {
-        (**self).stop();
     }
 }
 

@@ -105,11 +105,6 @@ impl Pipeline {
         hooks.for_each(|hook| hook.announced(request, response));
     }
 
-    /// To be called when no announce will follow.
-    pub fn stop(&self) {
-        self.post_hooks.iter().for_each(|hook| hook.stop());
-    }
-
     /// The post-hooks, for the data plane to ask what they want to see.
     pub fn post_hooks(&self) -> impl Iterator<Item = &dyn PostHook> {
         self.post_hooks.iter().map(|hook| &**hook)

@@ -13,12 +13,7 @@ mod sender;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    num::NonZeroUsize,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use super::client::Client;
 use crate::{
@@ -33,9 +28,6 @@ use record::Record;
 use sender::Sender;
 
 const NAME: &str = "report";
-
-/// How long the tracker's end waits for the service.
-const STOP_MAX: Duration = Duration::from_secs(3);
 
 /// What is told, to whom, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +55,7 @@ pub struct Report {
     parameters: Arc<[String]>,
     /// So many do not wait for others.
     batch_max: usize,
-    worker: Worker,
+    worker: Arc<Worker>,
 }
 
 impl Report {
@@ -79,7 +71,7 @@ impl Report {
         let client = Client::new(options.timeout);
         let mut sender =
             Sender::new(client, url, interval, batch_max, Arc::clone(&queue), figures)?;
-        let worker = Worker::start("hook-report", move |stopping| sender.run(stopping))?;
+        let worker = Arc::new(Worker::start("hook-report", move |stopping| sender.run(stopping))?);
         Ok(Self { queue, interest, parameters: options.parameters.into(), batch_max, worker })
     }
 }
@@ -102,12 +94,6 @@ impl PostHook for Report {
 
     fn needs_params(&self) -> bool {
         !self.parameters.is_empty()
-    }
-
-    fn stop(&self) {
-        if !self.worker.stop_until(Instant::now() + STOP_MAX) {
-            tracing::error!("the hook `{NAME}`: its service is too slow: what still waits is lost");
-        }
     }
 }
 

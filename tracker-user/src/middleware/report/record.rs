@@ -27,12 +27,10 @@ pub(super) struct Record {
     peer_id: PeerId,
     ip: IpAddr,
     port: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<&'static str>,
+    event: &'static str,
     uploaded: u64,
     downloaded: u64,
     left: u64,
-    #[serde(skip_serializing_if = "Parameters::is_empty")]
     parameters: Parameters,
 }
 
@@ -53,11 +51,11 @@ impl Record {
             ip: request.peer.ip(),
             port: request.peer.port(),
             event: match request.event {
-                Event::None => None,
-                Event::Completed => Some("completed"),
-                Event::Started => Some("started"),
-                Event::Stopped => Some("stopped"),
-                Event::Paused => Some("paused"),
+                Event::None => "",
+                Event::Completed => "completed",
+                Event::Started => "started",
+                Event::Stopped => "stopped",
+                Event::Paused => "paused",
             },
             uploaded: request.uploaded.min(BYTES_MAX),
             downloaded: request.downloaded.min(BYTES_MAX),
@@ -72,10 +70,6 @@ impl Parameters {
         let value = |name: &String| request.params.get(name).filter(|value| is_plain(value));
         let values = names.iter().map(|name| value(name).map(Box::from)).collect();
         Self { names: Arc::clone(names), values }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.values.iter().all(Option::is_none)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! It is sent `{"tracker": "...", "batch": 1, "announces": [...]}` by POST, and answers with a status of 200
 //! to 299. A batch that it does not take, or does not seem to have taken, is sent again under its number, and
-//! no other before it. One that it calls malformed is sent by halves, until the one announce that it does not
-//! like is found, which is given up.
+//! no other before it. One that it calls malformed is halved, until the one announce that it does not like is
+//! found, which is given up.
 
 use std::{
     io, mem,
@@ -50,7 +50,8 @@ pub(super) struct Sender {
     tracker: String,
     /// Those that have been taken out of the queue and not been done with.
     taken: Vec<Record>,
-    /// How many of these are sent at once: all that may, but for a while after a batch was malformed.
+    /// How many of these are sent at once: half as many after a batch that was malformed, twice as many after
+    /// one that was not.
     size: usize,
     /// The number of the batch that they begin with.
     number: u64,
@@ -111,7 +112,6 @@ impl Sender {
         loop {
             if self.taken.is_empty() {
                 self.taken = self.queue.take(self.batch_max);
-                self.size = self.batch_max;
             }
             if self.taken.is_empty() {
                 return true;
@@ -131,6 +131,7 @@ impl Sender {
             Ok(()) => {
                 self.metrics.delivered.inc_by(size as u64);
                 self.done(size);
+                self.size = (2 * size).min(self.batch_max);
                 if mem::take(&mut self.is_failing) {
                     tracing::debug!("the hook `{NAME}` is heard by its service again");
                 }

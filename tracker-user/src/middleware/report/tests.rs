@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tracker_common::{announce::Event, id::InfoHash};
@@ -45,7 +49,7 @@ fn an_announce_is_told_with_the_parameters_that_are_named() {
     let metrics = Metrics::new().unwrap();
     let report = Report::new(options(&service), &metrics).unwrap();
     announce(&report, 0xab);
-    report.stop();
+    report.worker.stop();
     let [batch] = &batches(&service)[..] else { panic!("one batch") };
     assert_eq!(batch["batch"], 1);
     assert_eq!(batch["tracker"].as_str().unwrap().len(), 16);
@@ -70,14 +74,14 @@ fn an_announce_is_told_with_the_parameters_that_are_named() {
 }
 
 #[test]
-fn what_says_nothing_is_left_out() {
+fn an_announce_of_the_interval_has_an_empty_event_and_who_shows_no_key_no_parameter() {
     let mut request = announce_of(InfoHash([1; 20]));
     request.event = Event::None;
     request.params.push("passkey", "k".repeat(257));
     let names: Arc<[String]> = ["passkey".to_owned()].into();
     let told = Record::new(&request, &names, 1_700_000_000_123_456_789);
     let told = serde_json::to_value(&told).unwrap();
-    assert_eq!((told.get("event"), told.get("parameters")), (None, None));
+    assert_eq!((&told["event"], &told["parameters"]), (&json!(""), &json!({})));
     assert_eq!(told["at"], 1_700_000_000.123);
 }
 
@@ -208,6 +212,22 @@ fn a_full_batch_does_not_wait_for_the_interval() {
     announce(&report, 1);
     announce(&report, 2);
     eventually("both are told", || metrics.reports().delivered.get() == 2);
+}
+
+#[test]
+fn the_end_waits_for_a_hook_that_a_reload_has_replaced() {
+    let (service, metrics) = (Service::start(""), Metrics::new().unwrap());
+    let reports = Reports::default();
+    service.go_down();
+    let hook = reports.get(options(&service), &metrics).unwrap();
+    announce(&hook, 1);
+    eventually("it is tried", || metrics.reports().failures.get() > 0);
+    let other = ReportOptions { queue_max: 7, ..options(&service) };
+    let _other = reports.get(other, &metrics).unwrap();
+    drop(hook);
+    service.come_back();
+    reports.stop(&metrics);
+    assert_eq!(metrics.reports().delivered.get(), 1);
 }
 
 #[test]

@@ -182,13 +182,43 @@ fn subnet_preference_that_was_off_stays_off() {
 }
 
 #[test]
-fn a_hook_has_no_effect_after_the_reply() {
-    let text = listening("posthooks: [ { name: torrent approval } ]");
+fn a_hook_that_refuses_does_so_before_the_reply_wherever_it_stands() {
+    let refusing = "{ name: client approval, options: { blacklist: TR4050 } }";
+    let before = "{ name: ip approval, options: { deny: 192.0.2.1 } }";
+    let text = listening(&format!("prehooks: [ {before} ]\nposthooks: [ {refusing} ]"));
+    let Loaded { config, warnings } = strict(&text).unwrap();
+    let names: Vec<_> = config.prehooks.iter().map(HookConfig::name).collect();
+    assert_eq!((names, config.posthooks), (vec!["ip approval", "client approval"], vec![]));
+    assert_eq!(
+        warnings[0].to_string(),
+        "t.yaml:4: chihaya.posthooks: `client approval` refuses before the reply; it is read as a pre-hook"
+    );
+    let alone = strict(&listening(&format!("posthooks: {refusing}"))).unwrap().config;
+    assert_eq!((alone.prehooks.len(), alone.posthooks.len()), (1, 0));
+}
+
+#[test]
+fn a_hook_that_changes_the_reply_has_no_effect_after_it() {
+    let text = listening(
+        "posthooks: [ { name: interval variation, options: { modify_response_probability: 1, \
+         max_increase_delta: 1 } } ]",
+    );
     assert_eq!(
         warnings(&text),
-        ["t.yaml:3: chihaya.posthooks[0].name: `torrent approval` has no effect after the reply, \
-          as in Chihaya; put it into prehooks"]
+        [
+            "t.yaml:3: chihaya.posthooks[0].name: `interval variation` has no effect after the reply, \
+          as in Chihaya"
+        ]
     );
+}
+
+#[test]
+fn who_is_told_everything_twice_is_warned_of() {
+    let hook = "{ name: report, options: { url: 'http://site.test/' } }";
+    let found = warnings(&listening(&format!("posthooks: [ {hook}, {hook} ]")));
+    let expected =
+        "t.yaml:3: chihaya.posthooks[1]: is given twice: its service is told everything twice";
+    assert_eq!(found, [expected]);
 }
 
 #[test]
