@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use smart_default::SmartDefault;
 use tracker_common::id::{ClientId, InfoHash};
 
-use super::{GoDuration, Network};
+use super::{Config, GoDuration, Network};
 
 /// A hook and its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,19 @@ pub enum HookConfig {
 }
 
 impl HookConfig {
+    /// Whether it refuses announces: in Chihaya one among the post-hooks lets the client have its reply, and
+    /// keeps it out of the swarm.
+    pub(super) const fn refuses(&self) -> bool {
+        match self {
+            Self::Jwt(_)
+            | Self::Passkey(_)
+            | Self::TorrentApproval(_)
+            | Self::ClientApproval(_)
+            | Self::IpApproval(_) => true,
+            Self::IntervalVariation(_) | Self::PreferredSubnet(_) | Self::Report(_) => false,
+        }
+    }
+
     /// The hook's name in the configuration.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -151,6 +164,15 @@ pub struct IpApprovalConfig {
     pub deny: Vec<Network>,
     /// Files of such networks.
     pub deny_files: Vec<PathBuf>,
+}
+
+/// Makes pre-hooks of the post-hooks that refuse: the last ones, each once.
+pub(super) fn refuse_before_the_reply(config: &mut Config) {
+    for hook in config.posthooks.extract_if(.., |hook| hook.refuses()) {
+        if !config.prehooks.contains(&hook) {
+            config.prehooks.push(hook);
+        }
+    }
 }
 
 /// Lists whose elements are written as text; an error names the element.

@@ -7,6 +7,7 @@ use serde_yaml::Value;
 
 use super::{
     Config, ROOT,
+    hooks::refuse_before_the_reply,
     moved::move_settings,
     path::{Path, locate},
     schema::schema,
@@ -155,8 +156,9 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     if findings.errors.is_empty() {
         let settings = document.get(ROOT).cloned().unwrap_or_default();
         match serde_path_to_error::deserialize::<_, Config>(settings) {
-            Ok(read) => {
+            Ok(mut read) => {
                 validate(&read, &root, &mut findings);
+                refuse_before_the_reply(&mut read);
                 config = Some(read);
             }
             Err(error) => {

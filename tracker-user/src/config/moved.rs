@@ -1,6 +1,5 @@
 //! Settings that stand elsewhere than in Chihaya's older files: subnet preference, once a property
-//! of the storage and before that of the tracker, is a hook; limits of requests were once the tracker's. And hooks
-//! that refuse, which in Chihaya keep a peer out of the swarm when they stand among the post-hooks.
+//! of the storage and before that of the tracker, is a hook; limits of requests were once the tracker's.
 
 use serde_yaml::{Mapping, Value};
 
@@ -17,10 +16,6 @@ const OF_TRACKER: [&str; 2] = ["preferred_ipv4_subnet", "preferred_ipv6_subnet"]
 /// The limits, which HTTP and UDP have each for itself now.
 const LIMITS: [&str; 3] = ["max_numwant", "default_numwant", "max_scrape_infohashes"];
 
-/// Hooks that refuse.
-const REFUSING: [&str; 5] =
-    ["jwt", "passkey", "torrent approval", "client approval", "ip approval"];
-
 /// Moves what has moved, and says so.
 pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut Findings) {
     if let Some(options) = of_storage(settings) {
@@ -32,12 +27,6 @@ pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut 
     if let Some(options) = of_tracker(settings) {
         findings.warning(root, "`preferred_subnet` is now the hook `preferred subnet`");
         add_hook(settings, options);
-    }
-    for hook in refusing_after(settings) {
-        let name = hook.get("name").and_then(Value::as_str).unwrap_or_default();
-        let message = format!("`{name}` refuses before the reply; it is read as a pre-hook");
-        findings.warning(&root.key("posthooks"), message);
-        push(settings, hook);
     }
     for key in LIMITS {
         if let Some(limit) = settings.remove(key) {
@@ -85,29 +74,11 @@ fn add_hook(settings: &mut Mapping, options: Mapping) {
         return;
     }
     let name = ("name".into(), "preferred subnet".into());
-    push(settings, Mapping::from_iter([name, ("options".into(), options.into())]).into());
-}
-
-/// Takes the hooks that refuse from the post-hooks.
-fn refusing_after(settings: &mut Mapping) -> Vec<Value> {
-    let Some(hooks) = settings.get_mut("posthooks") else { return Vec::new() };
-    if hooks.is_mapping() {
-        *hooks = vec![std::mem::take(hooks)].into();
-    }
-    let Some(hooks) = hooks.as_sequence_mut() else { return Vec::new() };
-    let refuses = |hook: &mut Value| {
-        let name = hook.get("name").and_then(Value::as_str);
-        name.is_some_and(|name| REFUSING.contains(&name))
-    };
-    hooks.extract_if(.., refuses).collect()
-}
-
-/// Adds a pre-hook, the last one.
-fn push(settings: &mut Mapping, hook: Value) {
+    let hook = Mapping::from_iter([name, ("options".into(), options.into())]);
     let hooks = settings.entry("prehooks".into()).or_insert(Value::Null);
     match hooks {
-        Value::Sequence(hooks) => hooks.push(hook),
-        Value::Null => *hooks = vec![hook].into(),
-        one => *one = vec![std::mem::take(one), hook].into(),
+        Value::Sequence(hooks) => hooks.push(hook.into()),
+        Value::Null => *hooks = vec![Value::from(hook)].into(),
+        one => *one = vec![std::mem::take(one), hook.into()].into(),
     }
 }

@@ -71,7 +71,7 @@ fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
         findings.error(&path.key("https_addr"), "needs tls_cert_path and tls_key_path");
     }
     // Whoever gives a certificate does not mean to be served in plain.
-    if http.https_addr.is_none() && http.tls_cert_path.is_some() {
+    if http.addr.is_some() && http.https_addr.is_none() && http.tls_cert_path.is_some() {
         findings.error(&path.key("tls_cert_path"), "needs https_addr beside it");
     }
     routes(http, path, findings);
@@ -178,15 +178,20 @@ fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
     }
     for (i, hook) in config.posthooks.iter().enumerate() {
         let path = root.key("posthooks").index(i);
-        if matches!(hook, HookConfig::Report(_)) {
+        let name = hook.name();
+        if hook.refuses() {
+            hook.validate(&path.key("options"), findings);
+            let message = format!("`{name}` refuses before the reply; it is read as a pre-hook");
+            findings.warning(&path.key("name"), message);
+        } else if matches!(hook, HookConfig::Report(_)) {
             hook.validate(&path.key("options"), findings);
             if config.posthooks[..i].contains(hook) {
                 findings.warning(&path, "is given twice: its service is told everything twice");
             }
-            continue;
+        } else {
+            let message = format!("`{name}` has no effect after the reply, as in Chihaya");
+            findings.warning(&path.key("name"), message);
         }
-        let message = format!("`{}` has no effect after the reply, as in Chihaya", hook.name());
-        findings.warning(&path.key("name"), message);
     }
 }
 

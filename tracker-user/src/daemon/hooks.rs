@@ -1,6 +1,6 @@
 //! From the names of hooks to hooks.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 
 use anyhow::{Context as _, bail};
 
@@ -81,13 +81,15 @@ impl HookMaker {
 
     fn report(&self, options: &ReportConfig) -> anyhow::Result<Arc<Report>> {
         let options = options.clone();
+        let names: BTreeSet<_> =
+            options.parameters.iter().map(|name| name.to_ascii_lowercase()).collect();
         let options = ReportOptions {
             url: options.url,
             interest: match options.announces {
                 ReportedAnnounces::Every => Interest::Every,
                 ReportedAnnounces::Transitions => Interest::Transitions,
             },
-            parameters: options.parameters.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            parameters: names.into_iter().collect(),
             interval: *options.interval,
             timeout: *options.timeout,
             batch_max: NonZeroUsize::new(options.batch_max as usize).context("`batch_max` is 0")?,

@@ -25,4 +25,4 @@ pub use report::{Report, ReportOptions, Reports};
 pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,7 +15,7 @@ use tracker_common::{
 use crate::pipeline::{AnnounceRequest, Params};
 
 /// An announce in which nothing but the torrent matters.
-pub(super) fn announce_of(info_hash: InfoHash) -> AnnounceRequest {
+pub(crate) fn announce_of(info_hash: InfoHash) -> AnnounceRequest {
     AnnounceRequest {
         info_hash,
         peer_id: PeerId(*b"-TR4050-abcdefghijkl"),

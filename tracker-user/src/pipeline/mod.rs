@@ -67,6 +67,19 @@ impl Pipeline {
         }
     }
 
+    /// To be called for an announce that the kernel has answered: runs those post-hooks that want to see
+    /// such. `floor` is what all of them are told at least.
+    pub fn told(
+        &self,
+        kind: Interest,
+        floor: Interest,
+        request: &AnnounceRequest,
+        response: &AnnounceResponse,
+    ) {
+        let hooks = self.post_hooks().filter(|hook| hook.interest().max(floor) >= kind);
+        hooks.for_each(|hook| hook.announced(request, response));
+    }
+
     /// Answers a scrape, one entry for each info-hash of the request, in order. Unknown torrents
     /// have zeros.
     ///
@@ -92,21 +105,70 @@ impl Pipeline {
         self.pre_hooks.iter().map(|hook| &**hook)
     }
 
-    /// To be called for an announce that the kernel has answered: runs those post-hooks that want to see
-    /// such. `floor` is what all of them are told at least.
-    pub fn told(
-        &self,
-        kind: Interest,
-        floor: Interest,
-        request: &AnnounceRequest,
-        response: &AnnounceResponse,
-    ) {
-        let hooks = self.post_hooks().filter(|hook| hook.interest().max(floor) >= kind);
-        hooks.for_each(|hook| hook.announced(request, response));
-    }
-
     /// The post-hooks, for the data plane to ask what they want to see.
     pub fn post_hooks(&self) -> impl Iterator<Item = &dyn PostHook> {
         self.post_hooks.iter().map(|hook| &**hook)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::SocketAddr,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use tracker_common::{id::InfoHash, peers::PeerBuf};
+
+    use super::*;
+    use crate::middleware::tests::announce_of;
+
+    struct Nowhere;
+
+    impl Storage for Nowhere {
+        fn announce(&self, _: &AnnounceRequest, _: &mut PeerBuf) -> Result<SwarmStats, Refusal> {
+            Ok(SwarmStats::default())
+        }
+
+        fn scrape(&self, _: &InfoHash, _: &SocketAddr) -> Result<SwarmStats, Refusal> {
+            Ok(SwarmStats::default())
+        }
+    }
+
+    struct Counts(Interest, AtomicU32);
+
+    impl PostHook for Counts {
+        fn name(&self) -> &'static str {
+            "counts"
+        }
+
+        fn announced(&self, _: &AnnounceRequest, _: &AnnounceResponse) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn interest(&self) -> Interest {
+            self.0
+        }
+    }
+
+    #[test]
+    fn of_what_the_kernel_answers_each_post_hook_is_told_what_it_wants() {
+        use Interest::{Every, Nothing, Transitions};
+        let hooks =
+            [Nothing, Transitions, Every].map(|interest| Arc::new(Counts(interest, 0.into())));
+        let boxed = hooks.iter().map(|hook| Box::new(Arc::clone(hook)) as _).collect();
+        let pipeline = Pipeline::new(Arc::new(Nowhere), Vec::new(), boxed, 1800, 900);
+        let (request, response) = (announce_of(InfoHash([1; 20])), AnnounceResponse::default());
+        let told = |kind, floor| {
+            pipeline.told(kind, floor, &request, &response);
+            [0, 1, 2].map(|hook: usize| hooks[hook].1.swap(0, Ordering::Relaxed))
+        };
+        assert_eq!(told(Every, Nothing), [0, 0, 1]);
+        assert_eq!(told(Transitions, Nothing), [0, 1, 1]);
+        assert_eq!(told(Every, Transitions), [0, 0, 1]);
+        assert_eq!(told(Transitions, Transitions), [1, 1, 1]);
+        assert_eq!(told(Every, Every), [1, 1, 1]);
+        pipeline.announced(&request, &response);
+        assert_eq!(hooks[0].1.load(Ordering::Relaxed), 1, "what the daemon answers all are told");
     }
 }

@@ -21,6 +21,9 @@ use crate::{
 /// the sake of their completed downloads.
 const CROWDED_EIGHTHS: u64 = 7;
 
+/// Buckets that are counted at a stretch, in a millisecond or so.
+const COUNT_SLICE: u32 = 4096;
+
 /// What the table holds, IPv4 and IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -55,21 +58,32 @@ impl<M: Memory> Table<M> {
     }
 
     /// Counts what the table holds, and changes nothing. Peers of outgrown torrents count until they are swept
-    /// out.
-    pub fn count(&self, now_ns: u64) -> Totals {
+    /// out; a torrent that another moves meanwhile may be counted twice, or not at all. It takes long where the
+    /// table is large, and calls `between` now and then.
+    pub fn count(&self, now_ns: u64, mut between: impl FnMut()) -> Totals {
         let clock = self.clock(now_ns);
         let mut totals = Totals::default();
-        self.count_family::<V4>(&clock, &mut totals);
-        self.count_family::<V6>(&clock, &mut totals);
+        self.count_family::<V4>(&clock, &mut totals, &mut between);
+        self.count_family::<V6>(&clock, &mut totals, &mut between);
         totals
     }
 
-    fn count_family<F: Family>(&self, clock: &Clock, totals: &mut Totals) {
-        for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
-            let Some(line) = Line::<F>::at(&self.memory, number) else { break };
-            if line.meta().form() != Form::Vacant {
+    fn count_family<F: Family>(
+        &self,
+        clock: &Clock,
+        totals: &mut Totals,
+        between: &mut impl FnMut(),
+    ) {
+        for bucket in 0..self.shape.buckets::<F>() {
+            let lines = (0..BUCKET_LINES)
+                .filter_map(|line| Line::<F>::at(&self.memory, bucket * BUCKET_LINES + line));
+            let mut used = lines.filter(|line| line.meta().form() != Form::Vacant).peekable();
+            if used.peek().is_some() {
                 let _reading = self.read_lock();
-                totals.add::<F>(&figures(line, clock));
+                used.for_each(|line| totals.add::<F>(&figures(line, clock)));
+            }
+            if bucket % COUNT_SLICE == COUNT_SLICE - 1 {
+                between();
             }
         }
     }

@@ -135,7 +135,7 @@ fn expiry_frees_peers_torrents_and_blocks() {
         table.announce(&HASH, &v4(n, false, Event::Started), NOW, &mut peers);
         table.announce(&HASH, &v6(n, false, Event::Started), NOW, &mut peers);
     }
-    assert_eq!(table.sweep(NOW, || {}), table.count(NOW));
+    assert_eq!(table.sweep(NOW, || {}), table.count(NOW, || {}));
     assert!(table.stats().block_bytes > 0);
     assert_eq!(table.sweep(NOW + 3_600_000_000_000, || {}), Totals::default());
     assert_eq!(table.stats().torrents, [0, 0]);
@@ -145,17 +145,20 @@ fn expiry_frees_peers_torrents_and_blocks() {
 #[test]
 fn torrents_and_peers_are_counted_and_torrents_without_peers_are_not() {
     let (table, mut peers) = (table(false), PeerBuf::new());
-    assert_eq!(table.count(NOW), Totals::default());
+    assert_eq!(table.count(NOW, || {}), Totals::default());
     for n in 1..=1000 {
         table.announce(&HASH, &v4(n, n % 4 == 0, Event::Started), NOW, &mut peers);
     }
     table.announce(&InfoHash([1; 20]), &v6(1, false, Event::Started), NOW, &mut peers);
     let expected = Totals { torrents: [1, 1], seeders: [250, 0], leechers: [750, 1] };
-    assert_eq!(table.count(NOW), expected);
+    assert_eq!(table.count(NOW, || {}), expected);
     // It is kept for the sake of its completed download.
     table.announce(&InfoHash([1; 20]), &v6(1, true, Event::Completed), NOW, &mut peers);
     table.announce(&InfoHash([1; 20]), &v6(1, true, Event::Stopped), NOW, &mut peers);
-    assert_eq!(table.count(NOW), Totals { torrents: [1, 0], leechers: [750, 0], ..expected });
+    assert_eq!(
+        table.count(NOW, || {}),
+        Totals { torrents: [1, 0], leechers: [750, 0], ..expected }
+    );
     assert_eq!(table.stats().torrents, [1, 1]);
 }
 

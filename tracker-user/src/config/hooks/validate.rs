@@ -111,9 +111,4 @@ fn report(options: &ReportConfig, path: &Path, findings: &mut Findings) {
         let message = format!("names more than {REPORT_PARAMETERS_MAX} parameters");
         findings.error(&path.key("parameters"), message);
     }
-    if options.batch_max > options.queue_max {
-        let message =
-            format!("{} is more than queue_max, {}", options.batch_max, options.queue_max);
-        findings.error(&path.key("batch_max"), message);
-    }
 }

@@ -257,7 +257,10 @@ fn settings_that_do_not_go_together_are_refused() {
     for (lines, error) in [
         ("http: { tls_cert_path: /a }", "tls_cert_path: needs tls_key_path"),
         ("http: { https_addr: ':1' }", "https_addr: needs tls_cert_path and"),
-        ("http: { tls_cert_path: /a, tls_key_path: /b }", "tls_cert_path: needs https_addr"),
+        (
+            "http: { addr: ':2', tls_cert_path: /a, tls_key_path: /b }",
+            "tls_cert_path: needs https_addr",
+        ),
         ("http: { scrape_routes: [/s, x] }", "scrape_routes[1]: route \"x\" does not begin with"),
         ("http: { announce_routes: [/, '/:'] }", "announce_routes[1]: route \"/:\" has a"),
         ("http: { announce_routes: [/s], scrape_routes: [/s] }", "routes[0]: route \"/s\" is"),

@@ -335,9 +335,9 @@ fn udp_max_scrape_infohashes() {
 
 #[test]
 fn storage_gc_interval() {
-    let running = with_storage("gc_interval: 10ms");
+    let running = with_storage("gc_interval: 10ms, prometheus_reporting_interval: 1h");
     running.get(&announce(1, ""));
-    // The sweep counts the peers.
+    // The sweep counts the peers, too.
     wait_for(&running, "chihaya_storage_leechers_count 1");
 }
 

@@ -40,12 +40,12 @@ struct Batch<'a> {
 
 /// The thread.
 pub(super) struct Sender {
-    pub(super) client: Client,
-    pub(super) url: String,
-    pub(super) interval: Duration,
-    pub(super) batch_max: usize,
-    pub(super) queue: Arc<Queue>,
-    pub(super) metrics: ReportMetrics,
+    client: Client,
+    url: String,
+    interval: Duration,
+    batch_max: usize,
+    queue: Arc<Queue>,
+    metrics: ReportMetrics,
     /// Tells the batches of this hook from those of all others.
     tracker: String,
     /// Those that have been taken out of the queue and not been done with.
@@ -96,20 +96,21 @@ impl Sender {
             if stopping.is_set() {
                 stopped_at.get_or_insert_with(Instant::now);
             }
-            let is_done = self.send_all();
-            match stopped_at {
+            let give_up_at = stopped_at.map(|at| at + LINGER);
+            let is_done = self.send_all(give_up_at);
+            match give_up_at {
                 None if is_done => stopping.rest(self.interval),
                 None => pause(stopping),
                 Some(_) if is_done => return,
-                Some(at) if at.elapsed() > LINGER => return self.lose(),
+                Some(at) if Instant::now() > at => return self.lose(),
                 Some(_) => thread::sleep(RETRY_PAUSE),
             }
         }
     }
 
     /// Sends all that waits. Returns whether the service has taken it, or never will.
-    fn send_all(&mut self) -> bool {
-        loop {
+    fn send_all(&mut self, give_up_at: Option<Instant>) -> bool {
+        while give_up_at.is_none_or(|at| Instant::now() <= at) {
             if self.taken.is_empty() {
                 self.taken = self.queue.take(self.batch_max);
             }
@@ -120,6 +121,7 @@ impl Sender {
                 return false;
             }
         }
+        false
     }
 
     /// Sends a batch. Returns whether the next may follow.
@@ -131,7 +133,7 @@ impl Sender {
             Ok(()) => {
                 self.metrics.delivered.inc_by(size as u64);
                 self.done(size);
-                self.size = (2 * size).min(self.batch_max);
+                self.size = (2 * self.size).min(self.batch_max);
                 if mem::take(&mut self.is_failing) {
                     tracing::debug!("the hook `{NAME}` is heard by its service again");
                 }

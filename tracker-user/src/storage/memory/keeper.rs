@@ -99,7 +99,7 @@ impl Work {
             sweep_at += *self.config.load().gc_interval;
         }
         let mut swept_at = None;
-        let mut report_at = Instant::now();
+        let (mut report_at, mut count_at) = (Instant::now(), Instant::now());
         while !stopping.is_set() {
             if self.table.has_work() {
                 let grown = self.table.grow(monotonic_ns(), &mut self.grace);
@@ -118,12 +118,18 @@ impl Work {
                 if refused > 0 && !rests {
                     sweep_at = now;
                 }
-                let interval = *self.config.load().prometheus_reporting_interval;
-                report_at = now + interval.max(now.elapsed() * COUNT_SHARE);
+                report_at = now + *self.config.load().prometheus_reporting_interval;
+            }
+            if now >= count_at {
+                let started = Instant::now();
+                self.count();
+                let pause = started.elapsed() * COUNT_SHARE;
+                count_at = started + pause.max(*self.config.load().prometheus_reporting_interval);
             }
             if !self.table.has_work() {
                 let now = Instant::now();
-                stopping.rest(sweep_at.min(report_at).saturating_duration_since(now));
+                let next = sweep_at.min(report_at).min(count_at);
+                stopping.rest(next.saturating_duration_since(now));
             }
         }
     }
@@ -131,6 +137,17 @@ impl Work {
     fn sweep(&mut self, started: Instant) {
         let totals = self.table.sweep(monotonic_ns(), &mut self.grace);
         self.metrics.storage().gc_duration_ms.observe(started.elapsed().as_secs_f64() * 1e3);
+        self.show(&totals);
+    }
+
+    /// Growing swarms do not wait for it.
+    fn count(&mut self) {
+        let Self { table, grace, .. } = self;
+        let totals = table.count(monotonic_ns(), || {
+            if table.has_work() {
+                table.grow(monotonic_ns(), &mut *grace);
+            }
+        });
         self.show(&totals);
     }
 
@@ -144,7 +161,6 @@ impl Work {
 
     /// Returns how many torrents were refused since the last time.
     fn report(&mut self) -> u64 {
-        self.show(&self.table.count(monotonic_ns()));
         let stats: Stats = self.table.stats();
         let table = self.metrics.table();
         set(&table.torrents, stats.torrents);

@@ -191,10 +191,18 @@ fn a_hook_that_refuses_does_so_before_the_reply_wherever_it_stands() {
     assert_eq!((names, config.posthooks), (vec!["ip approval", "client approval"], vec![]));
     assert_eq!(
         warnings[0].to_string(),
-        "t.yaml:4: chihaya.posthooks: `client approval` refuses before the reply; it is read as a pre-hook"
+        "t.yaml:4: chihaya.posthooks[0].name: `client approval` refuses before the reply; it is read as a pre-hook"
     );
     let alone = strict(&listening(&format!("posthooks: {refusing}"))).unwrap().config;
     assert_eq!((alone.prehooks.len(), alone.posthooks.len()), (1, 0));
+    let both = format!("prehooks: [ {refusing} ]\nposthooks: [ {refusing} ]");
+    assert_eq!(strict(&listening(&both)).unwrap().config.prehooks.len(), 1);
+    assert_eq!(
+        errors(&listening("posthooks:\n- name: client approval\n  options: { blacklist: no }")),
+        [
+            "t.yaml:5: chihaya.posthooks[0].options.blacklist[0]: `no`: a client id has 6 bytes, like TR4050"
+        ]
+    );
 }
 
 #[test]
@@ -236,8 +244,7 @@ fn what_tells_of_announces_runs_after_the_reply_only() {
 fn options_of_reports_are_checked() {
     let parameters = (0..17).map(|number| format!("p{number}")).collect::<Vec<_>>().join(", ");
     let text = format!(
-        "posthooks:\n- name: report\n  options: {{ interval: 1ms, parameters: [{parameters}], \
-         queue_max: 100 }}"
+        "posthooks:\n- name: report\n  options: {{ interval: 1ms, parameters: [{parameters}] }}"
     );
     let options = "t.yaml:5: chihaya.posthooks[0].options";
     assert_eq!(
@@ -246,7 +253,6 @@ fn options_of_reports_are_checked() {
             format!("{options}.url: `` is no URL that begins with http:// or https://"),
             format!("{options}.interval: 1ms is not 10ms or more"),
             format!("{options}.parameters: names more than 16 parameters"),
-            format!("{options}.batch_max: 2000 is more than queue_max, 100"),
         ]
     );
 }
