@@ -16,6 +16,7 @@ use crate::privileges;
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
 /// Its handle.
+#[derive(Debug)]
 pub(crate) struct Worker {
     thread: Thread,
     handle: Mutex<Option<JoinHandle<()>>>,
@@ -23,7 +24,7 @@ pub(crate) struct Worker {
 }
 
 /// Whether it is to stop.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Stopping(Arc<AtomicBool>);
 
 impl Stopping {
@@ -35,6 +36,17 @@ impl Stopping {
     pub(crate) fn rest(&self, pause: Duration) {
         if !self.is_set() {
             thread::park_timeout(pause);
+        }
+    }
+
+    /// Rests until stopped, whatever wakes it, but no longer than that.
+    pub(crate) fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while let rest = until.saturating_duration_since(Instant::now())
+            && rest > Duration::ZERO
+            && !self.is_set()
+        {
+            self.rest(rest);
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use smart_default::SmartDefault;
 use tracker_common::id::{ClientId, InfoHash};
 
-use super::{Config, GoDuration, Network};
+use super::{GoDuration, Network};
 
 /// A hook and its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -164,15 +164,6 @@ pub struct IpApprovalConfig {
     pub deny: Vec<Network>,
     /// Files of such networks.
     pub deny_files: Vec<PathBuf>,
-}
-
-/// Makes pre-hooks of the post-hooks that refuse: the last ones, each once.
-pub(super) fn refuse_before_the_reply(config: &mut Config) {
-    for hook in config.posthooks.extract_if(.., |hook| hook.refuses()) {
-        if !config.prehooks.contains(&hook) {
-            config.prehooks.push(hook);
-        }
-    }
 }
 
 /// Lists whose elements are written as text; an error names the element.

@@ -7,8 +7,7 @@ use serde_yaml::Value;
 
 use super::{
     Config, ROOT,
-    hooks::refuse_before_the_reply,
-    moved::move_settings,
+    moved::{move_settings, refuse_before_the_reply},
     path::{Path, locate},
     schema::schema,
     tidy::{ALIASES, tidy},

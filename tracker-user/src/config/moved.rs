@@ -1,9 +1,10 @@
 //! Settings that stand elsewhere than in Chihaya's older files: subnet preference, once a property
-//! of the storage and before that of the tracker, is a hook; limits of requests were once the tracker's.
+//! of the storage and before that of the tracker, is a hook; limits of requests were once the tracker's. And
+//! hooks that refuse, which stand before the reply wherever a file has them.
 
 use serde_yaml::{Mapping, Value};
 
-use super::{load::Findings, path::Path};
+use super::{Config, load::Findings, path::Path};
 
 /// The storage of Chihaya's that knew of subnets.
 const MEMORY_BY_SUBNET: &str = "memorybysubnet";
@@ -32,6 +33,15 @@ pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut 
         if let Some(limit) = settings.remove(key) {
             findings.warning(&root.key(key), "is now a key of `http`, and of `udp`");
             add_limit(settings, key, &limit);
+        }
+    }
+}
+
+/// Makes pre-hooks of the post-hooks that refuse: the last ones, each once.
+pub(super) fn refuse_before_the_reply(config: &mut Config) {
+    for hook in config.posthooks.extract_if(.., |hook| hook.refuses()) {
+        if !config.prehooks.contains(&hook) {
+            config.prehooks.push(hook);
         }
     }
 }

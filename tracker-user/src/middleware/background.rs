@@ -1,21 +1,14 @@
 //! What a hook does beside judging requests.
 
-use std::{
-    io,
-    sync::mpsc::{self, RecvTimeoutError},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
-use crate::privileges;
+use crate::worker::Worker;
 
 /// A thread that takes one step after another and ends when this is dropped: at once if it pauses,
 /// else after its step. Nobody waits for that, as whoever drops the last of a pipeline may be busy
 /// serving.
 #[derive(Debug)]
-pub(super) struct Background {
-    /// Dropped to stop the thread.
-    _stop: mpsc::Sender<()>,
-}
+pub(super) struct Background(Worker);
 
 impl Background {
     /// Starts the thread. `step` returns how long to pause before the next one.
@@ -24,21 +17,29 @@ impl Background {
     /// When there can be no more threads.
     pub(super) fn start(
         name: &str,
-        mut pause: Duration,
+        pause: Duration,
         mut step: impl FnMut() -> Duration + Send + 'static,
     ) -> io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
-        privileges::spawn(name, move || {
-            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                pause = step();
+        let worker = Worker::start(name, move |stopping| {
+            stopping.pause(pause);
+            while !stopping.is_set() {
+                stopping.pause(step());
             }
         })?;
-        Ok(Self { _stop: stop })
+        Ok(Self(worker))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.tell();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     #[test]

@@ -52,9 +52,9 @@ pub enum Action {
 /// Sees what the frontend does; for metrics. Calls are on the request path and must not block.
 pub trait Observe: Send + Sync {
     /// A datagram was dealt with. `action` is unknown where its head or its connection id is wrong.
-    /// `client` is the source address, or nothing where the datagram could not be read. `error` is what the client was told or
-    /// would have been, "internal error", or "" for success: a label from a small set. `elapsed` is
-    /// zero unless the options ask for timing.
+    /// `client` is the source address, or nothing where the datagram could not be read. `error` is what the
+    /// client was told or would have been, "internal error", or "" for success: a label from a small set.
+    /// `elapsed` is zero unless the options ask for timing.
     fn response(
         &self,
         action: Option<Action>,

@@ -15,7 +15,6 @@ mod tests;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use super::client::Client;
 use crate::{
     clock::wall_ns,
     metrics::Metrics,
@@ -48,6 +47,13 @@ pub struct ReportOptions {
     pub queue_max: usize,
 }
 
+impl ReportOptions {
+    /// A batch is no larger than the queue.
+    fn batch_max(&self) -> usize {
+        self.batch_max.get().min(self.queue_max)
+    }
+}
+
 /// The hook. When it is dropped, what waits is still told: nobody waits for that.
 pub struct Report {
     queue: Arc<Queue>,
@@ -64,14 +70,11 @@ impl Report {
     /// # Errors
     /// When there can be no thread, or no randomness.
     pub fn new(options: ReportOptions, metrics: &Metrics) -> io::Result<Self> {
-        let ReportOptions { url, interest, interval, queue_max, .. } = options;
-        let batch_max = options.batch_max.get().min(queue_max);
         let (figures, dropped) = (metrics.reports(), metrics.limit_reached("report_queue"));
-        let queue = Arc::new(Queue::new(queue_max, figures.queued.clone(), dropped));
-        let client = Client::new(options.timeout);
-        let mut sender =
-            Sender::new(client, url, interval, batch_max, Arc::clone(&queue), figures)?;
+        let queue = Arc::new(Queue::new(options.queue_max, figures.queued.clone(), dropped));
+        let mut sender = Sender::new(&options, Arc::clone(&queue), figures)?;
         let worker = Arc::new(Worker::start("hook-report", move |stopping| sender.run(stopping))?);
+        let (interest, batch_max) = (options.interest, options.batch_max());
         Ok(Self { queue, interest, parameters: options.parameters.into(), batch_max, worker })
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{NAME, queue::Queue, record::Record};
+use super::{NAME, ReportOptions, queue::Queue, record::Record};
 use crate::{
     log_limit::LogLimit,
     metrics::ReportMetrics,
@@ -65,24 +65,20 @@ impl Sender {
     /// # Errors
     /// When there is no randomness.
     pub(super) fn new(
-        client: Client,
-        url: String,
-        interval: Duration,
-        batch_max: usize,
+        options: &ReportOptions,
         queue: Arc<Queue>,
         metrics: ReportMetrics,
     ) -> io::Result<Self> {
-        let tracker = format!("{:016x}", getrandom::u64().map_err(io::Error::from)?);
         Ok(Self {
-            client,
-            url,
-            interval,
-            batch_max,
+            client: Client::new(options.timeout),
+            url: options.url.clone(),
+            interval: options.interval,
+            batch_max: options.batch_max(),
             queue,
             metrics,
-            tracker,
+            tracker: format!("{:016x}", getrandom::u64().map_err(io::Error::from)?),
             taken: Vec::new(),
-            size: batch_max,
+            size: options.batch_max(),
             number: 1,
             is_failing: false,
             outages: LogLimit::default(),
@@ -100,7 +96,7 @@ impl Sender {
             let is_done = self.send_all(give_up_at);
             match give_up_at {
                 None if is_done => stopping.rest(self.interval),
-                None => pause(stopping),
+                None => stopping.pause(RETRY_PAUSE),
                 Some(_) if is_done => return,
                 Some(at) if Instant::now() > at => return self.lose(),
                 Some(_) => thread::sleep(RETRY_PAUSE),
@@ -191,16 +187,5 @@ impl Sender {
         self.queue.done(lost);
         self.metrics.lost.inc_by(lost as u64);
         tracing::error!("the hook `{NAME}` ends: {lost} announces are told to nobody");
-    }
-}
-
-/// Leaves the service alone, whatever else wakes the thread.
-fn pause(stopping: &Stopping) {
-    let until = Instant::now() + RETRY_PAUSE;
-    while let rest = until.saturating_duration_since(Instant::now())
-        && rest > Duration::ZERO
-        && !stopping.is_set()
-    {
-        stopping.rest(rest);
     }
 }
