@@ -2,15 +2,22 @@
 
 use std::{
     pin::pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, Waker},
 };
 
 use arc_swap::ArcSwap;
 use http_body_util::BodyExt as _;
-use tracker_user::http::{HttpFrontend, HttpOptions, Settings};
+use tracker_user::{
+    http::{HttpFrontend, HttpOptions, Settings},
+    metrics::{Metrics, WebTorrentMetrics},
+};
 
 use crate::pipeline::pipeline;
+
+/// Nothing of it happens here.
+static WEBTORRENT: LazyLock<WebTorrentMetrics> =
+    LazyLock::new(|| Metrics::new().expect("names differ").webtorrent());
 
 /// The first byte chooses action and client, the rest is the query, if it is text.
 pub fn run(data: &[u8]) {
@@ -19,7 +26,7 @@ pub fn run(data: &[u8]) {
     let options = HttpOptions { allow_ip_spoofing: choice & 4 != 0, ..HttpOptions::default() };
     let settings = Settings::new(options).expect("the default is a good one");
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline()));
-    let frontend = HttpFrontend::new(settings, pipeline, Arc::new(()));
+    let frontend = HttpFrontend::new(settings, pipeline, Arc::new(()), WEBTORRENT.clone());
     let path = if choice & 1 == 0 { "/announce" } else { "/scrape" };
     let client = if choice & 2 == 0 { "192.0.2.1:5000" } else { "[2001:db8::1]:5000" };
     let Some(reply) = frontend.get(&format!("{path}?{query}"), client.parse().unwrap()) else {

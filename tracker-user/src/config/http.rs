@@ -63,4 +63,27 @@ pub struct HttpConfig {
     /// The most torrents one scrape may ask for; the rest is left out. A URL has room for 900.
     #[default(50)]
     pub max_scrape_infohashes: u32,
+    /// WebTorrent: announces of browsers over WebSocket, where HTTP and HTTPS are served.
+    pub webtorrent: WebTorrentConfig,
+}
+
+/// Announces of browsers.
+#[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct WebTorrentConfig {
+    /// Paths that take such connections, written like `announce_routes`. Empty: there are none.
+    #[schemars(example = ["/", "/announce"])]
+    pub routes: Vec<String>,
+    /// How often browsers shall announce. They find peers by no other means, so it should be often.
+    #[default(GoDuration::from_mins(2))]
+    pub announce_interval: GoDuration,
+    /// The most offers of one announce that are passed on, each to another peer.
+    #[default(10)]
+    pub max_offers: u32,
+    /// The most torrents that one connection announces.
+    #[default(200)]
+    pub max_torrents: u32,
+    /// The most connections at a time, which do not count among those of HTTP.
+    #[default(16_384)]
+    pub max_connections: u32,
 }

@@ -37,7 +37,7 @@ pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
     PasskeyConfig, PreferredSubnetConfig, ReportConfig, ReportedAnnounces, TorrentApprovalConfig,
 };
-pub use http::HttpConfig;
+pub use http::{HttpConfig, WebTorrentConfig};
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;

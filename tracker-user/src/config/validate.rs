@@ -10,8 +10,8 @@ use tracker_common::{
 };
 
 use super::{
-    Broker, Config, HookConfig, HttpConfig, StorageConfig, UdpConfig, XdpConfig, load::Findings,
-    path::Path,
+    Broker, Config, GoDuration, HookConfig, HttpConfig, StorageConfig, UdpConfig, WebTorrentConfig,
+    XdpConfig, load::Findings, path::Path,
 };
 use crate::http::Router;
 
@@ -23,6 +23,18 @@ const ORPHAN_LIMIT_MIN: Duration = Duration::from_secs(10);
 
 /// More often, a tracker would do little else.
 const SNAPSHOT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// The protocols count seconds, in 32 bits of which BEP 15 calls one a sign.
+const INTERVAL_MAX_S: u64 = i32::MAX as u64;
+
+/// A day. JavaScript's timers go off at once where they are set to more than 24.
+const BROWSER_INTERVAL_MAX_S: u64 = 24 * 60 * 60;
+
+/// As many as clients ever made.
+const OFFERS_MAX: u32 = 100;
+
+/// As many connections as a process may have descriptors for, where nobody has changed that.
+const BROWSERS_MAX: u32 = 1 << 20;
 
 /// The longest name that Linux gives an interface.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -48,14 +60,17 @@ fn intervals(config: &Config, root: &Path, findings: &mut Findings) {
         ("announce_interval", config.announce_interval),
         ("min_announce_interval", config.min_announce_interval),
     ];
-    for (key, interval) in intervals {
-        // The protocols count seconds, in 32 bits of which BEP 15 calls one a sign.
-        if *interval < Duration::from_secs(1) || interval.as_secs() > i32::MAX as u64 {
-            findings.error(&root.key(key), format!("{interval} is not from 1s to 2147483647s"));
-        }
+    for (key, given) in intervals {
+        interval(given, INTERVAL_MAX_S, &root.key(key), findings);
     }
     if config.min_announce_interval > config.announce_interval {
         findings.warning(&root.key("min_announce_interval"), "is longer than announce_interval");
+    }
+}
+
+fn interval(given: GoDuration, max_s: u64, path: &Path, findings: &mut Findings) {
+    if *given < Duration::from_secs(1) || given.as_secs() > max_s {
+        findings.error(path, format!("{given} is not from 1s to {max_s}s"));
     }
 }
 
@@ -75,6 +90,7 @@ fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
         findings.error(&path.key("tls_cert_path"), "needs https_addr beside it");
     }
     routes(http, path, findings);
+    webtorrent(&http.webtorrent, &path.key("webtorrent"), findings);
     if let Some(name) = &http.real_ip_header
         && HeaderName::try_from(name).is_err()
     {
@@ -101,6 +117,26 @@ fn routes(http: &HttpConfig, path: &Path, findings: &mut Findings) {
         Some(path.key(key).index(index))
     });
     findings.error(&place.unwrap_or_else(|| path.key("announce_routes")), error.to_string());
+}
+
+fn webtorrent(webtorrent: &WebTorrentConfig, path: &Path, findings: &mut Findings) {
+    if let Err(error) = Router::new(&webtorrent.routes, &[]) {
+        let routes = path.key("routes");
+        let index = webtorrent.routes.iter().rposition(|route| Some(&**route) == error.route());
+        findings
+            .error(&index.map_or(routes.clone(), |index| routes.index(index)), error.to_string());
+    }
+    let announce_interval = path.key("announce_interval");
+    interval(webtorrent.announce_interval, BROWSER_INTERVAL_MAX_S, &announce_interval, findings);
+    let limits = [
+        ("max_offers", webtorrent.max_offers, OFFERS_MAX),
+        ("max_connections", webtorrent.max_connections, BROWSERS_MAX),
+    ];
+    for (key, given, max) in limits {
+        if given > max {
+            findings.error(&path.key(key), format!("{given} is more than {max}"));
+        }
+    }
 }
 
 fn udp(udp: &UdpConfig, path: &Path, findings: &mut Findings) {

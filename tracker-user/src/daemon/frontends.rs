@@ -62,7 +62,8 @@ impl Frontends {
             tcp.spawn(metrics::serve(listener, Arc::clone(metrics), until(&stopped)));
         }
         let observer = Arc::new(HttpObserver::new(metrics));
-        let http = Arc::new(HttpFrontend::new(http, Arc::clone(pipeline), observer));
+        let http =
+            Arc::new(HttpFrontend::new(http, Arc::clone(pipeline), observer, metrics.webtorrent()));
         if let Some(addr) = config.http.addr {
             let listener = listen_tcp(addr).with_context(|| format!("http.addr: {addr}"))?;
             addresses.push(("HTTP", listener.local_addr()?));

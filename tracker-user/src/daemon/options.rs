@@ -6,7 +6,7 @@ use tracker_common::connection::ConnectionIds;
 
 use crate::{
     config::{self, Config},
-    http::{CertificateFiles, HttpOptions},
+    http::{CertificateFiles, HttpOptions, WebTorrentOptions},
     udp::{BadConnectionId, UdpOptions},
 };
 
@@ -38,7 +38,18 @@ pub(super) fn http_options(config: &Config) -> HttpOptions {
         write_timeout: *http.write_timeout,
         idle_timeout: *http.idle_timeout,
         head_bytes_max: head_bytes_max(http.max_scrape_infohashes),
+        webtorrent: webtorrent_options(&http.webtorrent),
         ..HttpOptions::default()
+    }
+}
+
+fn webtorrent_options(webtorrent: &config::WebTorrentConfig) -> WebTorrentOptions {
+    WebTorrentOptions {
+        routes: webtorrent.routes.clone(),
+        announce_interval_s: seconds(&webtorrent.announce_interval),
+        offers_max: webtorrent.max_offers as usize,
+        torrents_max: webtorrent.max_torrents as usize,
+        connections_max: webtorrent.max_connections as usize,
     }
 }
 

@@ -6,10 +6,11 @@ use super::hooks;
 use crate::config::{Config, StorageConfig};
 
 /// Where the tracker listens and with how many threads, and the sizes of what the kernel shares.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "metrics_addr",
     "http.addr",
     "http.https_addr",
+    "http.webtorrent.max_connections",
     "udp.addr",
     "udp.workers",
     "storage.name",

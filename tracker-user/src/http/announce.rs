@@ -122,7 +122,8 @@ pub(super) fn params(query: &Query, parsed: &[&str], route_params: Vec<(&str, St
     params
 }
 
-fn parse_event(name: &[u8]) -> Option<Event> {
+/// In any case, as Chihaya reads it; nothing is no event.
+pub(super) fn parse_event(name: &[u8]) -> Option<Event> {
     let events: [(&[u8], Event); 6] = [
         (b"", Event::None),
         (b"none", Event::None),

@@ -29,6 +29,8 @@ pub(super) struct Outbox {
     answered: Mutex<Vec<Answered>>,
     /// A request waits for a hook, which is not the client's fault.
     waits: AtomicBool,
+    /// The stream is no longer HTTP's.
+    is_handed_over: AtomicBool,
 }
 
 impl Outbox {
@@ -39,6 +41,11 @@ impl Outbox {
     /// No deadline counts from here to the reply.
     pub(super) fn wait(&self) {
         self.waits.store(true, Ordering::Relaxed);
+    }
+
+    /// Whoever speaks another protocol from the next reply on has deadlines of their own.
+    pub(super) fn hand_over(&self) {
+        self.is_handed_over.store(true, Ordering::Relaxed);
     }
 
     fn run_post_hooks(&self) {
@@ -112,7 +119,8 @@ impl<S> Connection<S> {
 
     /// To be polled where the stream itself is pending.
     fn poll_deadline<T>(&mut self, context: &mut Context) -> Poll<io::Result<T>> {
-        if self.outbox.waits.load(Ordering::Relaxed) {
+        let Outbox { waits, is_handed_over, .. } = &*self.outbox;
+        if waits.load(Ordering::Relaxed) || is_handed_over.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
         if self.timer.deadline() != self.deadline {

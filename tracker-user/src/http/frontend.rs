@@ -21,9 +21,11 @@ use super::{
     reply,
     router::Match,
     scrape,
+    webtorrent::WebTorrent,
 };
 use crate::{
     log_limit::LogLimit,
+    metrics::WebTorrentMetrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Pending, Pipeline, Refusal, SwarmStats},
 };
 
@@ -32,13 +34,18 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 /// Answers requests, whatever connection they come by.
 pub struct HttpFrontend {
-    pipeline: Arc<ArcSwap<Pipeline>>,
+    pub(super) pipeline: Arc<ArcSwap<Pipeline>>,
     settings: ArcSwap<Settings>,
     /// One for each connection, whatever listener it came by.
     pub(super) connections: Arc<Semaphore>,
+    pub(super) webtorrent: WebTorrent,
     pub(super) observer: Arc<dyn Observe>,
     internal_errors: LogLimit,
 }
+
+/// How often a request may wait for a hook. More than once only if several hooks ask somebody, or
+/// one has forgotten the answer meanwhile.
+pub(super) const WAITS_MAX: usize = 4;
 
 /// The buffers of a connection, used again for each of its requests.
 #[derive(Default)]
@@ -57,6 +64,16 @@ pub(super) struct Answered {
 }
 
 impl Answered {
+    /// `None` where there are no post-hooks.
+    pub(super) fn new(
+        pipeline: Arc<Pipeline>,
+        request: AnnounceRequest,
+        response: AnnounceResponse,
+    ) -> Option<Self> {
+        pipeline.post_hooks().next()?;
+        Some(Self { pipeline, request, response })
+    }
+
     pub(super) fn run_post_hooks(&self) {
         self.pipeline.announced(&self.request, &self.response);
     }
@@ -89,11 +106,13 @@ impl HttpFrontend {
         settings: Settings,
         pipeline: Arc<ArcSwap<Pipeline>>,
         observer: Arc<dyn Observe>,
+        webtorrent: WebTorrentMetrics,
     ) -> Self {
         let connections = Arc::new(Semaphore::new(settings.options.connections_max.max(1)));
+        let webtorrent = WebTorrent::new(webtorrent, &settings.options.webtorrent);
         let settings = ArcSwap::from_pointee(settings);
         let internal_errors = LogLimit::default();
-        Self { pipeline, settings, connections, observer, internal_errors }
+        Self { pipeline, settings, connections, webtorrent, observer, internal_errors }
     }
 
     /// Replaces the options: at once for requests; for timeouts, keep-alive and the size of heads
@@ -147,27 +166,37 @@ impl HttpFrontend {
         scratch.out.clear();
         let result = match self.run(&settings, head, found, scratch, &mut outcome) {
             Err(Refusal::Pending(pending)) if head.may_wait => return Err(pending),
-            Err(Refusal::Pending(_)) => Err(Refusal::Internal("a hook goes on waiting".to_owned())),
-            result => result,
+            result => result.map_err(Refusal::settled),
         };
         if let Err(refusal) = &result {
             reply::write_refusal(&mut scratch.out, refusal);
         }
-        let error = match &result {
-            Ok(()) => "",
-            Err(Refusal::Client(reason)) => reason,
-            Err(Refusal::Pending(_)) => "undecided",
-            Err(Refusal::Internal(cause)) => {
+        self.observe(action, outcome.client, result.as_ref().err(), head.received);
+        Ok((plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered))
+    }
+
+    /// Tells the observer what has become of a request.
+    pub(super) fn observe(
+        &self,
+        action: Action,
+        client: Option<IpAddr>,
+        refusal: Option<&Refusal>,
+        received: Instant,
+    ) {
+        let error = match refusal {
+            None => "",
+            Some(Refusal::Client(reason)) => reason,
+            Some(Refusal::Pending(_)) => "undecided",
+            Some(Refusal::Internal(cause)) => {
                 if let Some(requests) = self.internal_errors.admit() {
                     tracing::error!(requests, cause, "HTTP requests failed");
                 }
                 "internal error"
             }
         };
-        let is_timed = settings.options.request_timing;
-        let elapsed = if is_timed { head.received.elapsed() } else { Duration::ZERO };
-        self.observer.response(action, outcome.client, error, elapsed);
-        Ok((plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered))
+        let is_timed = self.settings.load().options.request_timing;
+        let elapsed = if is_timed { received.elapsed() } else { Duration::ZERO };
+        self.observer.response(action, client, error, elapsed);
     }
 
     /// Reads the request, asks the pipeline and writes the reply into `scratch.out`.
@@ -190,12 +219,8 @@ impl HttpFrontend {
                 outcome.client = Some(announce.request.peer.ip());
                 pipeline.announce(&announce.request, response)?;
                 reply::write_announce(out, &announce, response);
-                if pipeline.post_hooks().next().is_some() {
-                    let response = std::mem::take(response);
-                    let request = announce.request;
-                    let pipeline = Arc::clone(&pipeline);
-                    outcome.answered = Some(Answered { pipeline, request, response });
-                }
+                let (pipeline, response) = (Arc::clone(&pipeline), std::mem::take(response));
+                outcome.answered = Answered::new(pipeline, announce.request, response);
             }
             Action::Scrape => {
                 // A proxy that says nothing of use is itself asked for, as by Chihaya.
@@ -217,7 +242,7 @@ impl From<QueryError> for Refusal {
     }
 }
 
-fn plain(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+pub(super) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let content_type = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -4,7 +4,8 @@
 //! [`serve`] accepts connections and bounds them, on bare TCP or on [`Tls`]; [`HttpFrontend`] turns
 //! each request into a call of the [`Pipeline`](crate::pipeline::Pipeline): `router` names the
 //! action, [`query`] and `announce` or `scrape` read the request, `reply` writes the answer in
-//! bencode.
+//! bencode. `upgrade` makes of a connection a
+//! WebSocket, on which browsers announce (`webtorrent`).
 
 mod announce;
 mod bencode;
@@ -19,6 +20,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upgrade;
+mod webtorrent;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -27,6 +30,7 @@ pub use options::{HttpOptions, OptionsError, Settings};
 pub use router::{ROUTES_MAX, RouteError, Router};
 pub use server::{Plain, Transport, serve};
 pub use tls::{Certificate, CertificateFiles, Tls, TlsError};
+pub use webtorrent::WebTorrentOptions;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

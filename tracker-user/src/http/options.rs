@@ -11,7 +11,10 @@ use hyper::{
 };
 use ipnet::IpNet;
 
-use super::router::{RouteError, Router};
+use super::{
+    router::{RouteError, Router},
+    webtorrent::WebTorrentOptions,
+};
 
 /// What an operator can choose. The defaults are Chihaya's, where it has one.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct HttpOptions {
     pub max_numwant: u16,
     /// How many it is given when it does not say.
     pub default_numwant: u16,
+    /// Announces over WebSocket.
+    pub webtorrent: WebTorrentOptions,
     /// The most info-hashes of one scrape; those beyond are left out.
     pub max_scrape_infohashes: usize,
     /// Whether the time that a request takes is measured.
@@ -58,6 +63,7 @@ impl Default for HttpOptions {
             trusted_proxies: Vec::new(),
             max_numwant: 100,
             default_numwant: 50,
+            webtorrent: WebTorrentOptions::default(),
             max_scrape_infohashes: 50,
             request_timing: false,
             keepalive: false,
@@ -73,7 +79,7 @@ impl Default for HttpOptions {
 /// Options that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// In `announce_routes` or `scrape_routes`.
+    /// In `announce_routes`, `scrape_routes` or `webtorrent.routes`.
     #[error(transparent)]
     Route(#[from] RouteError),
     /// In `real_ip_header`.
@@ -86,6 +92,8 @@ pub enum OptionsError {
 pub struct Settings {
     pub(super) options: HttpOptions,
     pub(super) router: Router,
+    /// Where connections become WebSockets.
+    pub(super) webtorrent_router: Router,
     real_ip_header: Option<HeaderName>,
 }
 
@@ -96,6 +104,7 @@ impl Settings {
     /// What is wrong with them.
     pub fn new(options: HttpOptions) -> Result<Self, OptionsError> {
         let router = Router::new(&options.announce_routes, &options.scrape_routes)?;
+        let webtorrent_router = Router::new(&options.webtorrent.routes, &[])?;
         let real_ip_header = options
             .real_ip_header
             .as_deref()
@@ -104,7 +113,7 @@ impl Settings {
                 name.parse().map_err(|error| OptionsError::RealIpHeader(name.to_owned(), error))
             })
             .transpose()?;
-        Ok(Self { options, router, real_ip_header })
+        Ok(Self { options, router, webtorrent_router, real_ip_header })
     }
 
     /// Who sent the request: the other end of the connection, or whom a trusted proxy there names.

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tracker_common::id::InfoHash;
+
 use super::{
     announce::{NO_INFO_HASH, params},
     options::HttpOptions,
@@ -23,17 +25,21 @@ pub(super) fn parse(
     if query.info_hashes().is_empty() {
         return Err(NO_INFO_HASH);
     }
-    let mut info_hashes = query.info_hashes().to_vec();
+    let info_hashes = tidied(query.info_hashes().to_vec(), options);
+    Ok(ScrapeRequest { info_hashes, source, params: params(query, &[], route_params) })
+}
+
+/// The info-hashes of which a reply tells.
+pub(super) fn tidied(mut info_hashes: Vec<InfoHash>, options: &HttpOptions) -> Vec<InfoHash> {
     info_hashes.truncate(options.max_scrape_infohashes);
     info_hashes.sort_unstable();
     info_hashes.dedup();
-    Ok(ScrapeRequest { info_hashes, source, params: params(query, &[], route_params) })
+    info_hashes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracker_common::id::InfoHash;
 
     fn parse_text(text: &str) -> Result<ScrapeRequest, Refusal> {
         let mut query = Query::default();

@@ -7,19 +7,23 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use hyper::{Request, body::Incoming, http::request::Parts, server::conn::http1, service::Service};
-use hyper_util::{
-    rt::TokioIo,
-    server::graceful::{GracefulShutdown, Watcher},
+use hyper::{
+    Request,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue},
+    http::request::Parts,
+    server::conn::http1,
+    service::Service,
 };
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -27,7 +31,9 @@ use tokio::{
 use super::{
     HttpFrontend, HttpOptions,
     connection::{Connection, Outbox},
-    frontend::{Head, Reply, Scratch},
+    frontend::{Head, Reply, Scratch, WAITS_MAX},
+    upgrade,
+    webtorrent::Session,
 };
 use crate::{log_limit::LogLimit, pipeline::Pending};
 
@@ -68,6 +74,24 @@ impl Transport for Plain {
     }
 }
 
+/// Tells when the server stops.
+#[derive(Clone)]
+pub(super) struct Stopped(watch::Receiver<()>);
+
+impl Stopped {
+    /// The server keeps the sender, until it stops.
+    pub(super) fn new() -> (watch::Sender<()>, Self) {
+        let (stop, stopped) = watch::channel(());
+        (stop, Self(stopped))
+    }
+
+    /// Returns when nobody is left who could say anything else.
+    pub(super) async fn wait(&self) {
+        let mut stop = self.0.clone();
+        while stop.changed().await.is_ok() {}
+    }
+}
+
 /// Serves the connections of `listener` until `shutdown` ends; then idle ones are closed at once,
 /// the others when they have their reply, at the latest after the read and write timeouts.
 ///
@@ -80,7 +104,7 @@ pub async fn serve<T: Transport>(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut connections = JoinSet::new();
-    let graceful = GracefulShutdown::new();
+    let (stop, stopped) = Stopped::new();
     let failures = LogLimit::default();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -91,15 +115,19 @@ pub async fn serve<T: Transport>(
         while connections.try_join_next().is_some() {}
         let frontend = Arc::clone(&frontend);
         let transport = transport.clone();
-        let watcher = graceful.watcher();
+        let stopped = stopped.clone();
         connections.spawn(async move {
-            serve_connection(tcp, remote, transport, frontend, watcher).await;
+            let session = serve_connection(tcp, remote, transport, &frontend, &stopped).await;
             drop(permit);
+            if let Some(session) = session {
+                session.run(frontend, stopped).await;
+            }
         });
     }
-    drop(listener);
+    drop((listener, stop));
     let HttpOptions { read_timeout, write_timeout, .. } = frontend.settings().options;
-    let _ = timeout(read_timeout + write_timeout, graceful.shutdown()).await;
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(read_timeout + write_timeout, ended).await;
     connections.shutdown().await;
 }
 
@@ -137,21 +165,25 @@ async fn accept(listener: &TcpListener, failures: &LogLimit) -> (TcpStream, Sock
     }
 }
 
+/// Serves one connection, and returns what it goes on as when HTTP is over.
 async fn serve_connection<T: Transport>(
     tcp: TcpStream,
     remote: SocketAddr,
     transport: T,
-    frontend: Arc<HttpFrontend>,
-    watcher: Watcher,
-) {
+    frontend: &Arc<HttpFrontend>,
+    stopped: &Stopped,
+) -> Option<Session> {
     let settings = frontend.settings();
     let options = &settings.options;
     match timeout(options.read_timeout, transport.open(tcp)).await {
         Ok(Ok(stream)) => {
             let stream = Connection::new(stream, T::SAYS_GOODBYE, options);
-            serve_stream(stream, remote, frontend, watcher, options).await;
+            serve_stream(stream, remote, frontend, stopped, options).await
         }
-        Ok(Err(_)) | Err(_) => frontend.observer.handshake_failed(),
+        Ok(Err(_)) | Err(_) => {
+            frontend.observer.handshake_failed();
+            None
+        }
     }
 }
 
@@ -159,31 +191,41 @@ async fn serve_connection<T: Transport>(
 pub(super) async fn serve_stream(
     stream: Connection<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     remote: SocketAddr,
-    frontend: Arc<HttpFrontend>,
-    watcher: Watcher,
+    frontend: &Arc<HttpFrontend>,
+    stopped: &Stopped,
     options: &HttpOptions,
-) {
-    let connection = Handle { frontend, remote, outbox: stream.outbox() };
+) -> Option<Session> {
+    let outbox = stream.outbox();
+    let session = Arc::default();
+    let (frontend, upgraded) = (Arc::clone(frontend), Arc::clone(&session));
+    let is_kept = options.keepalive;
+    let connection = Handle { frontend, remote, outbox, is_kept, session: upgraded };
     let exchange = Exchange { connection, scratch: RefCell::default() };
     let connection = http(options).serve_connection(TokioIo::new(stream), exchange);
-    let _ = watcher.watch(connection).await;
+    let mut connection = pin!(connection.with_upgrades());
+    let _ = tokio::select! {
+        ended = &mut connection => ended,
+        () = stopped.wait() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    session.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// hyper's own timeout is off: [`Connection`] has better ones. With vectored writes hyper makes no
 /// second reply before the first has left, so a client that does not read costs one reply's memory.
+///
+/// Connections that shall not be kept are closed by a header of their reply: where hyper knew of it, it would
+/// say so of those, too, that become WebSockets.
 fn http(options: &HttpOptions) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .keep_alive(options.keepalive)
         .writev(true)
         .max_buf_size(options.head_bytes_max.max(HEAD_BYTES_MIN))
         .header_read_timeout(None);
     builder
 }
-
-/// How often a request may wait for a hook. More than once only if several hooks ask somebody, or
-/// one has forgotten the answer meanwhile.
-const WAITS_MAX: usize = 4;
 
 /// Hands the requests of one connection to the frontend, one at a time.
 struct Exchange {
@@ -197,6 +239,10 @@ struct Handle {
     frontend: Arc<HttpFrontend>,
     remote: SocketAddr,
     outbox: Arc<Outbox>,
+    /// It may carry another request.
+    is_kept: bool,
+    /// What the connection goes on as.
+    session: Arc<Mutex<Option<Session>>>,
 }
 
 impl Service<Request<Incoming>> for Exchange {
@@ -204,7 +250,10 @@ impl Service<Request<Incoming>> for Exchange {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(reply) = self.connection.upgrade(&mut request) {
+            return Box::pin(ready(Ok(reply)));
+        }
         let (request, received) = (request.into_parts().0, Instant::now());
         match self.connection.answer(&request, received, true, &mut self.scratch.borrow_mut()) {
             Ok(reply) => Box::pin(ready(Ok(reply))),
@@ -220,6 +269,26 @@ impl Service<Request<Incoming>> for Exchange {
 }
 
 impl Handle {
+    /// The reply to a request for a WebSocket.
+    fn upgrade(&self, request: &mut Request<Incoming>) -> Option<Reply> {
+        match upgrade::asked(request, self.remote, &self.frontend)? {
+            Ok((session, reply)) => {
+                self.outbox.hand_over();
+                *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+                Some(reply)
+            }
+            Err(reply) => Some(self.closing(reply)),
+        }
+    }
+
+    /// The reply as the last one, where the connection is for one request.
+    fn closing(&self, mut reply: Reply) -> Reply {
+        if !self.is_kept {
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    }
+
     fn answer(
         &self,
         request: &Parts,
@@ -233,7 +302,7 @@ impl Handle {
         if let Some(answered) = answered {
             self.outbox.push(answered);
         }
-        Ok(reply)
+        Ok(self.closing(reply))
     }
 
     async fn answer_after(self, mut pending: Pending, request: Parts, received: Instant) -> Reply {

@@ -9,6 +9,7 @@ mod reports;
 mod requests;
 mod server;
 mod tracker;
+mod webtorrent;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use reports::ReportMetrics;
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
 pub use tracker::{AttachMetrics, PerFamily, ReloadMetrics, StorageMetrics, TableMetrics};
+pub use webtorrent::WebTorrentMetrics;
 
 use hooks::HookMetrics;
 use requests::UserRequests;
@@ -41,6 +43,7 @@ pub struct Metrics {
     reloads: ReloadMetrics,
     hooks: HookMetrics,
     reports: ReportMetrics,
+    webtorrent: WebTorrentMetrics,
     limits: IntCounterVec,
 }
 
@@ -73,6 +76,7 @@ impl Metrics {
             tls_handshakes_failed: register(&registry, tls_handshakes_failed()?)?,
             hooks: HookMetrics::new(&registry)?,
             reports: ReportMetrics::new(&registry)?,
+            webtorrent: WebTorrentMetrics::new(&registry, &limits)?,
             limits,
             registry,
         })
@@ -130,6 +134,12 @@ impl Metrics {
     #[must_use]
     pub fn reports(&self) -> ReportMetrics {
         self.reports.clone()
+    }
+
+    /// What goes on between browsers.
+    #[must_use]
+    pub fn webtorrent(&self) -> WebTorrentMetrics {
+        self.webtorrent.clone()
     }
 
     /// Tokens that the hook `jwt` found wrong, with the label `reason`.

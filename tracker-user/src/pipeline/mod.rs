@@ -53,11 +53,22 @@ impl Pipeline {
     ) -> Result<(), Refusal> {
         response.interval_s = self.interval_s;
         response.min_interval_s = self.min_interval_s;
-        for hook in &self.pre_hooks {
-            hook.announce(request, response)?;
-        }
+        self.admit(request, response)?;
         response.swarm = self.storage.announce(request, &mut response.peers)?;
         Ok(())
+    }
+
+    /// Asks the pre-hooks alone, for a swarm that is not in the storage. The response comes with its intervals,
+    /// which they may change.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::announce`].
+    pub fn admit(
+        &self,
+        request: &AnnounceRequest,
+        response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal> {
+        self.pre_hooks.iter().try_for_each(|hook| hook.announce(request, response))
     }
 
     /// To be called once a reply is on its way: runs the post-hooks.
@@ -90,14 +101,20 @@ impl Pipeline {
         request: &ScrapeRequest,
         swarms: &mut Vec<SwarmStats>,
     ) -> Result<(), Refusal> {
-        for hook in &self.pre_hooks {
-            hook.scrape(request)?;
-        }
+        self.admit_scrape(request)?;
         swarms.clear();
         for info_hash in &request.info_hashes {
             swarms.push(self.storage.scrape(info_hash, &request.source)?);
         }
         Ok(())
+    }
+
+    /// Asks the pre-hooks alone, for swarms that are not in the storage.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::scrape`].
+    pub fn admit_scrape(&self, request: &ScrapeRequest) -> Result<(), Refusal> {
+        self.pre_hooks.iter().try_for_each(|hook| hook.scrape(request))
     }
 
     /// The pre-hooks, for the data plane to compile.

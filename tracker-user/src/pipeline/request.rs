@@ -104,6 +104,17 @@ pub enum Refusal {
     Pending(Pending),
 }
 
+impl Refusal {
+    /// The same where nobody waits any longer: that a hook does is a fault of ours.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        match self {
+            Self::Pending(_) => Self::Internal("a hook goes on waiting".to_owned()),
+            settled => settled,
+        }
+    }
+}
+
 /// Name and value pairs that came with a request and that only hooks understand.
 ///
 /// Keys are lower-cased; of duplicates the last one counts. Empty (and free) for most UDP requests.

@@ -264,6 +264,9 @@ fn settings_that_do_not_go_together_are_refused() {
         ("http: { scrape_routes: [/s, x] }", "scrape_routes[1]: route \"x\" does not begin with"),
         ("http: { announce_routes: [/, '/:'] }", "announce_routes[1]: route \"/:\" has a"),
         ("http: { announce_routes: [/s], scrape_routes: [/s] }", "routes[0]: route \"/s\" is"),
+        ("http: { webtorrent: { routes: [/, x] } }", "webtorrent.routes[1]: route \"x\" does not"),
+        ("http: { webtorrent: { announce_interval: 25h } }", "25h is not from 1s to 86400s"),
+        ("http: { webtorrent: { max_offers: 101 } }", "max_offers: 101 is more than 100"),
         ("http: { real_ip_header: 'a b' }", "real_ip_header: `a b` is no header name"),
         ("xdp: { interfaces: a/b }", "interfaces[0]: `a/b` cannot be the name"),
     ] {

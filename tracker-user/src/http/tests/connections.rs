@@ -1,6 +1,6 @@
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
@@ -10,7 +10,12 @@ use tokio::{
 };
 
 use super::*;
-use crate::http::{Plain, Transport, connection::Connection, serve, server::serve_stream};
+use crate::http::{
+    Plain, Transport,
+    connection::Connection,
+    serve,
+    server::{Stopped, serve_stream},
+};
 
 const PATIENT: Duration = Duration::from_secs(600);
 
@@ -198,9 +203,9 @@ fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
     let task = tokio::spawn(async move {
         let options = frontend.settings().options.clone();
         let remote = SocketAddr::from(([192, 0, 2, 1], 40000));
-        let graceful = GracefulShutdown::new();
+        let (_stop, stopped) = Stopped::new();
         let stream = Connection::new(stream, true, &options);
-        serve_stream(stream, remote, frontend, graceful.watcher(), &options).await;
+        serve_stream(stream, remote, &frontend, &stopped, &options).await;
     });
     (client, task)
 }

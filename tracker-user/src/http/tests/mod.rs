@@ -1,10 +1,11 @@
 //! The frontend as clients see it: `replies` without a network, `connections` over streams, `https`
-//! over TLS, `waiting` where a hook takes its time.
+//! over TLS, `waiting` where a hook takes its time, `webtorrent` by browsers.
 
 mod connections;
 mod https;
 mod replies;
 mod waiting;
+mod webtorrent;
 
 use std::{
     borrow::Cow,
@@ -19,6 +20,7 @@ use tracker_common::{announce::Event, id::InfoHash, peers::PeerBuf};
 
 use super::{Action, HttpFrontend, HttpOptions, Observe, Settings};
 use crate::{
+    metrics::Metrics,
     pipeline::{
         AnnounceRequest, AnnounceResponse, Pipeline, PostHook, PreHook, Refusal, SwarmStats,
     },
@@ -40,7 +42,9 @@ impl Tracker {
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let observer = Arc::clone(&journal) as Arc<dyn Observe>;
         let settings = Settings::new(options).unwrap();
-        let frontend = HttpFrontend::new(settings, Arc::clone(&pipeline), observer);
+        let metrics = Metrics::new().unwrap();
+        let frontend =
+            HttpFrontend::new(settings, Arc::clone(&pipeline), observer, metrics.webtorrent());
         Self { frontend: Arc::new(frontend), pipeline, journal }
     }
 

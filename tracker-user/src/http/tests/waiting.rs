@@ -33,7 +33,7 @@ impl PreHook for Asker {
     }
 }
 
-async fn server_that_asks(
+pub(super) async fn server_that_asks(
     times: usize,
     options: HttpOptions,
 ) -> (Server, mpsc::UnboundedReceiver<Asking>) {

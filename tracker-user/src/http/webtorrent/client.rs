@@ -1,0 +1,226 @@
+//! What a client asks for, and what it gets.
+
+use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Instant};
+
+use tracker_common::{
+    announce::Event,
+    id::{InfoHash, PeerId},
+};
+
+use super::{
+    WebTorrent, WebTorrentOptions,
+    message::{self, Announce, Answer, Message, Subject, Unreadable},
+    outlet::{Inlet, Outlet},
+    swarms::{Peer, Taken},
+};
+use crate::{
+    http::{
+        Action, HttpFrontend,
+        announce::refusal,
+        frontend::{Answered, WAITS_MAX},
+        scrape,
+    },
+    pipeline::{
+        AnnounceRequest, AnnounceResponse, Params, Pipeline, Refusal, ScrapeRequest, SwarmStats,
+    },
+};
+
+/// The other end of a connection, which is in swarms until that ends.
+pub(super) struct Client {
+    frontend: Arc<HttpFrontend>,
+    source: SocketAddr,
+    /// Of the URL of the connection.
+    params: Params,
+    outlet: Outlet,
+    entered: HashSet<(InfoHash, PeerId)>,
+}
+
+/// What a message leads to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) reply: Option<String>,
+    /// For the post-hooks, when the reply is on its way.
+    pub(super) answered: Option<Answered>,
+}
+
+impl Client {
+    pub(super) fn new(
+        frontend: Arc<HttpFrontend>,
+        source: SocketAddr,
+        params: Params,
+    ) -> (Self, Inlet) {
+        let (outlet, inlet) = frontend.webtorrent.room.open();
+        frontend.webtorrent.metrics.connections.inc();
+        (Self { frontend, source, params, outlet, entered: HashSet::new() }, inlet)
+    }
+
+    /// Does what a message asks for.
+    pub(super) async fn receive(&mut self, text: &str) -> Outcome {
+        let received = Instant::now();
+        let (subject, result) = match Message::parse(text) {
+            Ok(Message::Announce(announce)) => {
+                let info_hash = Some(announce.info_hash);
+                let result = self.announce(announce).await;
+                (Subject { action: Action::Announce, info_hash }, result)
+            }
+            Ok(Message::Scrape(info_hashes)) => {
+                let subject = Subject { action: Action::Scrape, info_hash: None };
+                (subject, self.scrape(info_hashes).await)
+            }
+            Ok(Message::Answer(answer)) => {
+                self.relay_answer(&answer);
+                return Outcome::default();
+            }
+            Err(Unreadable { subject, refusal }) => (subject, Err(refusal)),
+        };
+        let client = Some(self.source.ip());
+        self.frontend.observe(subject.action, client, result.as_ref().err(), received);
+        result.unwrap_or_else(|refusal| {
+            let reply = Some(message::failure(subject, &refusal));
+            Outcome { reply, answered: None }
+        })
+    }
+
+    async fn announce(&mut self, announce: Announce<'_>) -> Result<Outcome, Refusal> {
+        let settings = self.frontend.settings();
+        let options = &settings.options.webtorrent;
+        let request = self.request(&announce, options);
+        let mut response = AnnounceResponse::default();
+        let pipeline = self
+            .admitted(|pipeline| {
+                let interval_s = options.announce_interval_s;
+                response = AnnounceResponse { interval_s, ..AnnounceResponse::default() };
+                pipeline.admit(&request, &mut response)
+            })
+            .await?;
+        response.swarm = self.enter(&request, options)?;
+        if request.event != Event::Stopped {
+            self.relay_offers(&announce, &request);
+        }
+        let AnnounceResponse { interval_s, swarm, .. } = response;
+        let reply = Some(message::announce_reply(request.info_hash, interval_s, swarm));
+        Ok(Outcome { reply, answered: Answered::new(pipeline, request, response) })
+    }
+
+    async fn scrape(&self, info_hashes: Vec<InfoHash>) -> Result<Outcome, Refusal> {
+        let options = &self.frontend.settings().options;
+        let (source, params) = (self.source, self.params.clone());
+        let info_hashes = scrape::tidied(info_hashes, options);
+        let request = ScrapeRequest { info_hashes, source, params };
+        self.admitted(|pipeline| pipeline.admit_scrape(&request)).await?;
+        let swarms = &self.webtorrent().swarms;
+        let swarms: Vec<_> = request.info_hashes.iter().map(|hash| swarms.stats(hash)).collect();
+        let reply = Some(message::scrape_reply(&request.info_hashes, &swarms));
+        Ok(Outcome { reply, answered: None })
+    }
+
+    fn request(&self, announce: &Announce, options: &WebTorrentOptions) -> AnnounceRequest {
+        let &Announce { info_hash, peer_id, event, left, downloaded, uploaded, .. } = announce;
+        let numwant = announce.offers.len().min(options.offers_max);
+        AnnounceRequest {
+            info_hash,
+            peer_id,
+            peer: self.source,
+            event,
+            left,
+            downloaded,
+            uploaded,
+            numwant: u16::try_from(numwant).unwrap_or(u16::MAX),
+            seed: fastrand::u32(..),
+            params: self.params.clone(),
+        }
+    }
+
+    /// Asks the pre-hooks, also again where they have to ask somebody; returns those that were asked.
+    async fn admitted(
+        &self,
+        mut ask: impl FnMut(&Pipeline) -> Result<(), Refusal>,
+    ) -> Result<Arc<Pipeline>, Refusal> {
+        let mut waits = 0;
+        loop {
+            let pipeline = self.frontend.pipeline.load_full();
+            match ask(&pipeline) {
+                Ok(()) => return Ok(pipeline),
+                Err(Refusal::Pending(pending)) if waits < WAITS_MAX => {
+                    waits += 1;
+                    pending.ended().await;
+                }
+                Err(refusal) => return Err(refusal.settled()),
+            }
+        }
+    }
+
+    /// Takes the peer into the swarm, or out of it.
+    fn enter(
+        &mut self,
+        request: &AnnounceRequest,
+        options: &WebTorrentOptions,
+    ) -> Result<SwarmStats, Refusal> {
+        let AnnounceRequest { info_hash, peer_id, event, .. } = request;
+        let entry = (*info_hash, *peer_id);
+        let webtorrent = &self.frontend.webtorrent;
+        if *event == Event::Stopped {
+            self.entered.remove(&entry);
+            return Ok(webtorrent.swarms.leave(info_hash, peer_id, &self.outlet));
+        }
+        if self.entered.len() >= options.torrents_max && !self.entered.contains(&entry) {
+            webtorrent.metrics.torrents_exhausted.inc();
+            return Err(refusal("too many torrents"));
+        }
+        let peer = Peer { outlet: self.outlet.clone(), address: self.source.ip() };
+        let is_seeder = is_seeder(request);
+        let swarm = webtorrent.swarms.enter(info_hash, *peer_id, peer, is_seeder);
+        let swarm = swarm.map_err(|Taken| refusal("peer_id is in use"))?;
+        self.entered.insert(entry);
+        match event {
+            Event::Completed => Ok(webtorrent.swarms.complete(info_hash)),
+            _ => Ok(swarm),
+        }
+    }
+
+    /// Each offer is for another peer.
+    fn relay_offers(&self, announce: &Announce, request: &AnnounceRequest) {
+        let WebTorrent { swarms, metrics, .. } = self.webtorrent();
+        let &AnnounceRequest { info_hash, peer_id, numwant, .. } = request;
+        let others = swarms.others(&info_hash, &peer_id, is_seeder(request), numwant.into());
+        for (other, offer) in others.iter().zip(&announce.offers) {
+            match other.leave(message::relayed_offer(info_hash, peer_id, offer)) {
+                true => metrics.offers.inc(),
+                false => metrics.relay_full.inc(),
+            }
+        }
+    }
+
+    /// Who answers must be in the swarm; a peer that has left meanwhile gets nothing.
+    fn relay_answer(&self, answer: &Answer) {
+        let WebTorrent { swarms, metrics, .. } = self.webtorrent();
+        let &Answer { info_hash, peer_id, to_peer_id, .. } = answer;
+        if !self.entered.contains(&(info_hash, peer_id)) {
+            return;
+        }
+        let Some(other) = swarms.outlet(&info_hash, &to_peer_id) else { return };
+        match other.leave(message::relayed_answer(answer)) {
+            true => metrics.answers.inc(),
+            false => metrics.relay_full.inc(),
+        }
+    }
+
+    fn webtorrent(&self) -> &WebTorrent {
+        &self.frontend.webtorrent
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let WebTorrent { swarms, metrics, .. } = self.webtorrent();
+        for (info_hash, peer_id) in &self.entered {
+            swarms.leave(info_hash, peer_id, &self.outlet);
+        }
+        metrics.connections.dec();
+    }
+}
+
+/// Who has completed the download is a seeder whatever `left` says, as elsewhere.
+fn is_seeder(request: &AnnounceRequest) -> bool {
+    request.left == 0 || request.event == Event::Completed
+}

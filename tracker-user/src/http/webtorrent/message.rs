@@ -1,0 +1,344 @@
+//! The messages: JSON texts. An id is a string of 20 characters, one for each byte, as JavaScript has them.
+//!
+//! There is no specification but what `bittorrent-tracker`, the client of WebTorrent, sends and takes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+use serde_json::value::RawValue;
+use tracker_common::{
+    announce::Event,
+    id::{InfoHash, PeerId},
+};
+
+use crate::{
+    http::{
+        Action,
+        announce::{NO_INFO_HASH, parse_event, refusal},
+    },
+    pipeline::{Refusal, SwarmStats},
+};
+
+/// What a client that does not know has still to fetch: the most that a signed number holds.
+const LEFT_UNKNOWN: u64 = i64::MAX as u64;
+
+/// What a client sends.
+#[derive(Debug)]
+pub(super) enum Message<'a> {
+    Announce(Announce<'a>),
+    Answer(Answer<'a>),
+    Scrape(Vec<InfoHash>),
+}
+
+/// Here is a peer, which would like others to connect to it.
+#[derive(Debug)]
+pub(super) struct Announce<'a> {
+    pub(super) info_hash: InfoHash,
+    pub(super) peer_id: PeerId,
+    pub(super) event: Event,
+    pub(super) left: u64,
+    pub(super) downloaded: u64,
+    pub(super) uploaded: u64,
+    pub(super) offers: Vec<Offer<'a>>,
+}
+
+/// How to connect to the announcer, for one other peer: WebRTC's affair.
+#[derive(Debug, Deserialize)]
+pub(super) struct Offer<'a> {
+    #[serde(borrow)]
+    pub(super) offer: &'a RawValue,
+    #[serde(borrow)]
+    pub(super) offer_id: &'a RawValue,
+}
+
+/// The reply of a peer to another one's offer.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) info_hash: InfoHash,
+    pub(super) peer_id: PeerId,
+    pub(super) to_peer_id: PeerId,
+    pub(super) answer: &'a RawValue,
+    pub(super) offer_id: &'a RawValue,
+}
+
+/// Why a message cannot be read, and what it seems to be about.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) subject: Subject,
+    pub(super) refusal: Refusal,
+}
+
+/// What a refusal is about: clients find out by it which request has failed, and some break off where it is
+/// half known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject {
+    pub(super) action: Action,
+    pub(super) info_hash: Option<InfoHash>,
+}
+
+/// The fields of all messages.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    action: String,
+    info_hash: Option<OneOrMany>,
+    peer_id: Option<String>,
+    event: Option<String>,
+    /// JavaScript has no integers, and writes infinity as `null`.
+    left: Option<f64>,
+    downloaded: Option<f64>,
+    uploaded: Option<f64>,
+    #[serde(borrow)]
+    offers: Option<Vec<Offer<'a>>>,
+    #[serde(borrow)]
+    answer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    offer_id: Option<&'a RawValue>,
+    to_peer_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// What is wrong, for the client.
+    pub(super) fn parse(text: &'a str) -> Result<Self, Unreadable> {
+        let mut subject = Subject { action: Action::Announce, info_hash: None };
+        let mut read = || {
+            let fields: Fields =
+                serde_json::from_str(text).map_err(|_| refusal("failed to parse message"))?;
+            let info_hashes = fields.info_hash.as_ref().map_or(&[][..], OneOrMany::as_slice);
+            let info_hash = match info_hashes {
+                [one] => Some(InfoHash(id(Some(one), NO_INFO_HASH)?)),
+                _ => None,
+            };
+            subject.info_hash = info_hash;
+            match &*fields.action {
+                "announce" => fields.announce(info_hash.ok_or(NO_INFO_HASH)?),
+                "scrape" => {
+                    subject.action = Action::Scrape;
+                    scrape(info_hashes)
+                }
+                _ => Err(refusal("invalid action")),
+            }
+        };
+        let read: Result<Self, Refusal> = read();
+        read.map_err(|refusal| Unreadable { subject, refusal })
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn announce(self, info_hash: InfoHash) -> Result<Message<'a>, Refusal> {
+        let peer_id =
+            PeerId(id(self.peer_id.as_ref(), refusal("failed to provide valid peer_id"))?);
+        if let Some(answer) = self.answer {
+            let to_peer_id = id(self.to_peer_id.as_ref(), refusal("invalid to_peer_id"))?;
+            let offer_id = self.offer_id.ok_or(refusal("invalid offer_id"))?;
+            let to_peer_id = PeerId(to_peer_id);
+            return Ok(Message::Answer(Answer {
+                info_hash,
+                peer_id,
+                to_peer_id,
+                answer,
+                offer_id,
+            }));
+        }
+        let event = self.event.unwrap_or_default();
+        let event = event_of(&event).ok_or(refusal("failed to provide valid client event"))?;
+        let downloaded = bytes(self.downloaded, 0, "failed to parse parameter: downloaded")?;
+        let uploaded = bytes(self.uploaded, 0, "failed to parse parameter: uploaded")?;
+        let left = bytes(self.left, LEFT_UNKNOWN, "failed to parse parameter: left")?;
+        let offers = self.offers.unwrap_or_default();
+        Ok(Message::Announce(Announce {
+            info_hash,
+            peer_id,
+            event,
+            left,
+            downloaded,
+            uploaded,
+            offers,
+        }))
+    }
+}
+
+fn scrape<'a>(info_hashes: &[String]) -> Result<Message<'a>, Refusal> {
+    if info_hashes.is_empty() {
+        return Err(NO_INFO_HASH);
+    }
+    let info_hashes = info_hashes.iter().map(|text| id(Some(text), NO_INFO_HASH).map(InfoHash));
+    info_hashes.collect::<Result<_, _>>().map(Message::Scrape)
+}
+
+/// Two names that only WebTorrent's clients have stand for no event.
+fn event_of(name: &str) -> Option<Event> {
+    match name {
+        "update" | "empty" => Some(Event::None),
+        name => parse_event(name.as_bytes()),
+    }
+}
+
+fn bytes(number: Option<f64>, unknown: u64, reason: &'static str) -> Result<u64, Refusal> {
+    match number {
+        None => Ok(unknown),
+        Some(number) if number >= 0.0 => Ok(number as u64),
+        Some(_) => Err(refusal(reason)),
+    }
+}
+
+/// 20 characters below U+0100.
+fn id(text: Option<&String>, missing: Refusal) -> Result<[u8; 20], Refusal> {
+    let text = text.ok_or(missing)?;
+    let mut id = [0; 20];
+    let mut places = id.iter_mut();
+    for character in text.chars() {
+        let byte = u8::try_from(character);
+        let (Ok(byte), Some(place)) = (byte, places.next()) else { return Err(INVALID_ID) };
+        *place = byte;
+    }
+    if places.next().is_some() { Err(INVALID_ID) } else { Ok(id) }
+}
+
+const INVALID_ID: Refusal = refusal("provided invalid id");
+
+/// An id as [`id`] reads it.
+struct Id([u8; 20]);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&byte| fmt::Write::write_char(f, byte.into()))
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// How a swarm is doing, and when to announce again.
+#[derive(Serialize)]
+struct AnnounceReply {
+    action: &'static str,
+    info_hash: Id,
+    interval: u32,
+    complete: u32,
+    incomplete: u32,
+}
+
+/// An offer or answer on its way to another peer.
+#[derive(Serialize)]
+struct Relayed<'a> {
+    action: &'static str,
+    info_hash: Id,
+    /// Who sends it.
+    peer_id: Id,
+    offer_id: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offer: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct ScrapeReply<'a> {
+    action: &'static str,
+    files: Files<'a>,
+}
+
+/// The figures of each torrent.
+struct Files<'a>(&'a [InfoHash], &'a [SwarmStats]);
+
+#[derive(Serialize)]
+struct Figures {
+    complete: u32,
+    downloaded: u32,
+    incomplete: u32,
+}
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut files = serializer.serialize_map(Some(self.0.len()))?;
+        for (info_hash, swarm) in self.0.iter().zip(self.1) {
+            let &SwarmStats { seeders, leechers, completed } = swarm;
+            let figures =
+                Figures { complete: seeders, downloaded: completed, incomplete: leechers };
+            files.serialize_entry(&Id(info_hash.0), &figures)?;
+        }
+        files.end()
+    }
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_hash: Option<Id>,
+    #[serde(rename = "failure reason")]
+    reason: &'a str,
+}
+
+/// The reply to an announce.
+pub(super) fn announce_reply(info_hash: InfoHash, interval_s: u32, swarm: SwarmStats) -> String {
+    let SwarmStats { seeders: complete, leechers: incomplete, .. } = swarm;
+    let (action, interval) = (ANNOUNCE, interval_s);
+    text(&AnnounceReply { action, info_hash: Id(info_hash.0), interval, complete, incomplete })
+}
+
+/// The reply to a scrape.
+pub(super) fn scrape_reply(info_hashes: &[InfoHash], swarms: &[SwarmStats]) -> String {
+    text(&ScrapeReply { action: SCRAPE, files: Files(info_hashes, swarms) })
+}
+
+/// The reply to what is refused.
+pub(super) fn failure(subject: Subject, refusal: &Refusal) -> String {
+    let reason = match refusal {
+        Refusal::Client(reason) => reason,
+        Refusal::Internal(_) | Refusal::Pending(_) => "internal server error",
+    };
+    let action = match (subject.action, subject.info_hash) {
+        (Action::Announce, Some(_)) => Some(ANNOUNCE),
+        // A client that reads of an announce looks for its info-hash.
+        (Action::Announce, None) => None,
+        (Action::Scrape, _) => Some(SCRAPE),
+    };
+    text(&Failure { action, info_hash: subject.info_hash.map(|InfoHash(id)| Id(id)), reason })
+}
+
+/// An offer of `from`.
+pub(super) fn relayed_offer(info_hash: InfoHash, from: PeerId, offer: &Offer) -> String {
+    let &Offer { offer, offer_id } = offer;
+    let (info_hash, peer_id) = (Id(info_hash.0), Id(from.0));
+    let offer = Some(offer);
+    text(&Relayed { action: ANNOUNCE, info_hash, peer_id, offer_id, offer, answer: None })
+}
+
+/// An answer to an offer.
+pub(super) fn relayed_answer(answer: &Answer) -> String {
+    let &Answer { info_hash, peer_id, answer, offer_id, .. } = answer;
+    let (info_hash, peer_id) = (Id(info_hash.0), Id(peer_id.0));
+    let answer = Some(answer);
+    text(&Relayed { action: ANNOUNCE, info_hash, peer_id, offer_id, offer: None, answer })
+}
+
+const ANNOUNCE: &str = "announce";
+const SCRAPE: &str = "scrape";
+
+fn text(message: &impl Serialize) -> String {
+    serde_json::to_string(message).expect("texts and numbers have a form in JSON")
+}

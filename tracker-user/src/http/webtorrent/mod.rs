@@ -1,0 +1,71 @@
+//! WebTorrent: announces of browsers, over WebSocket.
+//!
+//! Browsers cannot be connected to at an address. They make offers of WebRTC instead, which the tracker passes
+//! on to other peers of the swarm, and their answers back. So a peer is there for as long as its connection
+//! is, and swarms are of peers that are connected here: no storage keeps them, and the kernel answers none.
+//!
+//! A [`Session`] is one connection: what it receives is read by [`message`] and answered by its [`client`],
+//! with the pipeline's hooks and the [`swarms`]. What others have for it comes by its [`outlet`].
+
+mod client;
+mod message;
+mod outlet;
+mod session;
+mod swarms;
+
+use std::sync::Arc;
+
+pub(super) use session::Session;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use self::{outlet::Room, swarms::Swarms};
+use crate::metrics::WebTorrentMetrics;
+
+/// What an operator can choose of it.
+#[derive(Debug, Clone)]
+pub struct WebTorrentOptions {
+    /// Paths of connections, with `:name` and `*name` parameters. Without any, there are none.
+    pub routes: Vec<String>,
+    /// How often a client shall announce, in seconds.
+    pub announce_interval_s: u32,
+    /// The most offers of one announce that are passed on.
+    pub offers_max: usize,
+    /// The most torrents that one connection announces.
+    pub torrents_max: usize,
+    /// The most connections at a time. They do not count among those of HTTP.
+    pub connections_max: usize,
+}
+
+impl Default for WebTorrentOptions {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            announce_interval_s: 120,
+            offers_max: 10,
+            torrents_max: 200,
+            connections_max: 16 << 10,
+        }
+    }
+}
+
+/// What sessions share.
+pub(super) struct WebTorrent {
+    swarms: Swarms,
+    room: Room,
+    /// One for each connection.
+    places: Arc<Semaphore>,
+    metrics: WebTorrentMetrics,
+}
+
+impl WebTorrent {
+    pub(super) fn new(metrics: WebTorrentMetrics, options: &WebTorrentOptions) -> Self {
+        let places = Arc::new(Semaphore::new(options.connections_max));
+        Self { swarms: Swarms::new(metrics.clone()), room: Room::default(), places, metrics }
+    }
+
+    /// For one more connection, if there is one.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.inspect_err(|_| self.metrics.connections_exhausted.inc()).ok()
+    }
+}

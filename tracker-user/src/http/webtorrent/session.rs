@@ -1,0 +1,132 @@
+//! One connection, from the reply that makes a WebSocket of it to its end.
+
+use std::{io, mem::replace, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Utf8Bytes,
+        protocol::{CloseFrame, Message, Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::{
+    client::{Client, Outcome},
+    outlet::Inlet,
+};
+use crate::{
+    http::{HttpFrontend, server::Stopped},
+    pipeline::Params,
+};
+
+/// The longest message: ten offers of the longest that browsers make.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Each connection has so much for reading, and for writing, at all times.
+const BUFFER_BYTES: usize = 4 << 10;
+
+/// Who is not heard of for so long is asked for a sign of life, and must have given it by the next time.
+const QUIET_MAX: Duration = Duration::from_secs(30);
+
+/// A WebSocket to be, and who opens it.
+pub(in crate::http) struct Session {
+    pub(in crate::http) socket: OnUpgrade,
+    pub(in crate::http) source: SocketAddr,
+    /// Of the URL.
+    pub(in crate::http) params: Params,
+    pub(in crate::http) place: OwnedSemaphorePermit,
+}
+
+impl Session {
+    /// Serves the client until it goes. The reply must have been sent.
+    pub(in crate::http) async fn run(self, frontend: Arc<HttpFrontend>, stopped: Stopped) {
+        let Self { socket, source, params, place: _place } = self;
+        let Ok(stream) = socket.await else { return };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES)
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let stream = TokioIo::new(stream);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        let write_timeout = frontend.settings().options.write_timeout;
+        let (client, inlet) = Client::new(frontend, source, params);
+        let mut quiet = interval_at(Instant::now() + QUIET_MAX, QUIET_MAX);
+        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What ends it is the client's affair.
+        let _ = Exchange { socket, client, inlet, write_timeout, quiet }.run(stopped).await;
+    }
+}
+
+/// An open WebSocket.
+struct Exchange<S> {
+    socket: WebSocketStream<S>,
+    client: Client,
+    inlet: Inlet,
+    write_timeout: Duration,
+    quiet: Interval,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
+    async fn run(mut self, stopped: Stopped) -> Result<(), Error> {
+        let mut stopped = pin!(stopped.wait());
+        let mut is_heard = true;
+        loop {
+            tokio::select! {
+                message = self.socket.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    is_heard = true;
+                    self.receive(message?).await?;
+                }
+                () = &mut stopped => {
+                    let (code, reason) = (CloseCode::Away, Utf8Bytes::default());
+                    return self.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+                }
+                relayed = self.inlet.next() => self.send(Message::text(relayed)).await?,
+                _ = self.quiet.tick() => {
+                    if !replace(&mut is_heard, false) {
+                        return Ok(());
+                    }
+                    self.send(Message::Ping(Vec::new().into())).await?;
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self, message: Message) -> Result<(), Error> {
+        let Outcome { reply, answered } = match &message {
+            Message::Text(text) => self.client.receive(text).await,
+            Message::Binary(bytes) => match str::from_utf8(bytes) {
+                Ok(text) => self.client.receive(text).await,
+                Err(_) => return Err(Error::Utf8("binary".to_owned())),
+            },
+            // The library answers a ping, and the end of a conversation.
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
+                return Ok(());
+            }
+        };
+        let sent = match reply {
+            Some(reply) => self.send(Message::text(reply)).await,
+            None => Ok(()),
+        };
+        if let Some(answered) = answered {
+            answered.run_post_hooks();
+        }
+        sent
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), Error> {
+        match timeout(self.write_timeout, self.socket.send(message)).await {
+            Ok(sent) => sent,
+            Err(_) => Err(Error::Io(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
