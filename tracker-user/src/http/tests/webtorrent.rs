@@ -189,10 +189,9 @@ async fn hooks_judge_by_the_parameters_of_the_url_and_are_told_of_what_was_answe
     assert_eq!(admitted.enter(json!({})).await, swarm(0, 1));
     admitted.is_left_alone().await;
     assert_eq!(server.tracker.announced(), 1);
-    let responses = server.tracker.journal.responses.lock().unwrap();
-    let errors: Vec<_> = responses.iter().map(|(_, _, error)| &**error).collect();
+    let seen = std::mem::take(&mut *server.tracker.journal.responses.lock().unwrap());
+    let errors: Vec<_> = seen.iter().map(|(_, _, error)| &**error).collect();
     assert_eq!(errors, ["unapproved client", "", "provided invalid id"]);
-    drop(responses);
     server.stop().await;
 }
 
