@@ -342,3 +342,27 @@ const SCRAPE: &str = "scrape";
 fn text(message: &impl Serialize) -> String {
     serde_json::to_string(message).expect("texts and numbers have a form in JSON")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = Message::parse(&text);
+        }
+
+        #[test]
+        fn an_id_is_read_as_it_is_written(id: [u8; 20], peer_id: [u8; 20]) {
+            let id = serde_json::to_string(&Id(id)).unwrap();
+            let peer_id = serde_json::to_string(&Id(peer_id)).unwrap();
+            let text = format!(r#"{{"info_hash":{id},"peer_id":{peer_id},"action":"announce"}}"#);
+            let Ok(Message::Announce(read)) = Message::parse(&text) else { panic!("{text}") };
+            prop_assert_eq!(serde_json::to_string(&Id(read.info_hash.0)).unwrap(), id);
+            prop_assert_eq!(serde_json::to_string(&Id(read.peer_id.0)).unwrap(), peer_id);
+            prop_assert_eq!((read.left, read.event, read.offers.len()), (LEFT_UNKNOWN, Event::None, 0));
+        }
+    }
+}

@@ -33,8 +33,8 @@ const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Each connection has so much for reading, and for writing, at all times.
 const BUFFER_BYTES: usize = 4 << 10;
 
-/// Who is not heard of for so long is asked for a sign of life, and must have given it by the next time.
-const QUIET_MAX: Duration = Duration::from_secs(30);
+/// How often a client is asked for a sign of life, and must have given one.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A WebSocket to be, and who opens it.
 pub(in crate::http) struct Session {
@@ -59,10 +59,10 @@ impl Session {
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let write_timeout = frontend.settings().options.write_timeout;
         let (client, inlet) = Client::new(frontend, source, params);
-        let mut quiet = interval_at(Instant::now() + QUIET_MAX, QUIET_MAX);
-        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What ends it is the client's affair.
-        let _ = Exchange { socket, client, inlet, write_timeout, quiet }.run(stopped).await;
+        let _ = Exchange { socket, client, inlet, write_timeout, pings }.run(stopped).await;
     }
 }
 
@@ -72,7 +72,7 @@ struct Exchange<S> {
     client: Client,
     inlet: Inlet,
     write_timeout: Duration,
-    quiet: Interval,
+    pings: Interval,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
                     return self.send(Message::Close(Some(CloseFrame { code, reason }))).await;
                 }
                 relayed = self.inlet.next() => self.send(Message::text(relayed)).await?,
-                _ = self.quiet.tick() => {
+                _ = self.pings.tick() => {
                     if !replace(&mut is_heard, false) {
                         return Ok(());
                     }
