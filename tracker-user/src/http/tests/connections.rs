@@ -197,7 +197,7 @@ async fn a_shutdown_does_not_wait_for_a_request_that_never_ends() {
 
 /// A connection in memory, so that tests can stop the clock: it moves on only when nobody has
 /// anything to do. The pipe holds `capacity` bytes each way.
-fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
+pub(super) fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
     let (client, stream) = duplex(capacity);
     let frontend = Arc::clone(&tracker.frontend);
     let task = tokio::spawn(async move {
@@ -205,7 +205,9 @@ fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
         let remote = SocketAddr::from(([192, 0, 2, 1], 40000));
         let (_stop, stopped) = Stopped::new();
         let stream = Connection::new(stream, true, &options);
-        serve_stream(stream, remote, &frontend, &stopped, &options).await;
+        if let Some(session) = serve_stream(stream, remote, &frontend, &stopped, &options).await {
+            session.run(frontend, stopped).await;
+        }
     });
     (client, task)
 }

@@ -20,7 +20,7 @@ use tracker_common::{announce::Event, id::InfoHash, peers::PeerBuf};
 
 use super::{Action, HttpFrontend, HttpOptions, Observe, Settings};
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, WebTorrentMetrics},
     pipeline::{
         AnnounceRequest, AnnounceResponse, Pipeline, PostHook, PreHook, Refusal, SwarmStats,
     },
@@ -33,6 +33,7 @@ struct Tracker {
     frontend: Arc<HttpFrontend>,
     pipeline: Arc<ArcSwap<Pipeline>>,
     journal: Arc<Journal>,
+    webtorrent: WebTorrentMetrics,
 }
 
 impl Tracker {
@@ -42,10 +43,10 @@ impl Tracker {
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let observer = Arc::clone(&journal) as Arc<dyn Observe>;
         let settings = Settings::new(options).unwrap();
-        let metrics = Metrics::new().unwrap();
+        let webtorrent = Metrics::new().unwrap().webtorrent();
         let frontend =
-            HttpFrontend::new(settings, Arc::clone(&pipeline), observer, metrics.webtorrent());
-        Self { frontend: Arc::new(frontend), pipeline, journal }
+            HttpFrontend::new(settings, Arc::clone(&pipeline), observer, webtorrent.clone());
+        Self { frontend: Arc::new(frontend), pipeline, journal, webtorrent }
     }
 
     /// How many announces the post-hook has seen.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::{sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -12,7 +13,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    connections::{Server, patient},
+    connections::{Server, patient, pipe},
     waiting::server_that_asks,
     *,
 };
@@ -298,6 +299,27 @@ async fn a_message_that_is_too_long_ends_the_connection() {
     let _ = browser.socket.send(Message::text("x".repeat(65 << 10))).await;
     while let Some(Ok(_)) = browser.socket.next().await {}
     server.stop().await;
+}
+
+/// Whether a client is still served after two pings, which it answers or not.
+async fn is_served_after_pings(answers: bool) -> bool {
+    let tracker = Tracker::new(options());
+    let (client, _task) = pipe(&tracker, 1 << 10);
+    let (mut socket, _) = client_async("ws://tracker/", client).await.unwrap();
+    if answers {
+        // The library answers what it reads.
+        let _ = timeout(Duration::from_secs(70), async { while socket.next().await.is_some() {} })
+            .await;
+    } else {
+        sleep(Duration::from_secs(70)).await;
+    }
+    tracker.webtorrent.connections.get() == 1
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_answer_pings_is_gone() {
+    assert!(is_served_after_pings(true).await);
+    assert!(!is_served_after_pings(false).await);
 }
 
 #[tokio::test]
