@@ -1,6 +1,7 @@
 //! From a request to its reply.
 
 use std::{
+    mem::take,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -16,7 +17,7 @@ use hyper::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Action, Observe, Settings, announce,
+    Action, HttpOptions, Observe, Settings, announce,
     query::{Query, QueryError},
     reply,
     router::Match,
@@ -64,14 +65,14 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// `None` where there are no post-hooks.
+    /// `None` where there are no post-hooks; nothing is taken from `response` then.
     pub(super) fn new(
-        pipeline: Arc<Pipeline>,
+        pipeline: &Arc<Pipeline>,
         request: AnnounceRequest,
-        response: AnnounceResponse,
+        response: &mut AnnounceResponse,
     ) -> Option<Self> {
         pipeline.post_hooks().next()?;
-        Some(Self { pipeline, request, response })
+        Some(Self { pipeline: Arc::clone(pipeline), request, response: take(response) })
     }
 
     pub(super) fn run_post_hooks(&self) {
@@ -171,13 +172,15 @@ impl HttpFrontend {
         if let Err(refusal) = &result {
             reply::write_refusal(&mut scratch.out, refusal);
         }
-        self.observe(action, outcome.client, result.as_ref().err(), head.received);
+        let refusal = result.as_ref().err();
+        self.observe(&settings.options, action, outcome.client, refusal, head.received);
         Ok((plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered))
     }
 
     /// Tells the observer what has become of a request.
     pub(super) fn observe(
         &self,
+        options: &HttpOptions,
         action: Action,
         client: Option<IpAddr>,
         refusal: Option<&Refusal>,
@@ -194,8 +197,7 @@ impl HttpFrontend {
                 "internal error"
             }
         };
-        let is_timed = self.settings.load().options.request_timing;
-        let elapsed = if is_timed { received.elapsed() } else { Duration::ZERO };
+        let elapsed = if options.request_timing { received.elapsed() } else { Duration::ZERO };
         self.observer.response(action, client, error, elapsed);
     }
 
@@ -219,8 +221,7 @@ impl HttpFrontend {
                 outcome.client = Some(announce.request.peer.ip());
                 pipeline.announce(&announce.request, response)?;
                 reply::write_announce(out, &announce, response);
-                let (pipeline, response) = (Arc::clone(&pipeline), std::mem::take(response));
-                outcome.answered = Answered::new(pipeline, announce.request, response);
+                outcome.answered = Answered::new(&pipeline, announce.request, response);
             }
             Action::Scrape => {
                 // A proxy that says nothing of use is itself asked for, as by Chihaya.

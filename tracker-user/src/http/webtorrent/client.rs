@@ -73,8 +73,9 @@ impl Client {
             }
             Err(Unreadable { subject, refusal }) => (subject, Err(refusal)),
         };
-        let client = Some(self.source.ip());
-        self.frontend.observe(subject.action, client, result.as_ref().err(), received);
+        let options = &self.frontend.settings().options;
+        let (client, refusal) = (Some(self.source.ip()), result.as_ref().err());
+        self.frontend.observe(options, subject.action, client, refusal, received);
         result.unwrap_or_else(|refusal| {
             let reply = Some(message::failure(subject, &refusal));
             Outcome { reply, answered: None }
@@ -99,7 +100,7 @@ impl Client {
         }
         let AnnounceResponse { interval_s, swarm, .. } = response;
         let reply = Some(message::announce_reply(request.info_hash, interval_s, swarm));
-        Ok(Outcome { reply, answered: Answered::new(pipeline, request, response) })
+        Ok(Outcome { reply, answered: Answered::new(&pipeline, request, &mut response) })
     }
 
     async fn scrape(&self, info_hashes: Vec<InfoHash>) -> Result<Outcome, Refusal> {
