@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// The most offers and answers that wait for one client. Offers die within a minute, and peers make new ones.
-const WAITING_MAX: usize = 32;
+pub(super) const WAITING_MAX: usize = 32;
 
 /// The most bytes of offers and answers that wait for clients, all in all.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -58,6 +58,11 @@ impl Outlet {
 }
 
 impl Inlet {
+    /// The next message, if there is one already.
+    pub(super) fn waiting(&mut self) -> Option<String> {
+        self.0.try_recv().ok().map(|waiting| waiting.text)
+    }
+
     /// The next message, in the order in which they were left. Waits for ever where nobody can leave any.
     pub(super) async fn next(&mut self) -> String {
         match self.0.recv().await {

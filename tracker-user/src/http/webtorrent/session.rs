@@ -1,6 +1,6 @@
 //! One connection, from the reply that makes a WebSocket of it to its end.
 
-use std::{io, mem::replace, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, iter, mem::replace, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
@@ -20,7 +20,7 @@ use tokio_tungstenite::{
 
 use super::{
     client::{Client, Outcome},
-    outlet::Inlet,
+    outlet::{Inlet, WAITING_MAX},
 };
 use crate::{
     http::{HttpFrontend, server::Stopped},
@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
                     let (code, reason) = (CloseCode::Away, Utf8Bytes::default());
                     return self.send(Message::Close(Some(CloseFrame { code, reason }))).await;
                 }
-                relayed = self.inlet.next() => self.send(Message::text(relayed)).await?,
+                relayed = self.inlet.next() => self.pass_on(relayed).await?,
                 _ = self.pings.tick() => {
                     if !replace(&mut is_heard, false) {
                         return Ok(());
@@ -123,10 +123,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
         sent
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), Error> {
-        match timeout(self.write_timeout, self.socket.send(message)).await {
-            Ok(sent) => sent,
-            Err(_) => Err(Error::Io(io::ErrorKind::TimedOut.into())),
-        }
+    /// Sends a message of another client, and those that have come after it, at once.
+    async fn pass_on(&mut self, first: String) -> Result<(), Error> {
+        let Self { socket, inlet, write_timeout, .. } = self;
+        let all = async {
+            socket.feed(Message::text(first)).await?;
+            for next in iter::from_fn(|| inlet.waiting()).take(WAITING_MAX) {
+                socket.feed(Message::text(next)).await?;
+            }
+            socket.flush().await
+        };
+        in_time(*write_timeout, all).await
     }
+
+    async fn send(&mut self, message: Message) -> Result<(), Error> {
+        in_time(self.write_timeout, self.socket.send(message)).await
+    }
+}
+
+async fn in_time(
+    limit: Duration,
+    sending: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let late = |_| Error::Io(io::ErrorKind::TimedOut.into());
+    timeout(limit, sending).await.map_err(late)?
 }
