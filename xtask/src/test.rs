@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is, and what they need.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -65,7 +66,8 @@ const FAULT_PROGRAMS: [(&str, &str); 4] = [
 const PACKAGE_PROGRAMS: [(&str, &str); 3] =
     [("systemd-analyze", "systemd"), ("dpkg-deb", "dpkg"), ("dpkg-shlibdeps", "dpkg-dev")];
 
-const WEBTORRENT: &str = "bittorrent-tracker@10.0.12";
+/// What npm installs: WebTorrent and its tracker client.
+const NPM_PACKAGES: &str = "tests/scripts/package.json";
 
 /// Runs the groups.
 ///
@@ -249,11 +251,18 @@ pub fn install_clients() -> Result<()> {
 
 fn install_webtorrent() -> Result<()> {
     let folder: PathBuf = process::root().join("target/npm");
-    if folder.join("node_modules/bittorrent-tracker").is_dir() {
+    let packages = fs::read(process::root().join(NPM_PACKAGES))?;
+    // Written last: what an interrupted installation leaves is not taken for whole, nor an older one.
+    let installed = folder.join("installed.json");
+    if fs::read(&installed).is_ok_and(|installed| installed == packages) {
         return Ok(());
     }
-    println!("xtask: installing {WEBTORRENT} below {}", folder.display());
+    println!("xtask: installing {NPM_PACKAGES} below {}", folder.display());
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("package.json"), &packages)?;
     let mut npm = Command::new("npm");
-    npm.args(["install", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"]);
-    process::run(npm.arg("--prefix").arg(folder).arg(WEBTORRENT))
+    // Scripts would compile or download; all that is native is in packages as well.
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]);
+    process::run(npm.arg(&folder))?;
+    Ok(fs::write(installed, packages)?)
 }
