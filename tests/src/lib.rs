@@ -16,7 +16,7 @@ mod tracker;
 mod udp;
 mod xdp;
 
-pub use client::{Aria2, Libtorrent, Transmission, Webtorrent};
+pub use client::{Aria2, Libtorrent, Transmission, Webtorrent, WebtorrentPeer};
 pub use host::{Host, INTERFACE};
 pub use lan::Lan;
 pub use metrics::Metrics;

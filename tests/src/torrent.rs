@@ -22,7 +22,8 @@ impl fmt::Display for InfoHash {
 
 /// A file and its metainfo file.
 pub struct Torrent {
-    /// The `.torrent` file (BEP 3). It is private (BEP 27): clients find peers by the tracker only.
+    /// The `.torrent` file (BEP 3). It is private (BEP 27) if it has trackers: clients find peers by
+    /// those only.
     pub metainfo: PathBuf,
     /// The file to share.
     pub payload: PathBuf,
@@ -31,7 +32,8 @@ pub struct Torrent {
 }
 
 impl Torrent {
-    /// Writes a file of `size` bytes below `folder`, and its torrent with the given trackers.
+    /// Writes a file of `size` bytes below `folder`, and its torrent with the given trackers, which
+    /// cannot be of WebSocket.
     ///
     /// # Errors
     /// `transmission-create` is missing, or the folder cannot be written.
@@ -40,7 +42,11 @@ impl Torrent {
         fs::write(&payload, content(name, size))?;
         let metainfo = folder.join(format!("{name}.torrent"));
         let mut command = Command::new("transmission-create");
-        command.arg("--private").arg("--outfile").arg(&metainfo);
+        command.arg("--outfile").arg(&metainfo);
+        if !trackers.is_empty() {
+            // Without a tracker it makes none that is private.
+            command.arg("--private");
+        }
         for tracker in trackers {
             command.args(["--tracker", tracker]);
         }

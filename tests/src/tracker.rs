@@ -21,6 +21,8 @@ pub enum Protocol {
     Udp,
     /// BEP 3 and 48.
     Http,
+    /// WebTorrent's: JSON messages over a connection that stays.
+    WebSocket,
 }
 
 /// Which addresses a request comes from and asks for.
@@ -150,19 +152,20 @@ impl<'a> Tracker<'a> {
         self.program.id()
     }
 
-    /// Where it serves, over UDP and HTTP alike.
+    /// Where it serves, over whatever protocol.
     #[must_use]
     pub fn address(&self, family: Family) -> SocketAddr {
         SocketAddr::new(self.host.ip(family), self.port)
     }
 
-    /// The URL for a torrent's metainfo file.
+    /// The URL for a torrent's metainfo file, or for a client that is told it.
     #[must_use]
     pub fn url(&self, protocol: Protocol, family: Family) -> String {
         let (name, port) = (self.host.name(family), self.port);
         match protocol {
             Protocol::Udp => format!("udp://{name}:{port}"),
             Protocol::Http => format!("http://{name}:{port}/announce"),
+            Protocol::WebSocket => format!("ws://{name}:{port}/announce"),
         }
     }
 

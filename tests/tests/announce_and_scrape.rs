@@ -106,7 +106,7 @@ fn libtorrent_announces_and_scrapes() -> Result<()> {
 fn webtorrent_announces_and_scrapes() -> Result<()> {
     announces(NO_UDP_OVER_IPV6, Webtorrent::PORT, &|stage| {
         let info_hash = stage.torrent.info_hash;
-        let mut client = Webtorrent::announce(stage.host, info_hash, &stage.url, stage.folder)?;
+        let mut client = Webtorrent::announce(stage.host, info_hash, &stage.url, 1, stage.folder)?;
         client.wait_for_output("announced 0 2")?;
         client.wait_for_output("peer ")?;
         client.wait_for_output("scraped 0 2")?;
