@@ -72,8 +72,6 @@ pub struct Options<'a> {
     pub user: Option<u32>,
     /// The binary that runs.
     pub build: Build,
-    /// Whether WebTorrent's peers are served, on HTTP's port.
-    pub webtorrent: bool,
     /// Which of several trackers on one host it is: each has ports, pins and a socket of its own.
     pub nth: u16,
     /// Where the swarms are saved, once a second.
@@ -112,7 +110,6 @@ impl Options<'_> {
             capabilities: "+all",
             user: None,
             build: Build::Tested,
-            webtorrent: false,
             nth: 0,
             snapshot: None,
             redis: None,
@@ -146,7 +143,6 @@ impl Options<'_> {
         let mode = self.mode.name();
         let (metrics, port) = (self.metrics(), self.port());
         let nth = if self.nth == 0 { String::new() } else { format!("-{}", self.nth) };
-        let webtorrent = if self.webtorrent { "webtorrent: { routes: ['/announce'] }" } else { "" };
         let storage = self.storage();
         let socket = folder.join("control.sock");
         let socket = socket.display();
@@ -160,7 +156,9 @@ impl Options<'_> {
     addr: "[::]:{port}"
     announce_routes: ["/announce"]
     scrape_routes: ["/scrape"]
-    {webtorrent}
+    webtorrent:
+      routes: ["/announce"]
+      announce_interval: 20s
   udp:
     addr: "{udp_addr}"
     private_key: {private_key}

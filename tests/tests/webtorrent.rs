@@ -2,13 +2,10 @@
 
 use anyhow::{Result, ensure};
 use tracker_tests::{
-    Family, Lan, Mode, Options, Protocol, Scratch, Torrent, Tracker, Webtorrent, WebtorrentPeer,
-    eventually,
+    Family, Lan, Mode, Protocol, Scratch, Torrent, Tracker, Webtorrent, WebtorrentPeer, eventually,
 };
 
 const SIZE: usize = 3_000_000;
-
-const OPTIONS: Options<'_> = Options { webtorrent: true, ..Options::new(Mode::Off) };
 
 #[test]
 #[ignore = "needs root and clients: `cargo xtask test e2e`"]
@@ -18,9 +15,8 @@ fn a_file_goes_from_one_webtorrent_peer_to_two_others() -> Result<()> {
     let (server, seeder, probe) = (lan.join()?, lan.join()?, lan.join()?);
     let leechers = [lan.join()?, lan.join()?];
     // With too little of the processor, WebRTC in Node fails now and then. They offer again when they
-    // announce again.
-    let options = Options { interval: "20s", ..OPTIONS };
-    let tracker = Tracker::start_with(&server, &options, folder.path())?;
+    // announce again, which the tests' configuration has them do often.
+    let tracker = Tracker::start(&server, Mode::Off, folder.path())?;
     let url = tracker.url(Protocol::WebSocket, Family::Ipv4);
     let torrent = Torrent::create(folder.path(), "payload", SIZE, &[])?;
 
@@ -50,7 +46,7 @@ fn bittorrent_tracker_announces_and_scrapes_over_websocket() -> Result<()> {
     let folder = Scratch::new()?;
     let mut lan = Lan::new()?;
     let (server, seeder, leecher) = (lan.join()?, lan.join()?, lan.join()?);
-    let tracker = Tracker::start_with(&server, &OPTIONS, folder.path())?;
+    let tracker = Tracker::start(&server, Mode::Off, folder.path())?;
     for family in [Family::Ipv4, Family::Ipv6] {
         let url = tracker.url(Protocol::WebSocket, family);
         let torrent = Torrent::create(folder.path(), &format!("{family:?}"), 100_000, &[])?;

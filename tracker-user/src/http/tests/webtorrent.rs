@@ -210,6 +210,7 @@ async fn an_announce_waits_for_a_hook_that_has_to_ask() {
 async fn scrapes_tell_of_one_torrent_or_several() {
     let server = Server::start(options()).await;
     let mut browser = Browser::open(&server, "/", '1').await;
+    browser.enter(json!({ "event": "started" })).await;
     browser.enter(json!({ "event": "completed" })).await;
     let other = "b".repeat(20);
     let [there, nobody] =

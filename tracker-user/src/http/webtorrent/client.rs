@@ -11,7 +11,7 @@ use super::{
     WebTorrent, WebTorrentOptions,
     message::{self, Announce, Answer, Message, Subject, Unreadable},
     outlet::{Inlet, Outlet},
-    swarms::{Peer, Taken},
+    swarms::{Peer, Progress, Taken},
 };
 use crate::{
     http::{
@@ -169,21 +169,18 @@ impl Client {
             return Err(refusal("too many torrents"));
         }
         let peer = Peer { outlet: self.outlet.clone(), address: self.source.ip() };
-        let is_seeder = is_seeder(request);
-        let swarm = webtorrent.swarms.enter(info_hash, *peer_id, peer, is_seeder);
+        let progress = progress(request);
+        let swarm = webtorrent.swarms.enter(info_hash, *peer_id, peer, progress);
         let swarm = swarm.map_err(|Taken| refusal("peer_id is in use"))?;
         self.entered.insert(entry);
-        match event {
-            Event::Completed => Ok(webtorrent.swarms.complete(info_hash)),
-            _ => Ok(swarm),
-        }
+        Ok(swarm)
     }
 
     /// Each offer is for another peer.
     fn relay_offers(&self, announce: &Announce, request: &AnnounceRequest) {
         let WebTorrent { swarms, metrics, .. } = self.webtorrent();
         let &AnnounceRequest { info_hash, peer_id, numwant, .. } = request;
-        let others = swarms.others(&info_hash, &peer_id, is_seeder(request), numwant.into());
+        let others = swarms.others(&info_hash, &peer_id, progress(request), numwant.into());
         for (other, offer) in others.iter().zip(&announce.offers) {
             match other.leave(message::relayed_offer(info_hash, peer_id, offer)) {
                 true => metrics.offers.inc(),
@@ -222,6 +219,10 @@ impl Drop for Client {
 }
 
 /// Who has completed the download is a seeder whatever `left` says, as elsewhere.
-fn is_seeder(request: &AnnounceRequest) -> bool {
-    request.left == 0 || request.event == Event::Completed
+fn progress(request: &AnnounceRequest) -> Progress {
+    match (request.event, request.left) {
+        (Event::Completed, _) => Progress::Completed,
+        (_, 0) => Progress::Seeder,
+        _ => Progress::Leecher,
+    }
 }

@@ -27,6 +27,16 @@ pub(super) struct Peer {
     pub(super) address: IpAddr,
 }
 
+/// How far a peer has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Leecher,
+    Seeder,
+    /// A seeder that says so for the first time. It is one download more only if it was a leecher before, since
+    /// seeders say so, too, when they start.
+    Completed,
+}
+
 /// A peer of that id is connected from another address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken;
@@ -50,27 +60,22 @@ impl Swarms {
         info_hash: &InfoHash,
         peer_id: PeerId,
         peer: Peer,
-        is_seeder: bool,
+        progress: Progress,
     ) -> Result<SwarmStats, Taken> {
         self.change(info_hash, |swarm| {
             if swarm.find(&peer_id).is_some_and(|there| there.address != peer.address) {
                 return Err(Taken);
             }
-            let (to, from) = match is_seeder {
-                true => (&mut swarm.seeders, &mut swarm.leechers),
-                false => (&mut swarm.leechers, &mut swarm.seeders),
+            let (to, from) = match progress {
+                Progress::Leecher => (&mut swarm.leechers, &mut swarm.seeders),
+                Progress::Seeder | Progress::Completed => (&mut swarm.seeders, &mut swarm.leechers),
             };
-            from.swap_remove(&peer_id);
+            let has_moved = from.swap_remove(&peer_id).is_some();
             to.insert(peer_id, peer);
+            if has_moved && progress == Progress::Completed {
+                swarm.completed = swarm.completed.saturating_add(1);
+            }
             Ok(swarm.stats())
-        })
-    }
-
-    /// Counts a download that was completed.
-    pub(super) fn complete(&self, info_hash: &InfoHash) -> SwarmStats {
-        self.change(info_hash, |swarm| {
-            swarm.completed = swarm.completed.saturating_add(1);
-            swarm.stats()
         })
     }
 
@@ -95,10 +100,10 @@ impl Swarms {
         &self,
         info_hash: &InfoHash,
         peer_id: &PeerId,
-        is_seeder: bool,
+        progress: Progress,
         count: usize,
     ) -> Vec<Outlet> {
-        self.look(info_hash, |swarm| swarm.others(peer_id, is_seeder, count)).unwrap_or_default()
+        self.look(info_hash, |swarm| swarm.others(peer_id, progress, count)).unwrap_or_default()
     }
 
     /// The way to a peer.
@@ -150,8 +155,8 @@ impl Swarm {
     }
 
     /// One more is drawn than asked for, since it may be the peer itself.
-    fn others(&self, peer_id: &PeerId, is_seeder: bool, count: usize) -> Vec<Outlet> {
-        let seeders = if is_seeder { 0 } else { self.seeders.len() };
+    fn others(&self, peer_id: &PeerId, progress: Progress, count: usize) -> Vec<Outlet> {
+        let seeders = if progress == Progress::Leecher { self.seeders.len() } else { 0 };
         draw(self.leechers.len() + seeders, count.saturating_add(1))
             .into_iter()
             .filter_map(|index| match index.checked_sub(self.leechers.len()) {
@@ -206,10 +211,10 @@ mod tests {
         let (before, old, _inlet) = peer(1);
         let (after, new, _inlet) = peer(1);
         let (other, ..) = peer(2);
-        swarms.enter(&TORRENT, id(1), before, false).unwrap();
-        assert_eq!(swarms.enter(&TORRENT, id(1), other, false), Err(Taken));
-        let stats = swarms.enter(&TORRENT, id(1), after, true).unwrap();
-        assert_eq!((stats.seeders, stats.leechers), (1, 0));
+        swarms.enter(&TORRENT, id(1), before, Progress::Leecher).unwrap();
+        assert_eq!(swarms.enter(&TORRENT, id(1), other, Progress::Leecher), Err(Taken));
+        let stats = swarms.enter(&TORRENT, id(1), after, Progress::Completed).unwrap();
+        assert_eq!(stats, SwarmStats { seeders: 1, leechers: 0, completed: 1 });
         assert_eq!(
             swarms.leave(&TORRENT, &id(1), &old).seeders,
             1,
@@ -227,14 +232,16 @@ mod tests {
         let outlets: Vec<_> = (0..8)
             .map(|number| {
                 let (peer, outlet, inlet) = peer(1);
-                swarms.enter(&TORRENT, id(number), peer, number < 4).unwrap();
+                let progress = if number < 4 { Progress::Completed } else { Progress::Leecher };
+                let stats = swarms.enter(&TORRENT, id(number), peer, progress).unwrap();
+                assert_eq!(stats.completed, 0, "who starts as a seeder has downloaded nothing");
                 (outlet, inlet)
             })
             .collect();
         let mut drawn = [0; 8];
         for round in 0..400 {
             let count = round % 10;
-            let others = swarms.others(&TORRENT, &id(7), false, count);
+            let others = swarms.others(&TORRENT, &id(7), Progress::Leecher, count);
             assert_eq!(others.len(), count.min(7));
             let mut seen = [0; 8];
             for other in others {
@@ -244,7 +251,11 @@ mod tests {
             drawn.iter_mut().zip(seen).for_each(|(drawn, times)| *drawn += times);
         }
         assert!(drawn[..7].iter().all(|&times| times > 100), "{drawn:?}");
-        assert_eq!(swarms.others(&TORRENT, &id(0), true, 10).len(), 4, "a seeder wants leechers");
-        assert!(swarms.others(&InfoHash([8; 20]), &id(0), false, 1).is_empty());
+        assert_eq!(
+            swarms.others(&TORRENT, &id(0), Progress::Seeder, 10).len(),
+            4,
+            "a seeder wants leechers"
+        );
+        assert!(swarms.others(&InfoHash([8; 20]), &id(0), Progress::Leecher, 1).is_empty());
     }
 }
