@@ -1,9 +1,13 @@
 //! Logs: text or JSON, on stderr.
 
+mod json;
+
 use std::io::{self, IsTerminal};
 
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use json::JsonLines;
 
 /// How to log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
@@ -28,7 +32,8 @@ pub fn init(options: LogOptions) -> anyhow::Result<()> {
     let registry = tracing_subscriber::registry().with(filter(options.debug));
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     if options.json {
-        registry.with(layer.json()).try_init()?;
+        let format = JsonLines { with_target: options.debug };
+        registry.with(layer.event_format(format)).try_init()?;
     } else {
         let colours = !options.nocolors && io::stderr().is_terminal();
         registry.with(layer.with_ansi(colours).with_target(options.debug)).try_init()?;
