@@ -1,10 +1,37 @@
 //! Debian's packages, where this is a Debian and we are root.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::process;
+
+/// A program, and the package that has it.
+pub type Program = (&'static str, &'static str);
+
+/// What namespaces are made of and entered with.
+pub const NAMESPACE_PROGRAMS: [Program; 5] = [
+    ("ethtool", "ethtool"),
+    ("ip", "iproute2"),
+    ("mount", "mount"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+];
+
+/// Installs those of `programs` that are missing, where that can be done.
+///
+/// # Errors
+/// Some are missing and cannot be had; it names them.
+pub fn provide(programs: &[Program]) -> Result<()> {
+    let missing = || programs.iter().filter(|(program, _)| !process::on_path(program));
+    if is_usable() {
+        let packages: BTreeSet<_> = missing().map(|(_, package)| *package).collect();
+        install(&Vec::from_iter(packages))?;
+    }
+    let names: Vec<_> = missing().map(|(program, _)| *program).collect();
+    ensure!(names.is_empty(), "needs {}", names.join(", "));
+    Ok(())
+}
 
 /// Whether packages can be installed.
 pub fn is_usable() -> bool {

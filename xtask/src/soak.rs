@@ -14,7 +14,7 @@ use tracker_tests::{
     eventually,
 };
 
-use crate::{bench::profile::Profile, build, process};
+use crate::{apt, bench::profile::Profile, build, process};
 
 /// What `cargo xtask soak` accepts.
 #[derive(clap::Args)]
@@ -45,6 +45,7 @@ const GROWTH_MAX_KIB: u64 = 4096;
 /// A figure is wrong, memory grew, or the tracker cannot be run.
 pub fn run(args: &Args) -> Result<()> {
     ensure!(process::is_root(), "this makes network namespaces, which needs root");
+    apt::provide(&apt::NAMESPACE_PROGRAMS)?;
     if std::env::var_os("XDP_TRACKER_BINARY").is_none() {
         let object = build::xdp_program()?.context("needs a BPF toolchain: `cargo xtask setup`")?;
         build::daemon(false, Some(&object))?;

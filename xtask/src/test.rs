@@ -10,7 +10,12 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
-use crate::{apt, build, cargo_test::Totals, deb, process, simulate};
+use crate::{
+    apt::{self, NAMESPACE_PROGRAMS, Program},
+    build,
+    cargo_test::Totals,
+    deb, process, simulate,
+};
 
 /// What `cargo xtask test` accepts.
 #[derive(clap::Args)]
@@ -41,29 +46,25 @@ enum Group {
     Package,
 }
 
-/// The Debian packages of the clients, and of what builds namespaces.
-pub const CLIENT_PACKAGES: &[&str] = &[
-    "aria2",
-    "ethtool",
-    "iproute2",
-    "python3-libtorrent",
-    "transmission-cli",
-    "transmission-daemon",
+/// The clients, and what installs one of them.
+const CLIENT_PROGRAMS: [Program; 7] = [
+    ("aria2c", "aria2"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("transmission-create", "transmission-cli"),
+    ("transmission-daemon", "transmission-daemon"),
+    ("transmission-remote", "transmission-cli"),
+    ("transmission-show", "transmission-cli"),
 ];
 
 /// What trackers share.
-const SERVER_PROGRAMS: [(&str, &str); 1] = [("redis-server", "redis-server")];
+const SERVER_PROGRAMS: [Program; 1] = [("redis-server", "redis-server")];
 
-/// What makes namespaces and faults.
-const FAULT_PROGRAMS: [(&str, &str); 4] = [
-    ("ethtool", "ethtool"),
-    ("faketime", "faketime"),
-    ("ip", "iproute2"),
-    ("prlimit", "util-linux"),
-];
+/// What makes faults.
+const FAULT_PROGRAMS: [Program; 2] = [("faketime", "faketime"), ("prlimit", "util-linux")];
 
 /// What reads the unit, and what looks into a package and finds what it depends on.
-const PACKAGE_PROGRAMS: [(&str, &str); 3] =
+const PACKAGE_PROGRAMS: [Program; 3] =
     [("systemd-analyze", "systemd"), ("dpkg-deb", "dpkg"), ("dpkg-shlibdeps", "dpkg-dev")];
 
 /// What npm installs: WebTorrent and its tracker client.
@@ -81,10 +82,10 @@ pub fn run(args: &Args) -> Result<()> {
     for &group in groups {
         let started = Instant::now();
         println!("xtask: group {}", group.name());
-        totals += match group.missing(object.as_deref()) {
-            None => group.run(object.as_deref(), &args.filters)?,
-            Some(what) => {
-                skipped.push(format!("xtask: SKIPPED group {}: {what}", group.name()));
+        totals += match group.provide(object.as_deref()) {
+            Ok(()) => group.run(object.as_deref(), &args.filters)?,
+            Err(what) => {
+                skipped.push(format!("xtask: SKIPPED group {}: {what:#}", group.name()));
                 group.skip(object.as_deref(), &args.filters)?
             }
         };
@@ -115,18 +116,17 @@ impl Group {
         }
     }
 
-    /// What the group lacks even after an attempt to install it.
-    fn missing(self, object: Option<&Path>) -> Option<String> {
+    /// Installs what the group needs, where that can be done; the error names what it lacks.
+    fn provide(self, object: Option<&Path>) -> Result<()> {
         match self {
-            Self::Lint | Self::Unit | Self::Search => None,
-            Self::Package => install(&PACKAGE_PROGRAMS).err().map(|error| format!("{error:#}")),
-            _ if !process::is_root() => Some("needs root".to_owned()),
-            _ if object.is_none() => Some("needs a BPF toolchain: `cargo xtask setup`".to_owned()),
-            Self::Kernel => None,
-            Self::Faults => install(&FAULT_PROGRAMS).err().map(|error| format!("{error:#}")),
-            Self::E2e => {
-                let installed = install_clients().and_then(|()| install(&SERVER_PROGRAMS));
-                installed.err().map(|error| format!("{error:#}"))
+            Self::Lint | Self::Unit | Self::Search => Ok(()),
+            Self::Package => apt::provide(&PACKAGE_PROGRAMS),
+            _ if !process::is_root() => bail!("needs root"),
+            _ if object.is_none() => bail!("needs a BPF toolchain: `cargo xtask setup`"),
+            Self::Kernel => Ok(()),
+            Self::E2e => install_clients().and_then(|()| apt::provide(&SERVER_PROGRAMS)),
+            Self::Faults => {
+                apt::provide(&NAMESPACE_PROGRAMS).and_then(|()| apt::provide(&FAULT_PROGRAMS))
             }
         }
     }
@@ -200,52 +200,20 @@ fn search(filters: &[String]) -> Result<Totals> {
     Ok(totals)
 }
 
-/// Installs programs by their packages; the error names what cannot be had.
-fn install(programs: &[(&str, &str)]) -> Result<()> {
-    if apt::is_usable() {
-        let packages: Vec<_> = programs.iter().map(|(_, package)| *package).collect();
-        apt::install(&packages)?;
-    }
-    let missing: Vec<_> = programs
-        .iter()
-        .map(|(program, _)| *program)
-        .filter(|program| !process::on_path(program))
-        .collect();
-    ensure!(missing.is_empty(), "needs {}", missing.join(", "));
-    Ok(())
-}
-
-/// Installs the clients; the error names what is missing and cannot be had.
+/// Installs the clients, and what makes the namespaces that they are in.
 ///
 /// # Errors
-/// A client is missing.
+/// A client is missing and cannot be had.
 pub fn install_clients() -> Result<()> {
+    apt::provide(&NAMESPACE_PROGRAMS)?;
+    apt::provide(&CLIENT_PROGRAMS)?;
     if apt::is_usable() {
-        apt::install(CLIENT_PACKAGES)?;
-        if !process::on_path("npm") {
-            apt::install(&["nodejs", "npm"])?;
-        }
+        apt::install(&["python3-libtorrent"])?;
     }
-    let programs = [
-        "aria2c",
-        "ethtool",
-        "ip",
-        "node",
-        "npm",
-        "nsenter",
-        "setpriv",
-        "transmission-create",
-        "transmission-daemon",
-        "transmission-remote",
-    ];
-    let mut missing: Vec<_> =
-        programs.into_iter().filter(|program| !process::on_path(program)).collect();
     // Debian's interpreter, to which Debian's bindings belong.
     let mut import = Command::new("/usr/bin/python3");
-    if process::output(import.args(["-c", "import libtorrent"])).is_none() {
-        missing.push("libtorrent for /usr/bin/python3");
-    }
-    ensure!(missing.is_empty(), "needs {}", missing.join(", "));
+    let has_libtorrent = process::output(import.args(["-c", "import libtorrent"])).is_some();
+    ensure!(has_libtorrent, "needs libtorrent for /usr/bin/python3");
     install_webtorrent()
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     subject::{Answered, Kind},
     sweep,
 };
-use crate::{build, process};
+use crate::build;
 
 /// What `cargo xtask bench dataplane` accepts.
 #[derive(clap::Args)]
@@ -59,7 +59,6 @@ const IN_KERNEL: [Kind; 2] = [Kind::Echo, Kind::Kernel];
 /// # Errors
 /// We are not root, there is no BPF toolchain, or a tracker does not answer.
 pub fn run(args: &Args) -> Result<()> {
-    ensure!(process::is_root(), "this benchmark makes network namespaces, which needs root");
     let object = build::xdp_program()?;
     build::daemon(false, object.as_deref())?;
     let object = build::bpf("loadgen-ebpf")?.context("this benchmark needs a BPF toolchain")?;

@@ -17,7 +17,7 @@ use super::{
     web,
     wrk::{self, Wrk},
 };
-use crate::build;
+use crate::{apt, build};
 
 /// What `cargo xtask bench http` accepts.
 #[derive(clap::Args)]
@@ -36,6 +36,9 @@ impl Args {
 /// The first is what the others are compared to.
 const KINDS: [HttpKind; 3] = [HttpKind::Opentracker, HttpKind::Aquatic, HttpKind::XdpTracker];
 
+/// What is started beside the trackers.
+const PROGRAMS: [apt::Program; 3] = [("openssl", "openssl"), ("sysctl", "procps"), ("wrk", "wrk")];
+
 /// Of wrk, which counts in whole seconds.
 const TURN_S: u64 = 1;
 
@@ -47,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
     let object = build::xdp_program()?;
     build::daemon(false, object.as_deref())?;
     KINDS.iter().try_for_each(|kind| kind.install())?;
-    wrk::install()?;
+    apt::provide(&PROGRAMS)?;
     let mut table = Table::new(
         "HTTP announces by wrk, 64 connections, profile hot, one processor each",
         &[

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use loadgen::Histogram;
 use tempfile::TempDir;
 
@@ -17,7 +17,7 @@ use super::{
     stats::{Series, Turns},
     subject::Kind,
 };
-use crate::{build, process};
+use crate::build;
 
 /// What `cargo xtask bench latency` accepts.
 #[derive(clap::Args)]
@@ -52,7 +52,6 @@ const PERMILLES: [u64; 3] = [500, 990, 999];
 /// # Errors
 /// We are not root, there is no BPF toolchain, or a tracker does not answer.
 pub fn run(args: &Args) -> Result<()> {
-    ensure!(process::is_root(), "this benchmark makes network namespaces, which needs root");
     let object = build::xdp_program()?;
     build::daemon(false, object.as_deref())?;
     let object = build::bpf("loadgen-ebpf")?.context("this benchmark needs a BPF toolchain")?;

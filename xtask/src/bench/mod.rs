@@ -36,8 +36,10 @@ mod udp;
 mod web;
 mod wrk;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{CommandFactory as _, Parser as _};
+
+use crate::{apt, process};
 
 /// What `cargo xtask bench` accepts.
 #[derive(clap::Args)]
@@ -67,8 +69,10 @@ enum Bench {
 /// Measures.
 ///
 /// # Errors
-/// Something needed is missing, or a tracker answers wrongly.
+/// We are not root, something needed is missing, or a tracker answers wrongly.
 pub fn run(args: Args) -> Result<()> {
+    ensure!(process::is_root(), "benchmarks make network namespaces, which needs root");
+    apt::provide(&apt::NAMESPACE_PROGRAMS)?;
     let _foreground = processor::Foreground::take();
     let benches = args.bench.map_or_else(Bench::all, |bench| vec![bench]);
     for mut bench in benches {

@@ -7,7 +7,7 @@ use loadgen::{Request, flag, info_hash, peer_id};
 use tracker_tests::Namespace;
 
 use super::{loader::TRACKER, processor::PRIORITY};
-use crate::{apt, process};
+use crate::process;
 
 /// Connections that are open at a time.
 const CONNECTIONS: u32 = 64;
@@ -31,18 +31,6 @@ function request()
   return requests[next]
 end
 "#;
-
-/// Installs it from Debian.
-///
-/// # Errors
-/// It cannot be had.
-pub fn install() -> Result<()> {
-    if !process::on_path("wrk") {
-        ensure!(apt::is_usable(), "install wrk for this benchmark");
-        apt::install(&["wrk"])?;
-    }
-    Ok(())
-}
 
 /// The load, in files.
 pub struct Wrk<'a> {

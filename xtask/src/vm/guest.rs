@@ -11,10 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::{kernel::Kernel, libraries};
-use crate::process;
-
-/// The programs that the tests start.
-const PROGRAMS: &[&str] = &["ethtool", "ip", "mount", "nsenter", "setpriv"];
+use crate::{apt::NAMESPACE_PROGRAMS, process};
 
 const BEGIN: &str = "GUEST-BEGIN";
 const END: &str = "GUEST-END ";
@@ -79,7 +76,8 @@ impl Guest {
         symlink("/proc/self/mounts", root.join("etc/mtab"))?;
         kernel.copy_modules(&root.join("modules"))?;
 
-        let programs = PROGRAMS.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?;
+        let programs =
+            NAMESPACE_PROGRAMS.iter().map(|(name, _)| find(name)).collect::<Result<Vec<_>>>()?;
         for program in programs
             .iter()
             .map(PathBuf::as_path)

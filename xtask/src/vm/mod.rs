@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, ensure};
 use self::{guest::Guest, kernel::Kernel};
 use crate::{apt, build, process};
 
-const PACKAGES: &[&str] =
-    &["busybox-static", "cpio", "ethtool", "iproute2", "qemu-system-x86", "xz-utils"];
+/// What makes a guest and boots it.
+const PACKAGES: &[&str] = &["busybox-static", "cpio", "qemu-system-x86", "xz-utils"];
 
 /// What `cargo xtask vm` accepts.
 #[derive(clap::Args)]
@@ -39,6 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
     if apt::is_usable() {
         apt::install(PACKAGES)?;
     }
+    apt::provide(&apt::NAMESPACE_PROGRAMS)?;
     let object = build::xdp_program()?.context("needs a BPF toolchain: `cargo xtask setup`")?;
     let daemon = build::daemon(false, Some(&object))?;
     let tests = [

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use loadgen::info_hash;
 use tracker_common::wire::PROTOCOL_ID;
 use tracker_tests::{Namespace, Program, eventually};
@@ -18,6 +18,7 @@ use super::on_last_processor;
 use crate::{
     apt,
     bench::{cable::PORT, profile::Figures},
+    process,
 };
 
 /// Installs Debian's package.
@@ -25,14 +26,8 @@ use crate::{
 /// # Errors
 /// It cannot be had.
 pub fn install() -> Result<()> {
-    if !Path::new(BINARY).is_file() {
-        ensure!(apt::is_usable(), "install opentracker, or leave it out");
-        apt::install(&["opentracker"])?;
-    }
-    Ok(())
+    apt::provide(&[("opentracker", "opentracker")])
 }
-
-const BINARY: &str = "/usr/bin/opentracker";
 
 /// Starts it with all torrents of the load on its list.
 ///
@@ -61,7 +56,8 @@ pub fn start(
         root.display()
     );
     fs::write(&config, text)?;
-    let mut command = on_last_processor(host, Path::new(BINARY))?;
+    let binary = process::find("opentracker").context("opentracker is not installed")?;
+    let mut command = on_last_processor(host, &binary)?;
     command.arg("-f").arg(&config);
     let mut program = Program::start(&mut command, &folder.join("opentracker.log"))?;
     eventually(|| {
