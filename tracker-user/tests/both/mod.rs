@@ -1,0 +1,217 @@
+//! The kernel and the daemon beside each other: what is sent both ways is to be answered alike.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::AsFd as _,
+};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, HashMap, Map, MapData},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
+use tracker_common::{
+    abi::{self, EndpointV4, EndpointV6, name},
+    connection::ConnectionIds,
+    family::{V4, V6},
+    hash::SipKey,
+    table::layout::Gate,
+    time::lifetime_from_secs,
+    wire,
+};
+use tracker_user::{
+    dataplane::jiffies,
+    storage::memory::{MappedMemory, TableSize},
+};
+
+use super::{
+    PORT, TRACKER_V4, TRACKER_V6, XDP_DROP, XDP_PASS, XDP_TX,
+    daemon::{Daemon, now_ns},
+    frame::Frame,
+    world::{REFUSED, World},
+};
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct State(abi::State);
+
+// SAFETY: integers and arrays of them, without padding.
+unsafe impl Pod for State {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct GrantKey(abi::GrantKey);
+
+// SAFETY: bytes.
+unsafe impl Pod for GrantKey {}
+
+/// The program with a table in its maps, and an equal table that only the daemon knows.
+pub struct Both {
+    pub ebpf: Ebpf,
+    pub shared: Daemon,
+    alone: Daemon,
+    ids: ConnectionIds,
+}
+
+impl Both {
+    /// Loads the program into the kernel, and tells both sides of the same hooks.
+    pub fn new(world: World) -> Self {
+        let object = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../target/bpf/bpfel-unknown-none/release/tracker-ebpf"
+        );
+        let object = std::fs::read(object).expect("the XDP program: run `cargo xtask build`");
+        let size = TableSize {
+            buckets_v4: 500,
+            buckets_v6: 500,
+            chunks: 8192,
+            torrents_max: [1000, 1000],
+            subnet: world.preferred_subnet(),
+        };
+        let mut ebpf = EbpfLoader::new()
+            .override_global("AYA_LOG_LEVEL", &0_u8, false)
+            .map_max_entries(name::TORRENTS_V4, size.buckets_v4)
+            .map_max_entries(name::TORRENTS_V6, size.buckets_v6)
+            .map_max_entries(name::BLOCKS, size.chunks)
+            .map_max_entries(name::CLIENTS, 4)
+            .map_max_entries(name::NETWORKS_V4, 8)
+            .map_max_entries(name::NETWORKS_V6, 8)
+            .map_max_entries(name::GRANTS, 64)
+            .map_max_entries(name::SOURCES, 4096)
+            .load(&object)
+            .expect("maps; is this root?");
+        for name in [name::PROGRAM, name::CLOCK] {
+            let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            program.load().expect("the verifier accepts the program");
+        }
+
+        let ids = ConnectionIds::new(SipKey { k0: 3, k1: 4 }, 120, 0);
+        let fd = |name| match ebpf.map(name) {
+            Some(Map::Array(map)) => map.fd().as_fd(),
+            _ => panic!("no array {name}"),
+        };
+        let maps = (fd(name::TORRENTS_V4), fd(name::TORRENTS_V6), fd(name::BLOCKS));
+        let memory = MappedMemory::of_maps(&size, maps.0, maps.1, maps.2).unwrap();
+        let shared = Daemon::new(world, memory, &size, ids);
+        let alone = Daemon::new(world, MappedMemory::anonymous(&size).unwrap(), &size, ids);
+        if world.torrents {
+            // In both, or one would be full before the other.
+            for Daemon { storage, .. } in [&shared, &alone] {
+                assert_eq!(storage.0.list::<V4>([&REFUSED], Gate::Refuse, || {}), 0);
+                assert_eq!(storage.0.list::<V6>([&REFUSED], Gate::Refuse, || {}), 0);
+            }
+        }
+        let mut both = Self { ebpf, shared, alone, ids };
+        both.configure(world, 0);
+        both
+    }
+
+    /// Tells the program what the daemon goes by, with `flags` beside those of the hooks.
+    pub fn configure(&mut self, world: World, flags: u32) {
+        let mut config = abi::Config {
+            shape: *self.shared.storage.0.shape(),
+            connection_ids: self.ids,
+            lifetime: lifetime_from_secs(1800),
+            interval_s: 1800,
+            numwant_default: 50,
+            numwant_max: 100,
+            scrape_max: 50,
+            flags,
+            endpoints_v4_len: 1,
+            endpoints_v6_len: 1,
+            ..Default::default()
+        };
+        let port = PORT.to_be_bytes();
+        config.endpoints_v4[0] = EndpointV4 { addr: TRACKER_V4.octets(), port, _pad: [0; 2] };
+        config.endpoints_v6[0] = EndpointV6 { addr: TRACKER_V6.octets(), port, _pad: [0; 6] };
+        world.configure(&mut config, &mut self.ebpf);
+        let jiffies = jiffies(&self.ebpf).expect("the kernel's clock");
+        let control = abi::Control { jiffies, ..Default::default() };
+        self.set_state(abi::State { control, configs: [config; 2] });
+    }
+
+    /// What the program is told.
+    pub fn state(&self) -> abi::State {
+        let map = self.ebpf.map(name::STATE).unwrap();
+        let map: Array<&MapData, State> = map.try_into().unwrap();
+        map.get(&0, 0).unwrap().0
+    }
+
+    pub fn set_state(&mut self, state: abi::State) {
+        let map = self.ebpf.map_mut(name::STATE).unwrap();
+        let mut map: Array<&mut MapData, State> = map.try_into().unwrap();
+        map.set(0, State(state), 0).unwrap();
+    }
+
+    /// Leaves a grant that ends at this time.
+    pub fn grant(&mut self, info_hash: [u8; 20], source: &str, end_ns: u64) {
+        let addr = source.parse::<Ipv4Addr>().unwrap().to_ipv6_mapped().octets();
+        let key = GrantKey(abi::GrantKey { addr, info_hash, _pad: [0; 4] });
+        let map = self.ebpf.map_mut(name::GRANTS).unwrap();
+        let mut map: HashMap<_, GrantKey, u64> = map.try_into().unwrap();
+        map.insert(key, end_ns, 0).unwrap();
+    }
+
+    /// Runs the program on a frame: its action, and the frame as it left it.
+    pub fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
+        let program: &Xdp = self.ebpf.program(name::PROGRAM).unwrap().try_into().unwrap();
+        let mut out = vec![0; 4096];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::new()
+        };
+        let result = program.test_run(options).expect("BPF_PROG_TEST_RUN");
+        let len = result.data_size_out as usize;
+        out.truncate(len);
+        (result.return_value, out)
+    }
+
+    /// Sends one request both ways. Returns the program's action.
+    pub fn compare(&mut self, payload: &[u8], source: SocketAddr, vlans: usize) -> u32 {
+        let tracker: IpAddr = if source.is_ipv4() { TRACKER_V4.into() } else { TRACKER_V6.into() };
+        let frame = Frame::new(source, SocketAddr::new(tracker, PORT), vlans, payload);
+        let (action, out) = self.run(&frame.bytes);
+        let expected = self.alone.answer(payload, source);
+        match action {
+            XDP_TX => {
+                let reply = frame.reply(&out);
+                if reply.get(..4) == Some(&wire::action::CONNECT) {
+                    self.assert_valid_id(reply, source);
+                    assert_eq!(reply[..8], expected[..8], "connect {payload:02x?}");
+                } else {
+                    assert_eq!(reply, expected, "from {source} with {payload:02x?}");
+                }
+            }
+            XDP_DROP => assert!(expected.is_empty(), "dropped {payload:02x?}"),
+            XDP_PASS => {
+                assert_eq!(out, frame.bytes, "a passed frame is unchanged");
+                let reply = self.shared.answer(payload, source);
+                if reply.get(..4) != Some(&wire::action::CONNECT) {
+                    assert_eq!(reply, expected, "passed, from {source} with {payload:02x?}");
+                }
+            }
+            other => panic!("XDP action {other} for {payload:02x?}"),
+        }
+        let [shared, alone] = [&self.shared, &self.alone].map(|daemon| daemon.storage.0.stats());
+        assert_eq!(shared, alone, "after action {action}, from {source} with {payload:02x?}");
+        action
+    }
+
+    fn assert_valid_id(&self, reply: &[u8], source: SocketAddr) {
+        let id = reply[8..16].try_into().unwrap();
+        let valid = match source.ip() {
+            IpAddr::V4(addr) => self.ids.is_valid::<V4>(id, &addr.octets(), now_ns()),
+            IpAddr::V6(addr) => self.ids.is_valid::<V6>(id, &addr.octets(), now_ns()),
+        };
+        assert!(valid, "the daemon accepts the kernel's connection id");
+    }
+
+    /// A connection id that is good from `source`.
+    pub fn id(&self, source: SocketAddr) -> [u8; 8] {
+        match source.ip() {
+            IpAddr::V4(addr) => self.ids.issue::<V4>(&addr.octets(), now_ns()),
+            IpAddr::V6(addr) => self.ids.issue::<V6>(&addr.octets(), now_ns()),
+        }
+    }
+}
