@@ -199,6 +199,8 @@ pub enum Failure {
     UnknownOption,
     /// Port 0.
     InvalidPort,
+    /// A claimed address that no peer can have.
+    InvalidIp,
     /// The torrent approval hook refuses.
     UnapprovedTorrent,
     /// The client approval hook refuses.
@@ -219,6 +221,7 @@ impl Failure {
             Self::BadConnectionId => "bad connection ID",
             Self::UnknownOption => "unknown option type",
             Self::InvalidPort => "invalid port",
+            Self::InvalidIp => "invalid IP",
             Self::UnapprovedTorrent => "unapproved torrent",
             Self::UnapprovedClient => "unapproved client",
             Self::UnapprovedIp => "unapproved ip",

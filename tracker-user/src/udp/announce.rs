@@ -1,26 +1,23 @@
 //! Reads an announce (BEP 15) and its options (BEP 41).
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use tracker_common::wire::{self, AnnounceHead, AnnounceTail, Failure, action, option};
 
 use super::{layout::split, options::UdpOptions, url_data};
-use crate::pipeline::{AnnounceRequest, Params, Refusal};
+use crate::pipeline::{AnnounceRequest, Params};
 
 /// Checks come in Chihaya's order, so that a request with several faults gets the same answer.
 /// `url_data` is room to put the URL data together in.
 ///
 /// # Errors
-/// A [`Refusal::Client`] for the first fault.
+/// The first fault.
 pub(super) fn parse(
     packet: &[u8],
     source: IpAddr,
     options: &UdpOptions,
     url_data: &mut Vec<u8>,
-) -> Result<AnnounceRequest, Refusal> {
+) -> Result<AnnounceRequest, Failure> {
     let (head, rest) = split::<AnnounceHead>(packet).ok_or(Failure::MalformedPacket)?;
     let (claim, rest) = split_address(head.head.action, rest).ok_or(Failure::MalformedPacket)?;
     let (tail, rest) = split::<AnnounceTail>(rest).ok_or(Failure::MalformedPacket)?;
@@ -28,7 +25,7 @@ pub(super) fn parse(
     let params = read_options(rest, url_data)?;
     let port = u16::from_be_bytes(tail.port);
     if port == 0 {
-        return Err(Failure::InvalidPort.into());
+        return Err(Failure::InvalidPort);
     }
     let address = if options.allow_ip_spoofing { claimed(claim, source)? } else { source };
     let (default, max) = (options.default_numwant.into(), options.max_numwant.into());
@@ -60,12 +57,12 @@ fn split_address(action: [u8; 4], bytes: &[u8]) -> Option<(IpAddr, &[u8])> {
 
 /// The address to enter into the swarm: the one claimed, where there is one of the source's family,
 /// since a reply has room for peers of that family only.
-fn claimed(claim: IpAddr, source: IpAddr) -> Result<IpAddr, Refusal> {
+fn claimed(claim: IpAddr, source: IpAddr) -> Result<IpAddr, Failure> {
     if claim.is_unspecified() || claim.is_ipv4() != source.is_ipv4() {
         return Ok(source);
     }
     if claim.is_multicast() {
-        return Err(Refusal::Client(Cow::Borrowed("invalid IP")));
+        return Err(Failure::InvalidIp);
     }
     Ok(claim)
 }

@@ -97,8 +97,25 @@ impl Default for Scratch {
     }
 }
 
-/// Why a request could not be read; else whether it was served.
-type Read = Result<Result<(), Refusal>, Refusal>;
+/// Why a request with a good connection id was not served.
+struct Unserved {
+    is_read: bool,
+    refusal: Refusal,
+}
+
+/// Of what reading finds.
+impl From<Failure> for Unserved {
+    fn from(failure: Failure) -> Self {
+        Self { is_read: false, refusal: failure.into() }
+    }
+}
+
+/// Of what the pipeline says to a request that could be read.
+impl From<Refusal> for Unserved {
+    fn from(refusal: Refusal) -> Self {
+        Self { is_read: true, refusal }
+    }
+}
 
 /// The UDP tracker protocol, without sockets.
 pub struct UdpFrontend {
@@ -136,7 +153,7 @@ impl UdpFrontend {
         if !self.is_valid(head.connection_id, datagram) {
             return self.refuse_connection_id(head, datagram, reply);
         }
-        let (action, read) = match head.action {
+        let (action, served) = match head.action {
             action::ANNOUNCE | action::ANNOUNCE_V6 => {
                 (Some(Action::Announce), self.announce(pipeline, head, datagram, scratch, reply))
             }
@@ -145,9 +162,9 @@ impl UdpFrontend {
             }
             _ => (None, Err(Failure::UnknownAction.into())),
         };
-        let (is_read, refusal) = match read {
-            Ok(served) => (true, served.err()),
-            Err(refusal) => (false, Some(refusal)),
+        let (is_read, refusal) = match served {
+            Ok(()) => (true, None),
+            Err(Unserved { is_read, refusal }) => (is_read, Some(refusal)),
         };
         match &refusal {
             None => {}
@@ -206,12 +223,10 @@ impl UdpFrontend {
         datagram: &Datagram<'_>,
         scratch: &mut Scratch,
         reply: &mut Vec<u8>,
-    ) -> Read {
+    ) -> Result<(), Unserved> {
         let Scratch { announced, response, url_data, .. } = scratch;
         let request = announce::parse(datagram.bytes, client(datagram), &self.options, url_data)?;
-        if let Err(refusal) = pipeline.announce(&request, response) {
-            return Ok(Err(refusal));
-        }
+        pipeline.announce(&request, response)?;
         reply.extend_from_slice(bytes(&AnnounceReply {
             action: head.action,
             transaction_id: head.transaction_id,
@@ -221,7 +236,7 @@ impl UdpFrontend {
         }));
         reply.extend_from_slice(response.peers.as_bytes());
         *announced = Some(request);
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn scrape(
@@ -231,7 +246,7 @@ impl UdpFrontend {
         datagram: &Datagram<'_>,
         scratch: &mut Scratch,
         reply: &mut Vec<u8>,
-    ) -> Read {
+    ) -> Result<(), Unserved> {
         let (info_hashes, rest) = datagram.bytes[size_of::<RequestHead>()..].as_chunks::<20>();
         if info_hashes.is_empty() || !rest.is_empty() {
             return Err(Failure::MalformedPacket.into());
@@ -241,9 +256,7 @@ impl UdpFrontend {
         scrape.source = SocketAddr::new(client(datagram), datagram.source.port());
         scrape.info_hashes.clear();
         scrape.info_hashes.extend(info_hashes.iter().copied().take(max.into()).map(InfoHash));
-        if let Err(refusal) = pipeline.scrape(scrape, swarms) {
-            return Ok(Err(refusal));
-        }
+        pipeline.scrape(scrape, swarms)?;
 
         let transaction_id = head.transaction_id;
         reply.extend_from_slice(bytes(&ReplyHead { action: action::SCRAPE, transaction_id }));
@@ -254,7 +267,7 @@ impl UdpFrontend {
                 leechers: swarm.leechers.to_be_bytes(),
             }));
         }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 
