@@ -26,30 +26,31 @@ use crate::metrics::{
 
 /// What a verdict is called in the metrics.
 enum Label {
-    /// The kernel has dealt with the request. The text is what the client was told, or would have
-    /// been.
-    Served(Action, Outcome, &'static str),
-    /// Likewise of a request over a limit, of this name.
+    /// The kernel has answered the request.
+    Answered(Action),
+    /// It has dealt with one whose connection id is bad.
+    BadId(Outcome),
+    /// It has refused an announce, as a hook would have.
+    Unapproved(Failure),
+    /// It has dealt with one over a limit, of this name.
     Limited(Action, Outcome, &'static str),
     /// It was left to the daemon, for this reason.
     Passed(&'static str),
 }
 
-const BAD_ID: &str = Failure::BadConnectionId.text();
 /// What requests that were dropped for a limit go by in Chihaya's histogram.
 const LIMITED: &str = "over a limit";
 const SOURCE: &str = "requests of a source";
 const EGRESS: &str = "egress";
-const UNAPPROVED: &str = Failure::UnapprovedTorrent.text();
 
 /// All verdicts but `NotOurs`, which is not counted.
 const LABELS: [(Verdict, Label); 23] = [
-    (Verdict::Connected, Label::Served(Action::Connect, Outcome::Answered, "")),
-    (Verdict::Announced, Label::Served(Action::Announce, Outcome::Answered, "")),
-    (Verdict::Scraped, Label::Served(Action::Scrape, Outcome::Answered, "")),
-    (Verdict::BadIdRefused, Label::Served(Action::Other, Outcome::Refused, BAD_ID)),
-    (Verdict::BadIdDropped, Label::Served(Action::Other, Outcome::Dropped, BAD_ID)),
-    (Verdict::TorrentRefused, Label::Served(Action::Announce, Outcome::Refused, UNAPPROVED)),
+    (Verdict::Connected, Label::Answered(Action::Connect)),
+    (Verdict::Announced, Label::Answered(Action::Announce)),
+    (Verdict::Scraped, Label::Answered(Action::Scrape)),
+    (Verdict::BadIdRefused, Label::BadId(Outcome::Refused)),
+    (Verdict::BadIdDropped, Label::BadId(Outcome::Dropped)),
+    (Verdict::TorrentRefused, Label::Unapproved(Failure::UnapprovedTorrent)),
     (Verdict::Unusual, Label::Passed("unusual")),
     (Verdict::Options, Label::Passed("options")),
     (Verdict::ClaimsAddress, Label::Passed("claimed address")),
@@ -59,11 +60,8 @@ const LABELS: [(Verdict, Label); 23] = [
     (Verdict::Full, Label::Passed("full torrent")),
     (Verdict::Contended, Label::Passed("contended")),
     (Verdict::NoReply, Label::Passed("no reply possible")),
-    (
-        Verdict::ClientRefused,
-        Label::Served(Action::Announce, Outcome::Refused, "unapproved client"),
-    ),
-    (Verdict::SourceRefused, Label::Served(Action::Announce, Outcome::Refused, "unapproved ip")),
+    (Verdict::ClientRefused, Label::Unapproved(Failure::UnapprovedClient)),
+    (Verdict::SourceRefused, Label::Unapproved(Failure::UnapprovedIp)),
     (Verdict::SourceCalmed, Label::Limited(Action::Announce, Outcome::Calmed, SOURCE)),
     (Verdict::SourceDropped, Label::Limited(Action::Other, Outcome::Dropped, SOURCE)),
     (Verdict::MissCalmed, Label::Limited(Action::Announce, Outcome::Calmed, "misses")),
@@ -128,14 +126,18 @@ impl CountersMap {
         let mut served = Vec::new();
         for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
             for (verdict, label) in &LABELS {
-                let (action, error) = match *label {
-                    Label::Served(action, _, error) => (action, error),
-                    Label::Limited(action, Outcome::Calmed, _) => (action, ""),
-                    Label::Limited(action, ..) => (action, LIMITED),
+                let (action, family, error) = match *label {
+                    Label::Answered(action) => (action, family, ""),
+                    // So Chihaya says of whom it has not yet understood.
+                    Label::BadId(_) => {
+                        let error = Failure::BadConnectionId.text();
+                        (Action::Other, AddressFamily::Unknown, error)
+                    }
+                    Label::Unapproved(failure) => (Action::Announce, family, failure.text()),
+                    Label::Limited(action, Outcome::Calmed, _) => (action, family, ""),
+                    Label::Limited(action, ..) => (action, family, LIMITED),
                     Label::Passed(_) => continue,
                 };
-                // So Chihaya says of whom it has not yet understood.
-                let family = if error == BAD_ID { AddressFamily::Unknown } else { family };
                 let count = verdicts[*verdict as usize];
                 served.push(Untimed { action, family, error, count });
             }
@@ -172,15 +174,17 @@ impl Collector for KernelCounters {
             let mut limits = BTreeMap::<_, u64>::new();
             for (verdict, label) in &LABELS {
                 let count = verdicts[*verdict as usize];
-                let labels = match label {
-                    Label::Served(action, outcome, _) => (Some(action.label()), outcome.label()),
+                let (action, what) = match *label {
+                    Label::Answered(action) => (Some(action), Outcome::Answered.label()),
+                    Label::BadId(outcome) => (Some(Action::Other), outcome.label()),
+                    Label::Unapproved(_) => (Some(Action::Announce), Outcome::Refused.label()),
                     Label::Limited(action, outcome, limit) => {
                         *limits.entry(limit).or_default() += count;
-                        (Some(action.label()), outcome.label())
+                        (Some(action), outcome.label())
                     }
-                    Label::Passed(reason) => (None, *reason),
+                    Label::Passed(reason) => (None, reason),
                 };
-                *sums.entry(labels).or_default() += count;
+                *sums.entry((action.map(Action::label), what)).or_default() += count;
             }
             for (limit, sum) in limits {
                 raise(&self.limited.with_label_values(&[family.label(), limit]), sum);
