@@ -86,7 +86,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     if request.tail.port == [0; 2] {
         return pass(Verdict::Unusual);
     }
-    let options_len = options_len(datagram);
+    let options_len = datagram.rest_len();
     if config.flags & PASSES != 0 {
         check_flags(request, config.flags, options_len)?;
     }
@@ -323,12 +323,6 @@ fn check_options<F: Ip>(datagram: &Request<F>) -> Result<(), Verdict> {
     pass(Verdict::Options)
 }
 
-/// How many bytes follow the announce.
-#[inline(always)]
-fn options_len<F: Ip>(datagram: &Request<F>) -> u32 {
-    datagram.payload_len() - size_of::<AnnounceRequest>() as u32
-}
-
 /// Notes what the daemon's post-hooks are to be told of an announce. Returns how many bytes of options it has.
 #[inline(always)]
 fn note<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) -> usize {
@@ -348,7 +342,7 @@ fn note<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) ->
         seeders: counts.seeders,
         leechers: counts.leechers,
     };
-    let len = options_len(datagram);
+    let len = datagram.rest_len();
     if config.flags & flag::TELL_OPTIONS == 0 || len == 0 {
         return 0;
     }

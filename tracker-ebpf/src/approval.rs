@@ -44,7 +44,7 @@ pub fn announce<F: Ip>(ctx: &XdpContext, l3: u32, wall_ns: u64) -> u32 {
         }
     }
     if config.flags & flag::GRANTS != 0
-        && !(has_options(&datagram, config) && is_granted(&datagram, wall_ns))
+        && (lacks_options(&datagram, config) || !is_granted(&datagram, wall_ns))
     {
         objections |= UNKNOWN;
     }
@@ -62,12 +62,11 @@ pub fn scrape<F: Ip>(ctx: &XdpContext, l3: u32) -> u32 {
     source::<F>(config, &F::source(datagram.ip))
 }
 
-/// Whether the announce has options, if they are to be told: URL data with a key, which nobody shall leave out
-/// who is granted to announce.
+/// Whether the announce has no options though they are to be told: URL data with a key, which nobody
+/// shall leave out who is granted to announce.
 #[inline(always)]
-fn has_options<F: Ip>(datagram: &Datagram<F, AnnounceRequest>, config: &Config) -> bool {
-    config.flags & flag::TELL_OPTIONS == 0
-        || datagram.payload_len() as usize > size_of::<AnnounceRequest>()
+fn lacks_options<F: Ip>(datagram: &Datagram<F, AnnounceRequest>, config: &Config) -> bool {
+    config.flags & flag::TELL_OPTIONS != 0 && datagram.rest_len() == 0
 }
 
 #[inline(always)]

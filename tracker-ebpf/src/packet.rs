@@ -305,6 +305,12 @@ impl<'a, F: Ip, T> Datagram<'a, F, T> {
         (u16::from_be(self.udp.len) as u32).wrapping_sub(UDP_BYTES as u32)
     }
 
+    /// How many bytes of the payload follow the `T`, for which it is long enough.
+    #[inline(always)]
+    pub fn rest_len(&self) -> u32 {
+        self.payload_len() - size_of::<T>() as u32
+    }
+
     /// A byte of the payload.
     #[inline(always)]
     pub fn byte(&self, offset: u32) -> Option<u8> {
