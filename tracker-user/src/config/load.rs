@@ -200,6 +200,8 @@ pub(super) struct Findings {
     errors: Vec<(Path, String)>,
     warnings: Vec<(Path, String)>,
     has_unknown_keys: bool,
+    /// Where settings are now, and where the file has them.
+    moved: Vec<(Path, Path)>,
 }
 
 /// Complaints of one kind beyond this many are only counted: each costs a pass over the file.
@@ -207,7 +209,8 @@ const FINDINGS_MAX: usize = 50;
 
 impl Findings {
     pub(super) fn error(&mut self, path: &Path, message: impl Into<String>) {
-        self.errors.push((path.clone(), message.into()));
+        let error = (self.as_written(path), message.into());
+        self.errors.push(error);
     }
 
     /// An error that Chihaya does not know.
@@ -217,7 +220,21 @@ impl Findings {
     }
 
     pub(super) fn warning(&mut self, path: &Path, message: impl Into<String>) {
-        self.warnings.push((path.clone(), message.into()));
+        let warning = (self.as_written(path), message.into());
+        // One setting of the file may have become several.
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// From here on, what is said of the setting at `now` is said of `written`.
+    pub(super) fn moved(&mut self, now: Path, written: Path) {
+        self.moved.push((now, written));
+    }
+
+    fn as_written(&self, path: &Path) -> Path {
+        let moved = self.moved.iter().find(|(now, _)| now == path);
+        moved.map_or(path, |(_, written)| written).clone()
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut 
     for key in LIMITS {
         if let Some(limit) = settings.remove(key) {
             findings.warning(&root.key(key), "is now a key of `http`, and of `udp`");
-            add_limit(settings, key, &limit);
+            add_limit(settings, key, &limit, root, findings);
         }
     }
 }
@@ -47,14 +47,23 @@ pub(super) fn refuse_before_the_reply(config: &mut Config) {
 }
 
 /// Whoever has the key already has a newer file, and keeps it.
-fn add_limit(settings: &mut Mapping, key: &str, limit: &Value) {
+fn add_limit(
+    settings: &mut Mapping,
+    key: &str,
+    limit: &Value,
+    root: &Path,
+    findings: &mut Findings,
+) {
     for frontend in ["http", "udp"] {
         let section = settings.entry(frontend.into()).or_insert(Value::Null);
         if section.is_null() {
             *section = Mapping::new().into();
         }
-        if let Some(section) = section.as_mapping_mut() {
-            section.entry(key.into()).or_insert_with(|| limit.clone());
+        if let Some(section) = section.as_mapping_mut()
+            && !section.contains_key(key)
+        {
+            section.insert(key.into(), limit.clone());
+            findings.moved(root.key(frontend).key(key), root.key(key));
         }
     }
 }

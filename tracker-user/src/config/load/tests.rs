@@ -242,6 +242,22 @@ fn limits_of_the_tracker_are_those_of_both_frontends() {
 }
 
 #[test]
+fn a_wrong_limit_is_named_where_the_file_has_it() {
+    let text =
+        "chihaya:\n  http: { max_numwant: many }\n  max_numwant: more\n  udp: { addr: ':1' }";
+    let [error] = &errors(text)[..] else { panic!("one at a time") };
+    assert!(error.starts_with("t.yaml:2: chihaya.http.max_numwant: invalid type"), "{error}");
+    let [error] = &errors(&text.replace("many", "60"))[..] else { panic!("one at a time") };
+    assert!(error.starts_with("t.yaml:3: chihaya.max_numwant: invalid type"), "{error}");
+    let warnings = warnings(&listening("default_numwant: 0"));
+    let [_, once] = &warnings[..] else { panic!("{warnings:?}") };
+    assert_eq!(
+        once,
+        "t.yaml:3: chihaya.default_numwant: is not above zero; the default, 50, is used"
+    );
+}
+
+#[test]
 fn truth_values_may_be_words() {
     for (word, expected) in [("yes", true), ("On", true), ("off", false), ("NO", false)] {
         let config =
