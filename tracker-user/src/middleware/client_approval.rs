@@ -1,7 +1,5 @@
 //! The hook `client approval`: refuses announces by the software that makes them. Scrapes pass.
 
-use std::borrow::Cow;
-
 use tracker_common::{id::ClientId, wire::Failure};
 
 use crate::pipeline::{
@@ -60,7 +58,7 @@ impl PreHook for ClientApproval {
         if self.list.kind.admits(self.list.ids.contains(&request.peer_id.client_id())) {
             return Ok(());
         }
-        Err(Refusal::Client(Cow::Borrowed(Failure::UnapprovedClient.text())))
+        Err(Failure::UnapprovedClient.into())
     }
 
     fn offload(&self) -> Offload {

@@ -1,6 +1,6 @@
 //! The hook `ip approval`: refuses announces and scrapes by the address that they come from.
 
-use std::{borrow::Cow, io, net::IpAddr, path::PathBuf};
+use std::{io, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 use tracker_common::wire::Failure;
@@ -81,25 +81,16 @@ impl IpApproval {
     /// When a file cannot be read.
     pub fn new(options: IpApprovalOptions, metrics: &Metrics) -> Result<Self, IpApprovalError> {
         let files = [&options.allow_files[..], &options.deny_files].concat();
-        if files.is_empty() {
-            return Ok(Self { list: Live::new(options.read()?), _background: None });
-        }
-        let list = Live::new(NetworkList::default());
-        let replaced = list.clone();
-        let read = move || {
-            replaced.replace(options.read()?);
-            Ok(())
-        };
-        let refreshes = metrics.hook_refreshes(NAME);
-        let background = lists::follow::<IpApprovalError>(NAME, files, refreshes, read)?;
-        Ok(Self { list, _background: Some(background) })
+        let read = move || options.read();
+        let (list, background) = lists::live::<_, IpApprovalError>(NAME, files, metrics, read)?;
+        Ok(Self { list, _background: background })
     }
 
     fn judge(&self, address: IpAddr) -> Result<(), Refusal> {
         if self.list.load().admits(address) {
             return Ok(());
         }
-        Err(Refusal::Client(Cow::Borrowed(Failure::UnapprovedIp.text())))
+        Err(Failure::UnapprovedIp.into())
     }
 }
 

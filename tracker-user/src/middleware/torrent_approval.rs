@@ -1,6 +1,6 @@
 //! The hook `torrent approval`: refuses announces of torrents by info-hash. Scrapes pass.
 
-use std::{borrow::Cow, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use tracker_common::{id::InfoHash, wire::Failure};
 
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     metrics::Metrics,
     pipeline::{
-        AnnounceRequest, AnnounceResponse, ListKind, Live, Offload, PreHook, Refusal, TorrentList,
+        AnnounceRequest, AnnounceResponse, ListKind, Offload, PreHook, Refusal, TorrentList,
     },
 };
 
@@ -73,23 +73,10 @@ impl TorrentApproval {
             (true, false) => (ListKind::Allow, whitelist, whitelist_files),
             (false, _) => (ListKind::Deny, blacklist, blacklist_files),
         };
-        let (info_hashes, background) = if files.is_empty() {
-            (Live::new(written.into_iter().collect()), None)
-        } else {
-            let info_hashes = Live::new(Default::default());
-            let replaced = info_hashes.clone();
-            let mut source = TorrentFiles::new(written, files.clone());
-            let background = lists::follow::<TorrentApprovalError>(
-                NAME,
-                files,
-                metrics.hook_refreshes(NAME),
-                move || {
-                    replaced.replace(source.read()?);
-                    Ok(())
-                },
-            )?;
-            (info_hashes, Some(background))
-        };
+        let mut source = TorrentFiles::new(written, files.clone());
+        let read = move || source.read();
+        let (info_hashes, background) =
+            lists::live::<_, TorrentApprovalError>(NAME, files, metrics, read)?;
         Ok(Self { list: TorrentList { kind, info_hashes }, _background: background })
     }
 
@@ -111,7 +98,7 @@ impl PreHook for TorrentApproval {
         if self.approves(&request.info_hash) {
             return Ok(());
         }
-        Err(Refusal::Client(Cow::Borrowed(Failure::UnapprovedTorrent.text())))
+        Err(Failure::UnapprovedTorrent.into())
     }
 
     fn offload(&self) -> Offload {

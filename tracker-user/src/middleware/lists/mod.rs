@@ -18,7 +18,11 @@ pub(super) use text::read_text;
 pub(super) use torrents::TorrentFiles;
 
 use super::background::Background;
-use crate::{metrics::Refreshes, watch::Watch};
+use crate::{
+    metrics::{Metrics, Refreshes},
+    pipeline::Live,
+    watch::Watch,
+};
 
 /// How often files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -50,6 +54,30 @@ pub enum ListError {
         /// What should.
         reason: String,
     },
+}
+
+/// What `read` makes of `files`, now and whenever they have changed: see [`follow`]. Without files it
+/// stays as it is, and there is no thread.
+///
+/// # Errors
+/// As for [`follow`].
+pub(super) fn live<T: Default + Send + Sync + 'static, E: From<ListError> + From<io::Error>>(
+    hook: &'static str,
+    files: Vec<PathBuf>,
+    metrics: &Metrics,
+    mut read: impl FnMut() -> Result<T, ListError> + Send + 'static,
+) -> Result<(Live<T>, Option<Background>), E> {
+    if files.is_empty() {
+        return Ok((Live::new(read()?), None));
+    }
+    let list = Live::new(T::default());
+    let replaced = list.clone();
+    let replace = move || {
+        replaced.replace(read()?);
+        Ok(())
+    };
+    let background = follow::<E>(hook, files, metrics.hook_refreshes(hook), replace)?;
+    Ok((list, Some(background)))
 }
 
 /// Calls `read`, which puts what is in `files` into force, now and whenever they have changed and come
