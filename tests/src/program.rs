@@ -64,6 +64,23 @@ impl Program {
         Ok(Self { child, log: log.to_owned() })
     }
 
+    /// The same, and waits until `is_ready` succeeds.
+    ///
+    /// # Errors
+    /// The command cannot be started, or ends before, or `is_ready` goes on failing.
+    pub fn start_until<T>(
+        command: &mut Command,
+        log: &Path,
+        mut is_ready: impl FnMut() -> Result<T>,
+    ) -> Result<Self> {
+        let mut program = Self::start(command, log)?;
+        eventually(|| {
+            program.ensure_running()?;
+            is_ready()
+        })?;
+        Ok(program)
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
@@ -93,11 +110,8 @@ impl Program {
         Ok(())
     }
 
-    /// Fails if the program has ended.
-    ///
-    /// # Errors
-    /// It has; the message holds its output.
-    pub fn ensure_running(&mut self) -> Result<()> {
+    /// Fails if the program has ended; the message holds its output.
+    fn ensure_running(&mut self) -> Result<()> {
         let status = self.child.try_wait()?;
         ensure!(status.is_none(), "it ended: {status:?}\n{}", self.output());
         Ok(())

@@ -57,10 +57,8 @@ const IN_KERNEL: [Kind; 2] = [Kind::Echo, Kind::Kernel];
 /// Measures.
 ///
 /// # Errors
-/// We are not root, there is no BPF toolchain, or a tracker does not answer.
+/// There is no BPF toolchain, or a tracker does not answer.
 pub fn run(args: &Args) -> Result<()> {
-    let object = build::xdp_program()?;
-    build::daemon(false, object.as_deref())?;
     let object = build::bpf("loadgen-ebpf")?.context("this benchmark needs a BPF toolchain")?;
     let _socket_memory = SocketMemory::raise()?;
     let mut bench = Dataplane::new(args, object)?;

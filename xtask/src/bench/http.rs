@@ -17,7 +17,7 @@ use super::{
     web,
     wrk::{self, Wrk},
 };
-use crate::{apt, build};
+use crate::apt;
 
 /// What `cargo xtask bench http` accepts.
 #[derive(clap::Args)]
@@ -45,10 +45,8 @@ const TURN_S: u64 = 1;
 /// Measures.
 ///
 /// # Errors
-/// We are not root, or a tracker does not answer.
+/// A tracker does not answer.
 pub fn run(args: &Args) -> Result<()> {
-    let object = build::xdp_program()?;
-    build::daemon(false, object.as_deref())?;
     KINDS.iter().try_for_each(|kind| kind.install())?;
     apt::provide(&PROGRAMS)?;
     let mut table = Table::new(

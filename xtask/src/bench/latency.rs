@@ -50,10 +50,8 @@ const PERMILLES: [u64; 3] = [500, 990, 999];
 /// Measures.
 ///
 /// # Errors
-/// We are not root, there is no BPF toolchain, or a tracker does not answer.
+/// There is no BPF toolchain, or a tracker does not answer.
 pub fn run(args: &Args) -> Result<()> {
-    let object = build::xdp_program()?;
-    build::daemon(false, object.as_deref())?;
     let object = build::bpf("loadgen-ebpf")?.context("this benchmark needs a BPF toolchain")?;
     // An echo does not say which request it answers.
     let mut kinds = or_all(&args.subjects);

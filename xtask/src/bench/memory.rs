@@ -13,7 +13,6 @@ use super::{
     socket_memory::SocketMemory,
     subject::{self, Kind},
 };
-use crate::build;
 
 /// What `cargo xtask bench memory` accepts.
 #[derive(clap::Args)]
@@ -40,10 +39,8 @@ const PART: usize = 4_000_000;
 /// Measures.
 ///
 /// # Errors
-/// We are not root, or a tracker does not answer.
+/// A tracker does not answer.
 pub fn run(args: &Args) -> Result<()> {
-    let object = build::xdp_program()?;
-    build::daemon(false, object.as_deref())?;
     KINDS.iter().try_for_each(|kind| kind.install())?;
     let _socket_memory = SocketMemory::raise()?;
     let mut table = Table::new(

@@ -39,7 +39,7 @@ mod wrk;
 use anyhow::{Result, ensure};
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::{apt, process};
+use crate::{apt, build, process};
 
 /// What `cargo xtask bench` accepts.
 #[derive(clap::Args)]
@@ -73,6 +73,8 @@ enum Bench {
 pub fn run(args: Args) -> Result<()> {
     ensure!(process::is_root(), "benchmarks make network namespaces, which needs root");
     apt::provide(&apt::NAMESPACE_PROGRAMS)?;
+    let object = build::xdp_program()?;
+    build::daemon(false, object.as_deref())?;
     let _foreground = processor::Foreground::take();
     let benches = args.bench.map_or_else(Bench::all, |bench| vec![bench]);
     for mut bench in benches {

@@ -19,7 +19,6 @@ use super::{
     stats::{Series, Turns},
     subject::{self, Kind},
 };
-use crate::build;
 
 /// What `cargo xtask bench udp` accepts.
 #[derive(clap::Args)]
@@ -52,10 +51,8 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// Measures.
 ///
 /// # Errors
-/// We are not root, or a tracker does not answer.
+/// A tracker does not answer.
 pub fn run(args: &Args) -> Result<()> {
-    let object = build::xdp_program()?;
-    build::daemon(false, object.as_deref())?;
     KINDS.iter().try_for_each(|kind| kind.install())?;
     let _socket_memory = SocketMemory::raise()?;
     let mut table = Table::new(

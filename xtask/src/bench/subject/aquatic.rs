@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use tracker_tests::{Namespace, Program, eventually};
+use tracker_tests::{Namespace, Program};
 
 use super::{on_last_processors, opentracker::answers};
 use crate::{bench::cable::PORT, process};
@@ -74,10 +74,7 @@ max_peer_age = 1860
     fs::write(&config, text)?;
     let mut command = on_last_processors(host, &binary("aquatic_udp"), workers)?;
     command.arg("-c").arg(&config);
-    let mut program = Program::start(&mut command, &folder.join(format!("aquatic-{workers}.log")))?;
-    eventually(|| {
-        program.ensure_running()?;
+    Program::start_until(&mut command, &folder.join(format!("aquatic-{workers}.log")), || {
         answers(host, address)
-    })?;
-    Ok(program)
+    })
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use tracker_tests::{Namespace, Program, eventually};
+use tracker_tests::{Namespace, Program};
 
 use super::{aquatic, on_last_processor, opentracker, xdp_tracker};
 use crate::{
@@ -128,11 +128,7 @@ fn start_aquatic(host: &Namespace, mode: Mode<'_>, folder: &Path) -> Result<Prog
     fs::write(&config, text)?;
     let mut command = on_last_processor(host, &aquatic::binary("aquatic_http"))?;
     command.arg("-c").arg(&config);
-    let mut program = Program::start(&mut command, &folder.join("aquatic-http.log"))?;
-    eventually(|| {
-        program.ensure_running()?;
-        host.enter(|| std::net::TcpStream::connect((TRACKER, PORT)).map(drop))?;
-        Ok(())
-    })?;
-    Ok(program)
+    Program::start_until(&mut command, &folder.join("aquatic-http.log"), || {
+        Ok(host.enter(|| std::net::TcpStream::connect((TRACKER, PORT)).map(drop))?)
+    })
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use loadgen::info_hash;
 use tracker_common::wire::PROTOCOL_ID;
-use tracker_tests::{Namespace, Program, eventually};
+use tracker_tests::{Namespace, Program};
 
 use super::on_last_processor;
 use crate::{
@@ -59,12 +59,7 @@ pub fn start(
     let binary = process::find("opentracker").context("opentracker is not installed")?;
     let mut command = on_last_processor(host, &binary)?;
     command.arg("-f").arg(&config);
-    let mut program = Program::start(&mut command, &folder.join("opentracker.log"))?;
-    eventually(|| {
-        program.ensure_running()?;
-        answers(host, address)
-    })?;
-    Ok(program)
+    Program::start_until(&mut command, &folder.join("opentracker.log"), || answers(host, address))
 }
 
 /// Whether a tracker on the host answers a connect.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use tracker_tests::{Namespace, Program, eventually};
+use tracker_tests::{Namespace, Program};
 
 use super::{
     http::{Certificate, Mode},
@@ -61,12 +61,7 @@ fn start_with(
     let mut command = on_last_processor(host, &binary)?;
     command.arg("--config").arg(&config);
     let log = folder.join(format!("xdp-tracker-{mode}.log"));
-    let mut program = Program::start(&mut command, &log)?;
-    eventually(|| {
-        program.ensure_running()?;
-        metrics::read(host)
-    })?;
-    Ok(program)
+    Program::start_until(&mut command, &log, || metrics::read(host))
 }
 
 fn configuration(frontend: &str, mode: &str, figures: &Figures) -> String {
