@@ -14,6 +14,16 @@ use crate::program;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InfoHash(pub [u8; 20]);
 
+impl InfoHash {
+    /// That of a torrent of which there is nothing but its number, unlike that of any other number.
+    #[must_use]
+    pub fn numbered(number: u32) -> Self {
+        let mut bytes = [0x5a; 20];
+        bytes[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_be_bytes());
+        Self(bytes)
+    }
+}
+
 impl fmt::Display for InfoHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

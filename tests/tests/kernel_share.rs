@@ -14,12 +14,6 @@ fn torrents() -> u32 {
 /// The least share of announces that the kernel answers once it knows the torrents.
 const SHARE: f64 = 0.99;
 
-fn info_hash(number: u32) -> InfoHash {
-    let mut bytes = [0x5a; 20];
-    bytes[..4].copy_from_slice(&number.to_be_bytes());
-    InfoHash(bytes)
-}
-
 /// Announces answered by the kernel and by the daemon.
 fn announces(metrics: &Metrics) -> [f64; 2] {
     ["kernel", "user"].map(|path| metrics.requests(Some("announce"), path))
@@ -34,7 +28,7 @@ fn torrents_that_the_daemon_admits_are_announced_to_the_kernel(family: Family) -
     let tracker = Tracker::start_with(&server, &options, folder.path())?;
     let mut client = UdpClient::connect(&client.namespace, tracker.address(family))?;
     let announces_of_all: Vec<_> =
-        (0..torrents).map(|n| Announce::leecher(info_hash(n), 1)).collect();
+        (0..torrents).map(|n| Announce::leecher(InfoHash::numbered(n), 1)).collect();
 
     client.announce_all(&announces_of_all)?;
     // The tracker counts them once a second.

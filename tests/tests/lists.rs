@@ -27,17 +27,11 @@ const CLIENTS: usize = 2;
 /// Turns of each client before the list is replaced, and after.
 const TURNS: usize = 3;
 
-fn info_hash(number: u32) -> InfoHash {
-    let mut bytes = [0x5a; 20];
-    bytes[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_be_bytes());
-    InfoHash(bytes)
-}
-
 /// Puts a list into the place of the one before, as a whole.
 fn write_list(path: &Path, numbers: Range<u32>) -> Result<()> {
     let mut text = String::new();
     for number in numbers {
-        writeln!(text, "{}", info_hash(number))?;
+        writeln!(text, "{}", InfoHash::numbered(number))?;
     }
     let new = path.with_extension("new");
     fs::write(&new, text)?;
@@ -56,7 +50,7 @@ struct Watched {
 impl Watched {
     fn new(number: u32, port: u16) -> Self {
         let [was_admitted, will_be_admitted] = [BEFORE, AFTER].map(|list| list.contains(&number));
-        let announce = Announce::leecher(info_hash(number), port);
+        let announce = Announce::leecher(InfoHash::numbered(number), port);
         Self { announce, is_admitted: was_admitted, was_admitted, will_be_admitted, changes: 0 }
     }
 

@@ -44,7 +44,7 @@ pub fn run() -> Result<()> {
     let transferred = tracker.metrics()?;
 
     let mut client = UdpClient::connect(&clients.namespace, tracker.address(Family::Ipv4))?;
-    let torrents: Vec<_> = (0..TORRENTS).map(info_hash).collect();
+    let torrents: Vec<_> = (0..TORRENTS).map(InfoHash::numbered).collect();
     for &torrent in &torrents {
         client.announce(&Announce::leecher(torrent, 1))?;
     }
@@ -115,10 +115,4 @@ fn report(title: &str, before: &Metrics, after: &Metrics) -> f64 {
         }
     }
     least
-}
-
-fn info_hash(number: u32) -> InfoHash {
-    let mut bytes = [0x5a; 20];
-    bytes[..4].copy_from_slice(&number.to_be_bytes());
-    InfoHash(bytes)
 }

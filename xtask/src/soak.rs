@@ -154,13 +154,13 @@ impl World {
             State::Seeder => swarm.seeders += 1,
         }
         let left = u64::from(next == State::Leecher || next == State::Away && !was_seeder);
-        let announce = Announce::leecher(info_hash(*torrent), *port);
+        let announce = Announce::leecher(InfoHash::numbered(*torrent), *port);
         Announce { left, event, ..announce }
     }
 
     /// Compares the figures of all torrents.
     fn check(&mut self) -> Result<()> {
-        let all: Vec<_> = (0..self.torrents.len() as u32).map(info_hash).collect();
+        let all: Vec<_> = (0..self.torrents.len() as u32).map(InfoHash::numbered).collect();
         for (number, part) in all.chunks(SCRAPE).enumerate() {
             self.client.reconnect()?;
             let figures = self.client.scrape(part)?;
@@ -180,12 +180,6 @@ impl World {
     fn present(&self) -> usize {
         self.peers.iter().filter(|peer| peer.state != State::Away).count()
     }
-}
-
-fn info_hash(torrent: u32) -> InfoHash {
-    let mut hash = [0x5a; 20];
-    hash[..4].copy_from_slice(&torrent.wrapping_mul(0x9e37_79b1).to_be_bytes());
-    InfoHash(hash)
 }
 
 /// What the tracker takes.

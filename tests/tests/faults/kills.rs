@@ -33,12 +33,6 @@ struct Growth {
 }
 
 impl Growth {
-    fn info_hash(torrent: usize) -> InfoHash {
-        let mut info_hash = [0x9c; 20];
-        info_hash[..8].copy_from_slice(&(torrent as u64).to_be_bytes());
-        InfoHash(info_hash)
-    }
-
     /// Has peers join a few torrents in turn, then the next few, until told to stop. Each tries until
     /// it is answered: at times no daemon is there.
     fn go_on(&mut self, client: &mut UdpClient, is_over: &AtomicBool) {
@@ -47,7 +41,7 @@ impl Growth {
             for (port, torrent) in
                 (1..=PEERS).flat_map(|port| (first..first + AT_A_TIME).map(move |t| (port, t)))
             {
-                let announce = Announce::leecher(Self::info_hash(torrent), port);
+                let announce = Announce::leecher(InfoHash::numbered(torrent as u32), port);
                 let peers = loop {
                     match client.announce(&announce) {
                         _ if is_over.load(Ordering::Relaxed) => return,
@@ -65,7 +59,7 @@ impl Growth {
     fn check(&self, client: &mut UdpClient) -> Result<()> {
         for (torrent, listed) in self.listed.iter().enumerate() {
             // It joins too, and is not among them.
-            let observer = Announce::leecher(Self::info_hash(torrent), PEERS + 1);
+            let observer = Announce::leecher(InfoHash::numbered(torrent as u32), PEERS + 1);
             let peers: HashSet<_> = client.announce(&observer)?.peers.into_iter().collect();
             let mut lost = listed.difference(&peers).filter(|peer| peer.port() <= PEERS);
             ensure!(lost.next().is_none(), "torrent {torrent}: {listed:?} were, {peers:?} are");
