@@ -182,7 +182,7 @@ impl Client {
         let &AnnounceRequest { info_hash, peer_id, numwant, .. } = request;
         let others = swarms.others(&info_hash, &peer_id, progress(request), numwant.into());
         for (other, offer) in others.iter().zip(&announce.offers) {
-            match other.leave(message::relayed_offer(info_hash, peer_id, offer)) {
+            match other.leave(|| message::relayed_offer(info_hash, peer_id, offer)) {
                 true => metrics.offers.inc(),
                 false => metrics.relay_full.inc(),
             }
@@ -197,7 +197,7 @@ impl Client {
             return;
         }
         let Some(other) = swarms.outlet(&info_hash, &to_peer_id) else { return };
-        match other.leave(message::relayed_answer(answer)) {
+        match other.leave(|| message::relayed_answer(answer)) {
             true => metrics.answers.inc(),
             false => metrics.relay_full.inc(),
         }

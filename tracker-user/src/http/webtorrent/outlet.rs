@@ -44,11 +44,14 @@ impl Room {
 }
 
 impl Outlet {
-    /// Leaves a message; `false` where there is no room for it.
-    pub(super) fn leave(&self, text: String) -> bool {
+    /// Leaves a message, which is not even written where there is no room for it; `false` then.
+    pub(super) fn leave(&self, write: impl FnOnce() -> String) -> bool {
+        let Ok(place) = self.sender.try_reserve() else { return false };
+        let text = write();
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else { return false };
-        self.sender.try_send(Waiting { text, _room: room }).is_ok()
+        place.send(Waiting { text, _room: room });
+        true
     }
 
     /// Whether both lead to the same client.
@@ -80,13 +83,13 @@ mod tests {
     async fn messages_come_in_order_and_one_too_many_is_not_taken() {
         let (outlet, mut inlet) = Room::default().open();
         for number in 0..WAITING_MAX {
-            assert!(outlet.leave(number.to_string()));
+            assert!(outlet.leave(|| number.to_string()));
         }
-        assert!(!outlet.leave("one too many".to_owned()));
+        assert!(!outlet.leave(|| panic!("one too many")));
         for number in 0..WAITING_MAX {
             assert_eq!(inlet.next().await, number.to_string());
         }
-        assert!(outlet.leave("room again".to_owned()));
+        assert!(outlet.leave(|| "room again".to_owned()));
     }
 
     #[tokio::test]
@@ -97,9 +100,9 @@ mod tests {
             ([outlet.clone(), outlet], inlet)
         };
         let (other, _other) = room.open();
-        assert!(one.leave("123456".to_owned()));
-        assert!(!other.leave("12345".to_owned()));
+        assert!(one.leave(|| "123456".to_owned()));
+        assert!(!other.leave(|| "12345".to_owned()));
         assert_eq!(inlet.next().await, "123456");
-        assert!(other.leave("12345".to_owned()));
+        assert!(other.leave(|| "12345".to_owned()));
     }
 }

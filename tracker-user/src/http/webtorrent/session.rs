@@ -33,7 +33,8 @@ const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Each connection has so much for reading, and for writing, at all times.
 const BUFFER_BYTES: usize = 4 << 10;
 
-/// How often a client is asked for a sign of life, and must have given one.
+/// How often a client is asked for a sign of life, and must have given one. It has so long, too, to take what it
+/// is sent: browsers sleep and roam.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A WebSocket to be, and who opens it.
@@ -57,12 +58,11 @@ impl Session {
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let stream = TokioIo::new(stream);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-        let write_timeout = frontend.settings().options.write_timeout;
         let (client, inlet) = Client::new(frontend, source, params);
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What ends it is the client's affair.
-        let _ = Exchange { socket, client, inlet, write_timeout, pings }.run(stopped).await;
+        let _ = Exchange { socket, client, inlet, pings }.run(stopped).await;
     }
 }
 
@@ -71,7 +71,6 @@ struct Exchange<S> {
     socket: WebSocketStream<S>,
     client: Client,
     inlet: Inlet,
-    write_timeout: Duration,
     pings: Interval,
 }
 
@@ -125,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
 
     /// Sends a message of another client, and those that have come after it, at once.
     async fn pass_on(&mut self, first: String) -> Result<(), Error> {
-        let Self { socket, inlet, write_timeout, .. } = self;
+        let Self { socket, inlet, .. } = self;
         let all = async {
             socket.feed(Message::text(first)).await?;
             for next in iter::from_fn(|| inlet.waiting()).take(WAITING_MAX) {
@@ -133,18 +132,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
             }
             socket.flush().await
         };
-        in_time(*write_timeout, all).await
+        in_time(all).await
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Error> {
-        in_time(self.write_timeout, self.socket.send(message)).await
+        in_time(self.socket.send(message)).await
     }
 }
 
-async fn in_time(
-    limit: Duration,
-    sending: impl Future<Output = Result<(), Error>>,
-) -> Result<(), Error> {
+async fn in_time(sending: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     let late = |_| Error::Io(io::ErrorKind::TimedOut.into());
-    timeout(limit, sending).await.map_err(late)?
+    timeout(PING_INTERVAL, sending).await.map_err(late)?
 }
