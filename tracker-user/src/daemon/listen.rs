@@ -13,6 +13,10 @@ use crate::config::ListenAddr;
 /// TCP connections that wait to be accepted; the system caps it (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
+/// From so many bytes on that the system could not send yet it takes no more of a connection's. It would take
+/// megabytes for a browser that does not read, and metrics have a hundred kilobytes.
+const UNSENT_BYTES: u32 = 128 << 10;
+
 /// Listens at `addr`; on a host without IPv6, its wildcard stands for that of IPv4. To be called
 /// within a tokio runtime.
 ///
@@ -49,8 +53,9 @@ fn open_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     }
     // Or a restart would have to wait for the connections of the process before.
     socket.set_reuse_address(true)?;
-    // Connections inherit it. A reply is one write: there is nothing to gather.
+    // Connections inherit both. A reply is one write: there is nothing to gather.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
