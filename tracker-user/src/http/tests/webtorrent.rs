@@ -173,10 +173,18 @@ async fn who_answers_must_be_in_the_swarm() {
     let mut one = Browser::open(&server, "/", '1').await;
     let mut two = Browser::open(&server, "/", '2').await;
     one.enter(json!({})).await;
-    two.send(&two.announce(&json!({ "to_peer_id": one.peer_id, "answer": {}, "offer_id": 1 })))
-        .await;
+    let answer = two.announce(&json!({ "to_peer_id": one.peer_id, "answer": {}, "offer_id": 1 }));
+    two.send(&answer).await;
     two.is_left_alone().await;
     one.is_left_alone().await;
+    two.enter(json!({})).await;
+    let mut again = Browser::open(&server, "/", '2').await;
+    again.enter(json!({})).await;
+    two.send(&answer).await;
+    two.is_left_alone().await;
+    one.is_left_alone().await;
+    again.send(&answer).await;
+    assert_eq!(one.next().await["peer_id"], again.peer_id);
     server.stop().await;
 }
 

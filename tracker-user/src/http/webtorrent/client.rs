@@ -193,10 +193,9 @@ impl Client {
     fn relay_answer(&self, answer: &Answer) {
         let WebTorrent { swarms, metrics, .. } = self.webtorrent();
         let &Answer { info_hash, peer_id, to_peer_id, .. } = answer;
-        if !self.entered.contains(&(info_hash, peer_id)) {
+        let Some(other) = swarms.between(&info_hash, &peer_id, &self.outlet, &to_peer_id) else {
             return;
-        }
-        let Some(other) = swarms.outlet(&info_hash, &to_peer_id) else { return };
+        };
         match other.leave(|| message::relayed_answer(answer)) {
             true => metrics.answers.inc(),
             false => metrics.relay_full.inc(),

@@ -87,7 +87,7 @@ impl Swarms {
         outlet: &Outlet,
     ) -> SwarmStats {
         self.change(info_hash, |swarm| {
-            if swarm.find(peer_id).is_some_and(|there| there.outlet.is(outlet)) {
+            if swarm.has(peer_id, outlet) {
                 swarm.seeders.swap_remove(peer_id);
                 swarm.leechers.swap_remove(peer_id);
             }
@@ -106,9 +106,18 @@ impl Swarms {
         self.look(info_hash, |swarm| swarm.others(peer_id, progress, count)).unwrap_or_default()
     }
 
-    /// The way to a peer.
-    pub(super) fn outlet(&self, info_hash: &InfoHash, peer_id: &PeerId) -> Option<Outlet> {
-        self.look(info_hash, |swarm| Some(swarm.find(peer_id)?.outlet.clone()))?
+    /// The way from a peer, if it is still that connection's, to another one.
+    pub(super) fn between(
+        &self,
+        info_hash: &InfoHash,
+        peer_id: &PeerId,
+        outlet: &Outlet,
+        to_peer_id: &PeerId,
+    ) -> Option<Outlet> {
+        self.look(info_hash, |swarm| {
+            let to = swarm.find(to_peer_id).filter(|_| swarm.has(peer_id, outlet))?;
+            Some(to.outlet.clone())
+        })?
     }
 
     pub(super) fn stats(&self, info_hash: &InfoHash) -> SwarmStats {
@@ -146,6 +155,11 @@ impl Swarms {
 impl Swarm {
     fn find(&self, peer_id: &PeerId) -> Option<&Peer> {
         self.leechers.get(peer_id).or_else(|| self.seeders.get(peer_id))
+    }
+
+    /// Whether a peer is that connection's.
+    fn has(&self, peer_id: &PeerId, outlet: &Outlet) -> bool {
+        self.find(peer_id).is_some_and(|there| there.outlet.is(outlet))
     }
 
     fn stats(&self) -> SwarmStats {
