@@ -12,7 +12,7 @@ use std::{
 };
 
 use hyper::{
-    Request,
+    Request, Version,
     body::Incoming,
     header::{CONNECTION, HeaderValue},
     http::request::Parts,
@@ -277,13 +277,15 @@ impl Handle {
                 *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
                 Some(reply)
             }
-            Err(reply) => Some(self.closing(reply)),
+            Err(reply) => Some(self.closing(reply, request.version())),
         }
     }
 
-    /// The reply as the last one, where the connection is for one request.
-    fn closing(&self, mut reply: Reply) -> Reply {
+    /// The reply to a request of that version as the last one, where the connection is for one request.
+    fn closing(&self, mut reply: Reply, version: Version) -> Reply {
         if !self.is_kept {
+            // Else hyper grants HTTP/1.0's clients the `keep-alive` that they ask for, beside the `close`.
+            *reply.version_mut() = version;
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         reply
@@ -296,13 +298,13 @@ impl Handle {
         may_wait: bool,
         scratch: &mut Scratch,
     ) -> Result<Reply, Pending> {
-        let Parts { method, uri, headers, .. } = request;
+        let Parts { method, uri, version, headers, .. } = request;
         let head = Head { method, uri, headers, remote: self.remote, received, may_wait };
         let (reply, answered) = self.frontend.answer(&head, scratch)?;
         if let Some(answered) = answered {
             self.outbox.push(answered);
         }
-        Ok(self.closing(reply))
+        Ok(self.closing(reply, *version))
     }
 
     async fn answer_after(self, mut pending: Pending, request: Parts, received: Instant) -> Reply {

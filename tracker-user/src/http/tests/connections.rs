@@ -131,6 +131,10 @@ async fn without_keep_alive_a_connection_carries_one_request() {
     stream.write_all(&get(&announce(1, ""))).await.unwrap();
     let reply = read_to_end(&mut stream).await;
     assert!(reply.contains("connection: close") && reply.contains("5:peers6:"), "{reply}");
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /scrape HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
+    let reply = read_to_end(&mut stream).await;
+    assert!(reply.contains("connection: close\r\n") && !reply.contains("keep-alive"), "{reply}");
     server.stop().await;
 }
 
