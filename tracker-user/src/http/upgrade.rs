@@ -31,11 +31,11 @@ pub(super) fn asked(
     remote: SocketAddr,
     frontend: &HttpFrontend,
 ) -> Option<Result<(Session, Reply), Reply>> {
-    let settings = frontend.settings();
     let headers = request.headers();
     if !has_token(headers, UPGRADE, "websocket") || !has_token(headers, CONNECTION, "upgrade") {
         return None;
     }
+    let settings = frontend.settings();
     let path = request.uri().path().to_owned();
     let found = settings.webtorrent_router.find(&path).ok()??;
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {
