@@ -43,7 +43,7 @@ impl Outbox {
         self.waits.store(true, Ordering::Relaxed);
     }
 
-    /// Whoever speaks another protocol from the next reply on has deadlines of their own.
+    /// Whoever speaks another protocol from here on has deadlines of their own, but for what they write.
     pub(super) fn hand_over(&self) {
         self.is_handed_over.store(true, Ordering::Relaxed);
     }
@@ -120,7 +120,8 @@ impl<S> Connection<S> {
     /// To be polled where the stream itself is pending.
     fn poll_deadline<T>(&mut self, context: &mut Context) -> Poll<io::Result<T>> {
         let Outbox { waits, is_handed_over, .. } = &*self.outbox;
-        if waits.load(Ordering::Relaxed) || is_handed_over.load(Ordering::Relaxed) {
+        let is_watched = self.phase == Phase::Writing || !is_handed_over.load(Ordering::Relaxed);
+        if waits.load(Ordering::Relaxed) || !is_watched {
             return Poll::Pending;
         }
         if self.timer.deadline() != self.deadline {

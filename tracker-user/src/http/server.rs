@@ -271,9 +271,8 @@ impl Service<Request<Incoming>> for Exchange {
 impl Handle {
     /// The reply to a request for a WebSocket.
     fn upgrade(&self, request: &mut Request<Incoming>) -> Option<Reply> {
-        match upgrade::asked(request, self.remote, &self.frontend)? {
+        match upgrade::asked(request, self.remote, &self.outbox, &self.frontend)? {
             Ok((session, reply)) => {
-                self.outbox.hand_over();
                 *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
                 Some(reply)
             }

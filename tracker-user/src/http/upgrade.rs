@@ -1,6 +1,6 @@
 //! From a request to a WebSocket (RFC 6455).
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use http_body_util::Full;
 use hyper::{
@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     HttpFrontend, announce,
+    connection::Outbox,
     frontend::{Reply, plain},
     query::Query,
     webtorrent::Session,
@@ -29,6 +30,7 @@ const VERSION: HeaderValue = HeaderValue::from_static("13");
 pub(super) fn asked(
     request: &mut Request<Incoming>,
     remote: SocketAddr,
+    outbox: &Arc<Outbox>,
     frontend: &HttpFrontend,
 ) -> Option<Result<(Session, Reply), Reply>> {
     let headers = request.headers();
@@ -58,7 +60,8 @@ pub(super) fn asked(
     let reply = switching(&derive_accept_key(key.as_bytes()));
     let params = announce::params(&query, &[], found.params);
     let source = SocketAddr::new(client, remote.port());
-    let session = Session { socket: upgrade::on(request), source, params, place };
+    let (socket, outbox) = (upgrade::on(request), Arc::clone(outbox));
+    let session = Session { socket, outbox, source, params, place };
     Some(Ok((session, reply)))
 }
 

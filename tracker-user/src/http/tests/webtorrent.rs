@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -331,6 +331,29 @@ async fn who_does_not_answer_pings_is_gone() {
     assert!(!is_served_after_pings(false).await);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_the_reply_that_makes_a_websocket_has_the_write_timeout() {
+    let tracker = Tracker::new(HttpOptions { write_timeout: Duration::from_secs(3), ..options() });
+    let (mut client, session) = pipe(&tracker, 64);
+    let start = Instant::now();
+    client.write_all(request("/").as_bytes()).await.unwrap();
+    session.await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_pings_and_does_not_read_has_the_write_timeout_and_is_not_answered_on_and_on() {
+    let tracker = Tracker::new(HttpOptions { write_timeout: Duration::from_secs(3), ..options() });
+    let (client, session) = pipe(&tracker, 1 << 10);
+    let (mut socket, _) = client_async("ws://tracker/", client).await.unwrap();
+    let start = Instant::now();
+    let pings = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat().repeat(1000);
+    assert!(socket.get_mut().write_all(&pings).await.is_err());
+    session.await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 3);
+    assert_eq!(tracker.webtorrent.connections.get(), 0);
+}
+
 #[tokio::test]
 async fn who_is_connected_when_the_tracker_stops_is_told() {
     let server = Server::start(options()).await;
@@ -343,14 +366,18 @@ async fn who_is_connected_when_the_tracker_stops_is_told() {
     assert_eq!(close.code, CloseCode::Away);
 }
 
-/// The head of the reply to a request for a WebSocket, with something exchanged in it.
-async fn handshake(server: &Server, path: &str, header: &str, instead: &str) -> String {
-    let request = format!(
+/// A request for a WebSocket: the example of RFC 6455.
+fn request(path: &str) -> String {
+    format!(
         "GET {path} HTTP/1.1\r\nHost: tracker\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
+    )
+}
+
+/// The head of the reply to that request, with something exchanged in it.
+async fn handshake(server: &Server, path: &str, header: &str, instead: &str) -> String {
     let mut stream = server.connect().await;
-    stream.write_all(request.replace(header, instead).as_bytes()).await.unwrap();
+    stream.write_all(request(path).replace(header, instead).as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
@@ -363,7 +390,6 @@ async fn a_request_for_a_websocket_is_answered_as_it_should() {
     let server = Server::start(options()).await;
     let reply = handshake(&server, "/", "", "").await;
     assert!(reply.starts_with("http/1.1 101 "), "{reply}");
-    // The example of RFC 6455.
     assert!(reply.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{reply}");
     assert!(reply.contains("connection: upgrade") && !reply.contains("content-length"), "{reply}");
     for (path, header, instead, status) in [

@@ -1,6 +1,6 @@
 //! One connection, from the reply that makes a WebSocket of it to its end.
 
-use std::{io, iter, mem::replace, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{iter, mem::replace, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
-    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -23,7 +23,7 @@ use super::{
     outlet::{Inlet, WAITING_MAX},
 };
 use crate::{
-    http::{HttpFrontend, server::Stopped},
+    http::{HttpFrontend, connection::Outbox, server::Stopped},
     pipeline::Params,
 };
 
@@ -33,13 +33,13 @@ const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Each connection has so much for reading, and for writing, at all times.
 const BUFFER_BYTES: usize = 4 << 10;
 
-/// How often a client is asked for a sign of life, and must have given one. It has so long, too, to take what it
-/// is sent: browsers sleep and roam.
+/// How often a client is asked for a sign of life, and must have given one.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A WebSocket to be, and who opens it.
 pub(in crate::http) struct Session {
     pub(in crate::http) socket: OnUpgrade,
+    pub(in crate::http) outbox: Arc<Outbox>,
     pub(in crate::http) source: SocketAddr,
     /// Of the URL.
     pub(in crate::http) params: Params,
@@ -49,8 +49,9 @@ pub(in crate::http) struct Session {
 impl Session {
     /// Serves the client until it goes. The reply must have been sent.
     pub(in crate::http) async fn run(self, frontend: Arc<HttpFrontend>, stopped: Stopped) {
-        let Self { socket, source, params, place: _place } = self;
+        let Self { socket, outbox, source, params, place: _place } = self;
         let Ok(stream) = socket.await else { return };
+        outbox.hand_over();
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES)
@@ -62,13 +63,14 @@ impl Session {
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What ends it is the client's affair.
-        let _ = Exchange { socket, client, inlet, pings }.run(stopped).await;
+        let _ = Exchange { socket, outbox, client, inlet, pings }.run(stopped).await;
     }
 }
 
-/// An open WebSocket.
+/// An open WebSocket. What is written to it has the write timeout, as all that is written to its stream.
 struct Exchange<S> {
     socket: WebSocketStream<S>,
+    outbox: Arc<Outbox>,
     client: Client,
     inlet: Inlet,
     pings: Interval,
@@ -87,14 +89,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
                 }
                 () = &mut stopped => {
                     let (code, reason) = (CloseCode::Away, Utf8Bytes::default());
-                    return self.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+                    return self.socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
                 }
                 relayed = self.inlet.next() => self.pass_on(relayed).await?,
                 _ = self.pings.tick() => {
                     if !replace(&mut is_heard, false) {
                         return Ok(());
                     }
-                    self.send(Message::Ping(Vec::new().into())).await?;
+                    self.socket.send(Message::Ping(Vec::new().into())).await?;
                 }
             }
         }
@@ -107,40 +109,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
                 Ok(text) => self.client.receive(text).await,
                 Err(_) => return Err(Error::Utf8("binary".to_owned())),
             },
-            // The library answers a ping, and the end of a conversation.
+            // The library answers a ping, and the end of a conversation. That leaves before more is read: it
+            // would keep the answers for who does not read them.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
-                return Ok(());
+                return self.socket.flush().await;
             }
         };
-        let sent = match reply {
-            Some(reply) => self.send(Message::text(reply)).await,
-            None => Ok(()),
-        };
         if let Some(answered) = answered {
-            answered.run_post_hooks();
+            self.outbox.push(answered);
         }
-        sent
+        match reply {
+            Some(reply) => self.socket.send(Message::text(reply)).await,
+            None => Ok(()),
+        }
     }
 
     /// Sends a message of another client, and those that have come after it, at once.
     async fn pass_on(&mut self, first: String) -> Result<(), Error> {
         let Self { socket, inlet, .. } = self;
-        let all = async {
-            socket.feed(Message::text(first)).await?;
-            for next in iter::from_fn(|| inlet.waiting()).take(WAITING_MAX) {
-                socket.feed(Message::text(next)).await?;
-            }
-            socket.flush().await
-        };
-        in_time(all).await
+        socket.feed(Message::text(first)).await?;
+        for next in iter::from_fn(|| inlet.waiting()).take(WAITING_MAX) {
+            socket.feed(Message::text(next)).await?;
+        }
+        socket.flush().await
     }
-
-    async fn send(&mut self, message: Message) -> Result<(), Error> {
-        in_time(self.socket.send(message)).await
-    }
-}
-
-async fn in_time(sending: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-    let late = |_| Error::Io(io::ErrorKind::TimedOut.into());
-    timeout(PING_INTERVAL, sending).await.map_err(late)?
 }
