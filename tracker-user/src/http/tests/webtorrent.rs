@@ -204,6 +204,32 @@ async fn hooks_judge_by_the_parameters_of_the_url_and_are_told_of_what_was_answe
     server.stop().await;
 }
 
+/// Refuses everybody.
+struct Closed;
+
+impl PreHook for Closed {
+    fn name(&self) -> &'static str {
+        "closed"
+    }
+
+    fn announce(&self, _: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+        Err(Refusal::Client("closed".into()))
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_leaves_the_swarm() {
+    let server = Server::start(options()).await;
+    let mut browser = Browser::open(&server, "/", '1').await;
+    assert_eq!(browser.enter(json!({})).await, swarm(0, 1));
+    let storage = Arc::new(Swarms::default());
+    let closed = Pipeline::new(storage, vec![Box::new(Closed)], vec![], 1800, 900);
+    server.tracker.pipeline.store(Arc::new(closed));
+    assert_eq!(browser.enter(json!({})).await, failure("closed"));
+    assert_eq!(server.tracker.webtorrent.leechers.get(), 0);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn an_announce_waits_for_a_hook_that_has_to_ask() {
     let (server, mut asked) = server_that_asks(1, options()).await;

@@ -87,15 +87,22 @@ impl Client {
         let options = &settings.options.webtorrent;
         let request = self.request(&announce, options);
         let mut response = AnnounceResponse::default();
-        let pipeline = self
+        let admitted = self
             .admitted(|pipeline| {
                 let interval_s = options.announce_interval_s;
                 response = AnnounceResponse { interval_s, ..AnnounceResponse::default() };
                 pipeline.admit(&request, &mut response)
             })
-            .await?;
-        response.swarm = self.enter(&request, options)?;
-        if request.event != Event::Stopped {
+            .await;
+        // As nothing expires here, it would stay where it may not enter.
+        if let Err(Refusal::Client(_)) = admitted {
+            self.leave(&request);
+        }
+        let pipeline = admitted?;
+        if request.event == Event::Stopped {
+            response.swarm = self.leave(&request);
+        } else {
+            response.swarm = self.enter(&request, options)?;
             self.relay_offers(&announce, &request);
         }
         let AnnounceResponse { interval_s, swarm, .. } = response;
@@ -151,29 +158,32 @@ impl Client {
         }
     }
 
-    /// Takes the peer into the swarm, or out of it.
+    /// Takes the peer into the swarm.
     fn enter(
         &mut self,
         request: &AnnounceRequest,
         options: &WebTorrentOptions,
     ) -> Result<SwarmStats, Refusal> {
-        let AnnounceRequest { info_hash, peer_id, event, .. } = request;
-        let entry = (*info_hash, *peer_id);
+        let &AnnounceRequest { info_hash, peer_id, .. } = request;
+        let entry = (info_hash, peer_id);
         let webtorrent = &self.frontend.webtorrent;
-        if *event == Event::Stopped {
-            self.entered.remove(&entry);
-            return Ok(webtorrent.swarms.leave(info_hash, peer_id, &self.outlet));
-        }
         if self.entered.len() >= options.torrents_max && !self.entered.contains(&entry) {
             webtorrent.metrics.torrents_exhausted.inc();
             return Err(refusal("too many torrents"));
         }
         let peer = Peer { outlet: self.outlet.clone(), address: self.source.ip() };
         let progress = progress(request);
-        let swarm = webtorrent.swarms.enter(info_hash, *peer_id, peer, progress);
+        let swarm = webtorrent.swarms.enter(&info_hash, peer_id, peer, progress);
         let swarm = swarm.map_err(|Taken| refusal("peer_id is in use"))?;
         self.entered.insert(entry);
         Ok(swarm)
+    }
+
+    /// Takes the peer out of the swarm.
+    fn leave(&mut self, request: &AnnounceRequest) -> SwarmStats {
+        let &AnnounceRequest { info_hash, peer_id, .. } = request;
+        self.entered.remove(&(info_hash, peer_id));
+        self.webtorrent().swarms.leave(&info_hash, &peer_id, &self.outlet)
     }
 
     /// Each offer is for another peer.
