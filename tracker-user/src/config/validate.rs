@@ -89,7 +89,8 @@ fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
     if http.addr.is_some() && http.https_addr.is_none() && http.tls_cert_path.is_some() {
         findings.error(&path.key("tls_cert_path"), "needs https_addr beside it");
     }
-    routes(http, path, findings);
+    let announces = ("announce_routes", &http.announce_routes[..]);
+    routes(announces, ("scrape_routes", &http.scrape_routes), path, findings);
     webtorrent(&http.webtorrent, &path.key("webtorrent"), findings);
     if let Some(name) = &http.real_ip_header
         && HeaderName::try_from(name).is_err()
@@ -107,25 +108,24 @@ fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
     scrape(http.max_scrape_infohashes, HTTP_SCRAPE_MAX, path, findings);
 }
 
-fn routes(http: &HttpConfig, path: &Path, findings: &mut Findings) {
-    let Err(error) = Router::new(&http.announce_routes, &http.scrape_routes) else { return };
+/// Two lists of paths with their keys, of which the second may be empty.
+fn routes(
+    announces: (&str, &[String]),
+    scrapes: (&str, &[String]),
+    path: &Path,
+    findings: &mut Findings,
+) {
+    let Err(error) = Router::new(announces.1, scrapes.1) else { return };
     // The second of two equal ones is the one too many.
-    let lists =
-        [("scrape_routes", &http.scrape_routes), ("announce_routes", &http.announce_routes)];
-    let place = lists.into_iter().find_map(|(key, routes)| {
+    let place = [scrapes, announces].into_iter().find_map(|(key, routes)| {
         let index = routes.iter().rposition(|route| Some(&**route) == error.route())?;
         Some(path.key(key).index(index))
     });
-    findings.error(&place.unwrap_or_else(|| path.key("announce_routes")), error.to_string());
+    findings.error(&place.unwrap_or_else(|| path.key(announces.0)), error.to_string());
 }
 
 fn webtorrent(webtorrent: &WebTorrentConfig, path: &Path, findings: &mut Findings) {
-    if let Err(error) = Router::new(&webtorrent.routes, &[]) {
-        let routes = path.key("routes");
-        let index = webtorrent.routes.iter().rposition(|route| Some(&**route) == error.route());
-        findings
-            .error(&index.map_or(routes.clone(), |index| routes.index(index)), error.to_string());
-    }
+    routes(("routes", &webtorrent.routes), ("", &[]), path, findings);
     let announce_interval = path.key("announce_interval");
     interval(webtorrent.announce_interval, BROWSER_INTERVAL_MAX_S, &announce_interval, findings);
     let limits = [
