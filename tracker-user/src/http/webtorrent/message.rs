@@ -22,6 +22,9 @@ use crate::{
 /// What a client that does not know has still to fetch: the most that a signed number holds.
 const LEFT_UNKNOWN: u64 = i64::MAX as u64;
 
+/// 24 days. Timers of JavaScript that are set to more go off at once.
+const INTERVAL_MAX_S: u32 = 24 * 24 * 60 * 60;
+
 /// What a client sends.
 #[derive(Debug)]
 pub(super) enum Message<'a> {
@@ -296,7 +299,7 @@ struct Failure<'a> {
 /// The reply to an announce.
 pub(super) fn announce_reply(info_hash: InfoHash, interval_s: u32, swarm: SwarmStats) -> String {
     let SwarmStats { seeders: complete, leechers: incomplete, .. } = swarm;
-    let (action, interval) = (ANNOUNCE, interval_s);
+    let (action, interval) = (ANNOUNCE, interval_s.min(INTERVAL_MAX_S));
     text(&AnnounceReply { action, info_hash: Id(info_hash.0), interval, complete, incomplete })
 }
 

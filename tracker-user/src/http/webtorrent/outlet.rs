@@ -7,6 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 /// The most offers and answers that wait for one client. Offers die within a minute, and peers make new ones.
 pub(super) const WAITING_MAX: usize = 32;
 
+/// The most bytes of them, so that nobody who does not read takes the room of many.
+const WAITING_BYTES_EACH_MAX: usize = 128 << 10;
+
 /// The most bytes of offers and answers that wait for clients, all in all.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
@@ -17,7 +20,8 @@ pub(super) struct Room(Arc<Semaphore>);
 #[derive(Clone)]
 pub(super) struct Outlet {
     sender: mpsc::Sender<Waiting>,
-    room: Arc<Semaphore>,
+    /// The client's own, and that which all share.
+    rooms: [Arc<Semaphore>; 2],
 }
 
 /// Where the client's session finds them.
@@ -26,7 +30,7 @@ pub(super) struct Inlet(mpsc::Receiver<Waiting>);
 /// A message, and the room that it takes until it is dropped.
 struct Waiting {
     text: String,
-    _room: OwnedSemaphorePermit,
+    _room: [OwnedSemaphorePermit; 2],
 }
 
 impl Default for Room {
@@ -39,7 +43,8 @@ impl Room {
     /// The two ends of the way to a new client.
     pub(super) fn open(&self) -> (Outlet, Inlet) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        (Outlet { sender, room: Arc::clone(&self.0) }, Inlet(receiver))
+        let own = Arc::new(Semaphore::new(WAITING_BYTES_EACH_MAX));
+        (Outlet { sender, rooms: [own, Arc::clone(&self.0)] }, Inlet(receiver))
     }
 }
 
@@ -49,8 +54,9 @@ impl Outlet {
         let Ok(place) = self.sender.try_reserve() else { return false };
         let text = write();
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else { return false };
-        place.send(Waiting { text, _room: room });
+        let [own, shared] = self.rooms.clone().map(|room| room.try_acquire_many_owned(bytes));
+        let (Ok(own), Ok(shared)) = (own, shared) else { return false };
+        place.send(Waiting { text, _room: [own, shared] });
         true
     }
 
@@ -90,6 +96,17 @@ mod tests {
             assert_eq!(inlet.next().await, number.to_string());
         }
         assert!(outlet.leave(|| "room again".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn nobody_takes_more_than_a_share_of_the_room() {
+        let room = Room::default();
+        let ((slow, mut inlet), (other, _inlet)) = (room.open(), room.open());
+        let half = || "x".repeat(WAITING_BYTES_EACH_MAX / 2);
+        assert!(slow.leave(half) && slow.leave(half) && !slow.leave(|| "x".to_owned()));
+        assert!(other.leave(half));
+        assert_eq!(inlet.next().await.len(), WAITING_BYTES_EACH_MAX / 2);
+        assert!(slow.leave(half));
     }
 
     #[tokio::test]
