@@ -351,10 +351,50 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Fields of messages, each with any value, some of them twice.
+    fn fields() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+        let name = prop::sample::select(vec![
+            "action",
+            "answer",
+            "downloaded",
+            "event",
+            "info_hash",
+            "left",
+            "offer",
+            "offer_id",
+            "offers",
+            "peer_id",
+            "to_peer_id",
+            "uploaded",
+        ]);
+        let value = prop::sample::select(vec![
+            "null",
+            "-1",
+            "1e400",
+            "true",
+            "{}",
+            "[]",
+            "[null]",
+            r#""announce""#,
+            r#""scrape""#,
+            r#""stopped""#,
+            r#""aaaaaaaaaaaaaaaaaaaa""#,
+            r#"["aaaaaaaaaaaaaaaaaaaa"]"#,
+            r#"[{"offer":1,"offer_id":[]}]"#,
+        ]);
+        prop::collection::vec((name, value), 0..8)
+    }
+
     proptest! {
         #[test]
-        fn no_text_panics(text in "\\PC*") {
-            let _ = Message::parse(&text);
+        fn any_message_is_read_or_refused_in_json(fields in fields()) {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| format!(r#""{name}":{value}"#)).collect();
+            if let Err(Unreadable { subject, refusal }) = Message::parse(&format!("{{{}}}", fields.join(","))) {
+                let reply = failure(subject, &refusal);
+                let reply: serde_json::Value = serde_json::from_str(&reply).unwrap();
+                prop_assert!(reply["failure reason"].is_string());
+            }
         }
 
         #[test]
