@@ -1,4 +1,5 @@
-//! Which Redis server, written as in Chihaya: `redis://[password@]host[:port][/database]`.
+//! Which Redis server, written as in Chihaya: `redis://[password@]host[:port][/database]`, or `rediss://` for
+//! one that speaks TLS.
 
 use std::fmt;
 
@@ -10,6 +11,8 @@ const DEFAULT_PORT: u16 = 6379;
 /// A Redis server, one of its databases, and how to log in. Displayed without the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Broker {
+    /// Whether it speaks TLS.
+    pub tls: bool,
     /// A name or an address.
     pub host: String,
     /// Its TCP port.
@@ -26,7 +29,7 @@ pub struct Broker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
     /// It begins otherwise.
-    #[error("a server is written redis://PASSWORD@HOST:PORT/DATABASE")]
+    #[error("a server is written redis://PASSWORD@HOST:PORT/DATABASE, and with rediss:// for TLS")]
     Scheme,
     /// Nothing between the slashes.
     #[error("there is no host in it")]
@@ -51,7 +54,12 @@ impl Broker {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(url: &str) -> Result<Self, BrokerError> {
-        let rest = url.strip_prefix("redis://").ok_or(BrokerError::Scheme)?;
+        let (scheme, rest) = url.split_once("://").ok_or(BrokerError::Scheme)?;
+        let tls = match scheme {
+            "redis" => false,
+            "rediss" => true,
+            _ => return Err(BrokerError::Scheme),
+        };
         // A password may have any character but a slash; the last `@` is before the host.
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, address) = match authority.rsplit_once('@') {
@@ -67,7 +75,7 @@ impl Broker {
             "" => 0,
             number => number.parse().map_err(|_| BrokerError::Database)?,
         };
-        Ok(Self { host: host.to_owned(), port, user, password, database })
+        Ok(Self { tls, host: host.to_owned(), port, user, password, database })
     }
 }
 
@@ -99,12 +107,13 @@ fn split_login(login: &str) -> Result<(Option<String>, Option<String>), BrokerEr
 
 impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, database, .. } = self;
+        let Self { tls, host, port, database, .. } = self;
         if host.contains(':') {
-            write!(f, "[{host}]:{port}/{database}")
+            write!(f, "[{host}]:{port}/{database}")?;
         } else {
-            write!(f, "{host}:{port}/{database}")
+            write!(f, "{host}:{port}/{database}")?;
         }
+        f.write_str(if *tls { " over TLS" } else { "" })
     }
 }
 
@@ -134,12 +143,15 @@ mod tests {
         assert_reads("redis://p@w@[::1]:7/3", "[::1]:7/3", None, Some("p@w"));
         assert_reads("redis://:p%2f@h/12", "h:6379/12", None, Some("p/"));
         assert_reads("redis://u:p@h", "h:6379/0", Some("u"), Some("p"));
+        assert_reads("rediss://u:p@h:1/2", "h:1/2 over TLS", Some("u"), Some("p"));
+        assert_reads("rediss://p@[::1]", "[::1]:6379/0 over TLS", None, Some("p"));
     }
 
     #[test]
     fn what_is_wrong_is_said() {
         for (url, error) in [
-            ("rediss://h", BrokerError::Scheme),
+            ("redisss://h", BrokerError::Scheme),
+            ("rediss:h", BrokerError::Scheme),
             ("127.0.0.1:6379", BrokerError::Scheme),
             ("redis://", BrokerError::Host),
             ("redis://p@:1", BrokerError::Host),
@@ -149,6 +161,8 @@ mod tests {
             ("redis://[::1]7", BrokerError::Port),
             ("redis://h/x", BrokerError::Database),
             ("redis://h/-1", BrokerError::Database),
+            // What a client library reads as: do not look at the certificate.
+            ("rediss://h/#insecure", BrokerError::Database),
             ("redis://%ff@h", BrokerError::Login),
         ] {
             assert_eq!(Broker::parse(url), Err(error), "{url}");
@@ -157,13 +171,15 @@ mod tests {
 
     #[test]
     fn the_password_is_not_shown() {
-        let broker = Broker::parse("redis://user:secret@h").unwrap();
-        assert!(!format!("{broker} {broker:?}").contains("secret"));
+        for url in ["redis://user:secret@h", "rediss://secret@h"] {
+            let broker = Broker::parse(url).unwrap();
+            assert!(!format!("{broker} {broker:?}").contains("secret"), "{url}");
+        }
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "(redis://)?[a-z0-9:@/%\\[\\]]{0,20}") {
+        fn no_text_makes_it_panic(text in "(rediss?://)?[a-z0-9:@/%\\[\\]]{0,20}") {
             let _ = Broker::parse(&text);
         }
     }

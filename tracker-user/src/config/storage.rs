@@ -83,9 +83,20 @@ pub struct RedisConfig {
     /// How often the counts of torrents, seeders and leechers are brought up to date in the metrics.
     #[default(GoDuration::from_secs(1))]
     pub prometheus_reporting_interval: GoDuration,
-    /// The server: `redis://password@host:port/database`. Unset: `redis://myRedis@127.0.0.1:6379/0`, as in
-    /// Chihaya.
+    /// The server: `redis://password@host:port/database`, and with `rediss://` over TLS. Unset:
+    /// `redis://myRedis@127.0.0.1:6379/0`, as in Chihaya.
     pub redis_broker: Option<Secret>,
+    /// With `rediss://`, the PEM file of the authorities that may have signed the server's certificate. Unset:
+    /// those that the system trusts.
+    #[schemars(example = "/etc/xdp-tracker/redis-ca.pem")]
+    pub redis_ca_path: Option<PathBuf>,
+    /// With `rediss://`, the PEM file of the certificate chain that the server is shown. Redis asks for one
+    /// unless it is told not to (`tls-auth-clients`).
+    #[schemars(example = "/etc/xdp-tracker/redis-client.pem")]
+    pub redis_cert_path: Option<PathBuf>,
+    /// The PEM file of its private key.
+    #[schemars(example = "/etc/xdp-tracker/redis-client.key")]
+    pub redis_key_path: Option<PathBuf>,
     /// How long the server may take to answer.
     #[default(GoDuration::from_secs(15))]
     pub redis_read_timeout: GoDuration,

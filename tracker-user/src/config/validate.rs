@@ -10,8 +10,8 @@ use tracker_common::{
 };
 
 use super::{
-    Broker, Config, GoDuration, HookConfig, HttpConfig, StorageConfig, UdpConfig, WebTorrentConfig,
-    XdpConfig, load::Findings, path::Path,
+    Broker, Config, GoDuration, HookConfig, HttpConfig, RedisConfig, StorageConfig, UdpConfig,
+    WebTorrentConfig, XdpConfig, load::Findings, path::Path,
 };
 use crate::http::Router;
 
@@ -75,13 +75,11 @@ fn interval(given: GoDuration, max_s: u64, path: &Path, findings: &mut Findings)
 }
 
 fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
-    if http.tls_cert_path.is_some() != http.tls_key_path.is_some() {
-        let (given, missing) = match http.tls_cert_path {
-            Some(_) => ("tls_cert_path", "tls_key_path"),
-            None => ("tls_key_path", "tls_cert_path"),
-        };
-        findings.error(&path.key(given), format!("needs {missing} beside it"));
-    }
+    let certificate = [
+        ("tls_cert_path", http.tls_cert_path.is_some()),
+        ("tls_key_path", http.tls_key_path.is_some()),
+    ];
+    both(certificate, path, findings);
     if http.https_addr.is_some() && http.tls_cert_path.is_none() && http.tls_key_path.is_none() {
         findings.error(&path.key("https_addr"), "needs tls_cert_path and tls_key_path");
     }
@@ -106,6 +104,15 @@ fn http(http: &HttpConfig, path: &Path, findings: &mut Findings) {
     }
     numwant(http.default_numwant, http.max_numwant, path, findings);
     scrape(http.max_scrape_infohashes, HTTP_SCRAPE_MAX, path, findings);
+}
+
+/// Of a certificate and its key none is of use alone.
+fn both([one, other]: [(&str, bool); 2], path: &Path, findings: &mut Findings) {
+    for ((given, is_given), (missing, is_there)) in [(one, other), (other, one)] {
+        if is_given && !is_there {
+            findings.error(&path.key(given), format!("needs {missing} beside it"));
+        }
+    }
 }
 
 /// Two lists of paths with their keys, of which the second may be empty.
@@ -184,16 +191,32 @@ fn storage(config: &Config, path: &Path, findings: &mut Findings) {
                 findings.error(&path, format!("{} is less than 1s", memory.snapshot.interval));
             }
         }
-        StorageConfig::Redis(redis) => {
-            let path = path.key("redis_broker");
-            if let Err(error) = redis.broker() {
-                findings.error(&path, error.to_string());
-            } else if redis.redis_broker.is_none() {
-                let message =
-                    format!("is not given; Chihaya's default, {}, is used", Broker::DEFAULT);
-                findings.warning(&path, message);
+        StorageConfig::Redis(config) => redis(config, &path, findings),
+    }
+}
+
+fn redis(redis: &RedisConfig, path: &Path, findings: &mut Findings) {
+    let keys = [
+        ("redis_ca_path", redis.redis_ca_path.is_some()),
+        ("redis_cert_path", redis.redis_cert_path.is_some()),
+        ("redis_key_path", redis.redis_key_path.is_some()),
+    ];
+    let [_, certificate, key] = keys;
+    both([certificate, key], path, findings);
+    let broker_path = path.key("redis_broker");
+    match redis.broker() {
+        Err(error) => findings.error(&broker_path, error.to_string()),
+        Ok(broker) if !broker.tls => {
+            for (key, _) in keys.into_iter().filter(|(_, is_given)| *is_given) {
+                let message = "has no effect: redis_broker is not rediss://, and TLS is not spoken";
+                findings.warning(&path.key(key), message);
             }
         }
+        Ok(_) => {}
+    }
+    if redis.redis_broker.is_none() {
+        let message = format!("is not given; Chihaya's default, {}, is used", Broker::DEFAULT);
+        findings.warning(&broker_path, message);
     }
 }
 

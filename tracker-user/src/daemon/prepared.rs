@@ -15,7 +15,7 @@ use crate::{
     dataplane,
     http::{self, Certificate, CertificateFiles},
     pipeline::{Pipeline, PostHook, PreHook},
-    storage::Storage,
+    storage::{Storage, redis},
 };
 
 /// All that can be exchanged while a tracker runs.
@@ -39,6 +39,7 @@ impl Prepared {
             .map(|files| anyhow::Ok((Certificate::load(&files)?, files)))
             .transpose()
             .context("http")?;
+        redis::check_files(&config.storage).context("storage.config")?;
         Ok(Self {
             pre_hooks: hooks.pre_hooks(&config)?,
             post_hooks: hooks.post_hooks(&config)?,

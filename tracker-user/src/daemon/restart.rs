@@ -48,6 +48,9 @@ fn redis_keys(started_with: &Config, config: &Config) -> Vec<&'static str> {
     };
     let keys = [
         ("storage.config.redis_broker", before.redis_broker != after.redis_broker),
+        ("storage.config.redis_ca_path", before.redis_ca_path != after.redis_ca_path),
+        ("storage.config.redis_cert_path", before.redis_cert_path != after.redis_cert_path),
+        ("storage.config.redis_key_path", before.redis_key_path != after.redis_key_path),
         (
             "storage.config.redis_read_timeout",
             before.redis_read_timeout != after.redis_read_timeout,
@@ -110,10 +113,16 @@ mod tests {
             config(&format!("{{ storage: {{ name: redis, config: {{ {options} }} }} }}"))
         };
         let before = redis("redis_broker: 'redis://a@h'");
-        let after = redis("redis_broker: 'redis://b@h', redis_read_timeout: 1s, gc_interval: 1m");
+        let after = redis(
+            "redis_broker: 'redis://b@h', redis_ca_path: /a, redis_read_timeout: 1s, gc_interval: 1m",
+        );
         assert_eq!(
             needed(&before, &after, true),
-            ["storage.config.redis_broker", "storage.config.redis_read_timeout"]
+            [
+                "storage.config.redis_broker",
+                "storage.config.redis_ca_path",
+                "storage.config.redis_read_timeout"
+            ]
         );
         assert_eq!(needed(&config("{}"), &after, true), ["storage.name"]);
     }

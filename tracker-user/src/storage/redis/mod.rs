@@ -4,6 +4,7 @@
 //! trackers; what was missed is taken from Redis at the start, after an outage, and every `gc_interval`. No
 //! request waits for Redis.
 //!
+//! * `link`, `tls`: connections, and whom they are with;
 //! * `schema`: keys and fields;
 //! * `feed`, `queue`: announces on their way out;
 //! * `writer`: brings them to Redis, and `message` to the other trackers;
@@ -22,6 +23,7 @@ pub mod schema;
 mod script;
 mod survey;
 mod syncer;
+mod tls;
 mod writer;
 
 use std::{
@@ -40,11 +42,12 @@ use self::{
     reader::Reader,
     survey::Survey,
     syncer::Wanted,
+    tls::{FileError, Files},
     writer::Writer,
 };
 use super::memory::MemoryStorage;
 use crate::{
-    config::{BrokerError, RedisConfig},
+    config::{Broker, BrokerError, RedisConfig, StorageConfig},
     metrics::{Metrics, RedisMetrics},
     pipeline::PostHook,
     worker::Worker,
@@ -66,16 +69,29 @@ pub enum StartError {
     #[error("storage.config.redis_broker: {0}")]
     Broker(#[from] BrokerError),
     /// The server cannot be reached, or does not let us in.
-    #[error("storage.config.redis_broker: cannot use Redis at {broker}: {error}; {}", .error.advice())]
+    #[error("storage.config.redis_broker: cannot use Redis at {broker}: {error}; {}", .error.advice(.broker))]
     Link {
-        /// Host, port and database.
-        broker: String,
+        /// Where it is.
+        broker: Broker,
         /// What it says.
         error: LinkError,
     },
     /// The system has no thread, or no randomness.
     #[error("storage: redis: {0}")]
     Io(#[from] io::Error),
+}
+
+/// Tells whether the files that a connection over TLS takes can be used.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn check_files(storage: &StorageConfig) -> Result<(), FileError> {
+    match storage {
+        StorageConfig::Redis(config) => {
+            Files::of(config).map_or(Ok(()), |files| files.read().map(drop))
+        }
+        StorageConfig::Memory(_) => Ok(()),
+    }
 }
 
 /// What all threads go by.
@@ -110,7 +126,7 @@ impl Replica {
         metrics: &Metrics,
     ) -> Result<Self, StartError> {
         let settings = Settings::of(config)?;
-        let broker = settings.broker.to_string();
+        let broker = settings.broker.clone();
         let failed = |error| StartError::Link { broker: broker.clone(), error };
         let figures = RedisMetrics::new(metrics.registry()).map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
@@ -119,7 +135,7 @@ impl Replica {
             queue: Queue::new(metrics.limit_reached("redis_queue")),
             departed: Departed::new(metrics.limit_reached("redis_departed")),
             sync_wanted: Wanted::default(),
-            health: Health::new(&broker, &figures),
+            health: Health::new(&broker.to_string(), &figures),
             config: ArcSwap::from_pointee(config.clone()),
             metrics: figures,
             settings,
