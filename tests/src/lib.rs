@@ -1,6 +1,7 @@
 //! What the end-to-end tests and `cargo xtask demo` are made of: hosts on a network of their own,
 //! the tracker on one of them, and clients that we did not write on others.
 
+mod certificates;
 mod client;
 mod host;
 mod http;
@@ -16,6 +17,7 @@ mod tracker;
 mod udp;
 mod xdp;
 
+pub use certificates::Certificates;
 pub use client::{Aria2, Libtorrent, Transmission, Webtorrent, WebtorrentPeer};
 pub use host::{Host, INTERFACE};
 pub use lan::Lan;

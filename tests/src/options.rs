@@ -78,6 +78,8 @@ pub struct Options<'a> {
     pub snapshot: Option<&'a Path>,
     /// The Redis server that has the swarms too, looked at once a second.
     pub redis: Option<&'a str>,
+    /// Further keys of the storage `redis`, as YAML in one line.
+    pub redis_keys: &'a str,
     /// A file that says by how many seconds the wall clock is off, `+3600` for instance, and that may
     /// change. It needs Debian's libfaketime.
     pub clock: Option<&'a Path>,
@@ -113,6 +115,7 @@ impl Options<'_> {
             nth: 0,
             snapshot: None,
             redis: None,
+            redis_keys: "",
             clock: None,
         }
     }
@@ -181,9 +184,8 @@ impl Options<'_> {
     /// The key `storage`, as YAML in one line.
     fn storage(&self) -> String {
         if let Some(url) = self.redis {
-            return format!(
-                "{{ name: redis, config: {{ redis_broker: '{url}', gc_interval: 1s }} }}"
-            );
+            let keys = format!("redis_broker: '{url}', gc_interval: 1s, {}", self.redis_keys);
+            return format!("{{ name: redis, config: {{ {keys} }} }}");
         }
         let snapshot = self.snapshot.map_or_else(String::new, |path| {
             format!(", config: {{ snapshot: {{ path: {}, interval: 1s }} }}", path.display())

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
-use crate::{Host, Program};
+use crate::{Certificates, Host, Program};
 
 /// Each host has its own loopback interface.
 const PORT: u16 = 6379;
@@ -28,7 +28,10 @@ impl<'a> Redis<'a> {
     /// Its URL for a tracker on the same host.
     pub const URL: &'static str = "redis://127.0.0.1:6379/3";
 
-    /// The database of the URL.
+    /// The URL of one that speaks TLS.
+    pub const TLS_URL: &'static str = "rediss://127.0.0.1:6379/3";
+
+    /// The database of the URLs.
     const DATABASE: &'static str = "3";
 
     /// Starts one with its log in `folder`, and waits until it serves.
@@ -50,6 +53,27 @@ impl<'a> Redis<'a> {
         let mut program = Program::start(&mut command, &folder.join("redis.log"))?;
         program.wait_for_output("Ready to accept connections")?;
         Ok(Self { host, program })
+    }
+
+    /// Starts one that speaks TLS, and only with those who show a certificate.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub fn start_tls(host: &'a Host, folder: &Path, certificates: &Certificates) -> Result<Self> {
+        let [authority, chain, key] = [
+            certificates.authority(),
+            certificates.chain(Certificates::SERVER),
+            certificates.key(Certificates::SERVER),
+        ];
+        let port = PORT.to_string();
+        let options = [
+            ["--port", "0"],
+            ["--tls-port", &port],
+            ["--tls-ca-cert-file", &authority],
+            ["--tls-cert-file", &chain],
+            ["--tls-key-file", &key],
+        ];
+        Self::start_with(host, folder, options.as_flattened())
     }
 
     /// Sends it a signal.

@@ -1,9 +1,11 @@
 //! The storage `redis`: several trackers with one Redis server.
 //!
 //! * `sharing`: what one hears comes to the others, to Redis, and back at the next start;
+//! * `tls`: the same over TLS, and what is said where it fails;
 //! * `trouble`: Redis is away, hangs, refuses, or is not ours.
 
 mod sharing;
+mod tls;
 mod trouble;
 
 use std::path::{Path, PathBuf};
