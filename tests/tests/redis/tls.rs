@@ -77,7 +77,11 @@ fn a_tracker_that_does_not_come_to_terms_with_redis_over_tls_says_what_to_do() -
     let all = keys(&certificates);
     fail(Redis::TLS_URL, &showing(&certificates), "signed its certificate in redis_ca_path")?;
     fail(Redis::TLS_URL, &keys(&others), "signed its certificate in redis_ca_path")?;
-    fail(&Redis::TLS_URL.replace("127.0.0.1", "localhost"), &all, "as its certificate does")?;
+    fail(
+        &Redis::TLS_URL.replace("127.0.0.1", "localhost"),
+        &all,
+        "name it as its certificate does",
+    )?;
     fail(Redis::TLS_URL, &trusting(&certificates), "redis_cert_path, and its key in")?;
     let strange = format!("{}, {}", trusting(&certificates), showing(&others));
     fail(Redis::TLS_URL, &strange, "redis_cert_path, and its key in")?;

@@ -113,7 +113,9 @@ impl LinkError {
         if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("NOAUTH") {
             return LOGIN;
         }
-        if let Some(advice) = tls::advice(error) {
+        if broker.tls
+            && let Some(advice) = tls::advice(error)
+        {
             return advice;
         }
         let is_there = !error.is_connection_refusal();

@@ -72,7 +72,7 @@ pub enum StartError {
     #[error("storage.config.redis_broker: cannot use Redis at {broker}: {error}; {}", .error.advice(.broker))]
     Link {
         /// Where it is.
-        broker: Broker,
+        broker: Box<Broker>,
         /// What it says.
         error: LinkError,
     },
@@ -126,7 +126,7 @@ impl Replica {
         metrics: &Metrics,
     ) -> Result<Self, StartError> {
         let settings = Settings::of(config)?;
-        let broker = settings.broker.clone();
+        let broker = Box::new(settings.broker.clone());
         let failed = |error| StartError::Link { broker: broker.clone(), error };
         let figures = RedisMetrics::new(metrics.registry()).map_err(io::Error::other)?;
         let shared = Arc::new(Shared {

@@ -12,13 +12,13 @@ use rustls::{
     CertificateError, RootCertStore,
     crypto::ring,
     pki_types::{
-        CertificateDer, PrivateKeyDer,
+        CertificateDer, InvalidDnsNameError, PrivateKeyDer,
         pem::{self, PemObject as _},
     },
     sign::CertifiedKey,
 };
 
-use super::link::LinkError;
+use super::link::{LinkError, PLAIN};
 use crate::config::RedisConfig;
 
 /// The files of the configuration, in PEM. They are read for each connection, so that the next one has the
@@ -162,34 +162,37 @@ fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(file).map_err(|error| FileError::Unreadable { key, file: file.to_owned(), error })
 }
 
-/// What to do about what the two sides of a connection do not agree on; none where it is something else.
+/// What to do about what the two sides of a connection do not agree on, or what keeps it from being tried;
+/// none where it is something else.
 pub(super) fn advice(error: &RedisError) -> Option<&'static str> {
-    Some(match cause(error)? {
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => {
-            "have redis_broker name the server as its certificate does, among its alternative names"
-        }
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => "renew its certificate, or see to the clocks",
-        rustls::Error::InvalidCertificate(_) => {
-            "name the authority that signed its certificate in redis_ca_path"
-        }
+    let shared = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?;
+    let Some(error) = shared.downcast_ref::<io::Error>() else {
+        // The `redis` crate reads what the system trusts, even where nobody is to be trusted for it.
+        let is_of_system = !shared.is::<InvalidDnsNameError>();
+        return is_of_system.then_some("see to the system's certificates, or to SSL_CERT_FILE");
+    };
+    Some(match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(error) => advice_on_certificate(error),
         rustls::Error::AlertReceived(_) => {
             "give a certificate that it trusts in redis_cert_path, and its key in redis_key_path"
         }
-        rustls::Error::InvalidMessage(_) => super::link::PLAIN,
+        rustls::Error::InvalidMessage(_) => PLAIN,
         _ => return None,
     })
 }
 
-/// The library wraps what it says twice.
-fn cause(error: &RedisError) -> Option<&rustls::Error> {
-    let shared = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?;
-    match shared.downcast_ref::<io::Error>() {
-        Some(error) => error.get_ref()?.downcast_ref(),
-        None => shared.downcast_ref(),
+fn advice_on_certificate(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "name the authority that signed its certificate in redis_ca_path"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "have redis_broker name it as its certificate does, among the alternative names"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "renew its certificate, or see to the clocks"
+        }
+        _ => "give it another certificate: of version 3, for a server, and itself no authority's",
     }
 }
 
