@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Version,
-    body::Incoming,
+    body::{Body as _, Incoming},
     header::{
         CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -51,7 +51,11 @@ pub(super) fn asked(
     let mut query = Query::default();
     let parsed = query.parse(request.uri().query().unwrap_or_default());
     let client = settings.client(remote, headers);
-    let (Some(key), Some(client), Ok(())) = (headers.get(SEC_WEBSOCKET_KEY), client, parsed) else {
+    let key = headers.get(SEC_WEBSOCKET_KEY);
+    // A body would be taken for the first message.
+    let (Some(key), Some(client), Ok(()), true) =
+        (key, client, parsed, request.body().is_end_stream())
+    else {
         return Some(Err(plain(StatusCode::BAD_REQUEST, "bad request\n")));
     };
     let Some(place) = frontend.webtorrent.place() else {

@@ -422,6 +422,7 @@ async fn a_request_for_a_websocket_is_answered_as_it_should() {
         ("/", "Version: 13", "Version: 8", "426"),
         ("/", "Sec-WebSocket-Key", "X", "400"),
         ("/?%zz", "Host", "X-Host", "400"),
+        ("/", "Host", "Content-Length: 1\r\nHost", "400"),
         ("/", "Upgrade: WebSocket", "Upgrade: h2c", "404"),
         ("/", "keep-alive, Upgrade", "keep-alive", "404"),
         ("/", "GET", "POST", "404"),
