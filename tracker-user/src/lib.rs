@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod middleware;
 pub mod pipeline;
 pub mod privileges;
+pub mod stopped;
 pub mod storage;
 pub mod udp;
 mod watch;

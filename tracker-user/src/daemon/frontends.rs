@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 use tracker_common::connection::ConnectionIds;
 
 use super::{
@@ -17,6 +17,7 @@ use crate::{
     http::{self, Certificate, CertificateFiles, HttpFrontend, Plain, Tls},
     metrics::{self, Metrics},
     pipeline::Pipeline,
+    stopped::{Stop, Stopped},
     udp::UdpServer,
 };
 
@@ -37,7 +38,7 @@ pub(super) struct Frontends {
     udp: Option<UdpServer>,
     tcp: JoinSet<()>,
     /// Dropped to stop those over TCP.
-    stop: watch::Sender<()>,
+    stop: Stop,
 }
 
 impl Frontends {
@@ -53,13 +54,13 @@ impl Frontends {
         pipeline: &Arc<ArcSwap<Pipeline>>,
     ) -> anyhow::Result<Self> {
         let FrontendSettings { http, certificate, connection_ids } = settings;
-        let (stop, stopped) = watch::channel(());
+        let (stop, stopped) = Stopped::new();
         let mut tcp = JoinSet::new();
         let mut addresses = Vec::new();
         if let Some(addr) = config.metrics_addr {
             let listener = listen_tcp(addr).with_context(|| format!("metrics_addr: {addr}"))?;
             addresses.push(("metrics", listener.local_addr()?));
-            tcp.spawn(metrics::serve(listener, Arc::clone(metrics), until(&stopped)));
+            tcp.spawn(metrics::serve(listener, Arc::clone(metrics), stopped.clone().wait()));
         }
         let observer = Arc::new(HttpObserver::new(metrics));
         let http =
@@ -67,16 +68,16 @@ impl Frontends {
         if let Some(addr) = config.http.addr {
             let listener = listen_tcp(addr).with_context(|| format!("http.addr: {addr}"))?;
             addresses.push(("HTTP", listener.local_addr()?));
-            tcp.spawn(http::serve(listener, Plain, Arc::clone(&http), until(&stopped)));
+            tcp.spawn(http::serve(listener, Plain, Arc::clone(&http), stopped.clone()));
         }
         let mut tls = None;
         if let (Some(addr), Some((certificate, files))) = (config.http.https_addr, certificate) {
             let serving = tls.insert(Tls::new(certificate, files).context("http.https_addr")?);
             let listener = listen_tcp(addr).with_context(|| format!("http.https_addr: {addr}"))?;
             addresses.push(("HTTPS", listener.local_addr()?));
-            let shutdown = until(&stopped);
-            tcp.spawn(http::serve(listener, serving.clone(), Arc::clone(&http), shutdown));
-            tcp.spawn(follow(serving.clone(), until(&stopped)));
+            let (tls, http) = (serving.clone(), Arc::clone(&http));
+            tcp.spawn(http::serve(listener, tls, http, stopped.clone()));
+            tcp.spawn(follow(serving.clone(), stopped));
         }
         let udp = if config.udp.addr.is_empty() {
             None
@@ -114,15 +115,9 @@ impl Frontends {
     }
 }
 
-async fn follow(tls: Tls, stopped: impl Future<Output = ()>) {
+async fn follow(tls: Tls, stopped: Stopped) {
     tokio::select! {
-        () = stopped => {}
+        () = stopped.wait() => {}
         () = tls.follow_files() => {}
     }
-}
-
-/// Ends when there is no sender any more.
-fn until(stopped: &watch::Receiver<()>) -> impl Future<Output = ()> + use<> {
-    let mut stopped = stopped.clone();
-    async move { while stopped.changed().await.is_ok() {} }
 }

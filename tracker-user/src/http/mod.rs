@@ -4,8 +4,7 @@
 //! [`serve`] accepts connections and bounds them, on bare TCP or on [`Tls`]; [`HttpFrontend`] turns
 //! each request into a call of the [`Pipeline`](crate::pipeline::Pipeline): `router` names the
 //! action, [`query`] and `announce` or `scrape` read the request, `reply` writes the answer in
-//! bencode. `upgrade` makes of a connection a
-//! WebSocket, on which browsers announce (`webtorrent`).
+//! bencode. `upgrade` makes of a connection a WebSocket, on which browsers announce (`webtorrent`).
 
 mod announce;
 mod bencode;

@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, watch},
+    sync::OwnedSemaphorePermit,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -35,7 +35,7 @@ use super::{
     upgrade,
     webtorrent::Session,
 };
-use crate::{log_limit::LogLimit, pipeline::Pending};
+use crate::{log_limit::LogLimit, pipeline::Pending, stopped::Stopped};
 
 /// The smallest buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
@@ -74,25 +74,7 @@ impl Transport for Plain {
     }
 }
 
-/// Tells when the server stops.
-#[derive(Clone)]
-pub(super) struct Stopped(watch::Receiver<()>);
-
-impl Stopped {
-    /// The server keeps the sender, until it stops.
-    pub(super) fn new() -> (watch::Sender<()>, Self) {
-        let (stop, stopped) = watch::channel(());
-        (stop, Self(stopped))
-    }
-
-    /// Returns when nobody is left who could say anything else.
-    pub(super) async fn wait(&self) {
-        let mut stop = self.0.clone();
-        while stop.changed().await.is_ok() {}
-    }
-}
-
-/// Serves the connections of `listener` until `shutdown` ends; then idle ones are closed at once,
+/// Serves the connections of `listener` until it is stopped; then idle ones are closed at once,
 /// the others when they have their reply, at the latest after the read and write timeouts.
 ///
 /// The limit of connections is the frontend's: at the limit, a listener takes no more than the one
@@ -101,15 +83,14 @@ pub async fn serve<T: Transport>(
     listener: TcpListener,
     transport: T,
     frontend: Arc<HttpFrontend>,
-    shutdown: impl Future<Output = ()>,
+    stopped: Stopped,
 ) {
     let mut connections = JoinSet::new();
-    let (stop, stopped) = Stopped::new();
     let failures = LogLimit::default();
-    let mut shutdown = pin!(shutdown);
+    let mut stop = pin!(stopped.clone().wait());
     loop {
         let (tcp, remote, permit) = tokio::select! {
-            () = &mut shutdown => break,
+            () = &mut stop => break,
             admitted = admit(&listener, &frontend, &failures) => admitted,
         };
         while connections.try_join_next().is_some() {}
@@ -124,7 +105,7 @@ pub async fn serve<T: Transport>(
             }
         });
     }
-    drop((listener, stop));
+    drop(listener);
     let HttpOptions { read_timeout, write_timeout, .. } = frontend.settings().options;
     let ended = async { while connections.join_next().await.is_some() {} };
     let _ = timeout(read_timeout + write_timeout, ended).await;
@@ -205,7 +186,7 @@ pub(super) async fn serve_stream(
     let mut connection = pin!(connection.with_upgrades());
     let _ = tokio::select! {
         ended = &mut connection => ended,
-        () = stopped.wait() => {
+        () = stopped.clone().wait() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

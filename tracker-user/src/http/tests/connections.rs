@@ -4,17 +4,14 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
 use super::*;
-use crate::http::{
-    Plain, Transport,
-    connection::Connection,
-    serve,
-    server::{Stopped, serve_stream},
+use crate::{
+    http::{Plain, Transport, connection::Connection, serve, server::serve_stream},
+    stopped::{Stop, Stopped},
 };
 
 const PATIENT: Duration = Duration::from_secs(600);
@@ -34,7 +31,7 @@ pub(super) fn patient() -> HttpOptions {
 pub(super) struct Server {
     pub(super) tracker: Tracker,
     pub(super) address: SocketAddr,
-    shutdown: oneshot::Sender<()>,
+    stop: Stop,
     task: JoinHandle<()>,
 }
 
@@ -46,12 +43,10 @@ impl Server {
     pub(super) async fn start_on<T: Transport + Sync>(transport: T, tracker: Tracker) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (shutdown, signal) = oneshot::channel();
+        let (stop, stopped) = Stopped::new();
         let frontend = Arc::clone(&tracker.frontend);
-        let task = tokio::spawn(serve(listener, transport, frontend, async {
-            let _ = signal.await;
-        }));
-        Self { tracker, address, shutdown, task }
+        let task = tokio::spawn(serve(listener, transport, frontend, stopped));
+        Self { tracker, address, stop, task }
     }
 
     pub(super) async fn connect(&self) -> TcpStream {
@@ -59,7 +54,7 @@ impl Server {
     }
 
     pub(super) async fn stop(self) {
-        self.shutdown.send(()).unwrap();
+        drop(self.stop);
         self.task.await.unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Instant};
 
+use prometheus::IntCounter;
 use tracker_common::{
     announce::Event,
     id::{InfoHash, PeerId},
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     http::{
-        Action, HttpFrontend,
+        Action, HttpFrontend, HttpOptions,
         announce::refusal,
         frontend::{Answered, WAITS_MAX},
         scrape,
@@ -57,15 +58,17 @@ impl Client {
     /// Does what a message asks for.
     pub(super) async fn receive(&mut self, text: &str) -> Outcome {
         let received = Instant::now();
+        let settings = self.frontend.settings();
+        let options = &settings.options;
         let (subject, result) = match Message::parse(text) {
             Ok(Message::Announce(announce)) => {
                 let info_hash = Some(announce.info_hash);
-                let result = self.announce(announce).await;
+                let result = self.announce(announce, &options.webtorrent).await;
                 (Subject { action: Action::Announce, info_hash }, result)
             }
             Ok(Message::Scrape(info_hashes)) => {
                 let subject = Subject { action: Action::Scrape, info_hash: None };
-                (subject, self.scrape(info_hashes).await)
+                (subject, self.scrape(info_hashes, options).await)
             }
             Ok(Message::Answer(answer)) => {
                 self.relay_answer(&answer);
@@ -73,7 +76,6 @@ impl Client {
             }
             Err(Unreadable { subject, refusal }) => (subject, Err(refusal)),
         };
-        let options = &self.frontend.settings().options;
         let (client, refusal) = (Some(self.source.ip()), result.as_ref().err());
         self.frontend.observe(options, subject.action, client, refusal, received);
         result.unwrap_or_else(|refusal| {
@@ -82,9 +84,11 @@ impl Client {
         })
     }
 
-    async fn announce(&mut self, announce: Announce<'_>) -> Result<Outcome, Refusal> {
-        let settings = self.frontend.settings();
-        let options = &settings.options.webtorrent;
+    async fn announce(
+        &mut self,
+        announce: Announce<'_>,
+        options: &WebTorrentOptions,
+    ) -> Result<Outcome, Refusal> {
         let request = self.request(&announce, options);
         let mut response = AnnounceResponse::default();
         let admitted = self
@@ -110,8 +114,11 @@ impl Client {
         Ok(Outcome { reply, answered: Answered::new(&pipeline, request, &mut response) })
     }
 
-    async fn scrape(&self, info_hashes: Vec<InfoHash>) -> Result<Outcome, Refusal> {
-        let options = &self.frontend.settings().options;
+    async fn scrape(
+        &self,
+        info_hashes: Vec<InfoHash>,
+        options: &HttpOptions,
+    ) -> Result<Outcome, Refusal> {
         let (source, params) = (self.source, self.params.clone());
         let info_hashes = scrape::tidied(info_hashes, options);
         let request = ScrapeRequest { info_hashes, source, params };
@@ -192,10 +199,8 @@ impl Client {
         let &AnnounceRequest { info_hash, peer_id, numwant, .. } = request;
         let others = swarms.others(&info_hash, &peer_id, progress(request), numwant.into());
         for (other, offer) in others.iter().zip(&announce.offers) {
-            match other.leave(|| message::relayed_offer(info_hash, peer_id, offer)) {
-                true => metrics.offers.inc(),
-                false => metrics.relay_full.inc(),
-            }
+            let write = || message::relayed_offer(info_hash, peer_id, offer);
+            self.relay(other, &metrics.offers, write);
         }
     }
 
@@ -203,13 +208,14 @@ impl Client {
     fn relay_answer(&self, answer: &Answer) {
         let WebTorrent { swarms, metrics, .. } = self.webtorrent();
         let &Answer { info_hash, peer_id, to_peer_id, .. } = answer;
-        let Some(other) = swarms.between(&info_hash, &peer_id, &self.outlet, &to_peer_id) else {
-            return;
-        };
-        match other.leave(|| message::relayed_answer(answer)) {
-            true => metrics.answers.inc(),
-            false => metrics.relay_full.inc(),
+        if let Some(other) = swarms.between(&info_hash, &peer_id, &self.outlet, &to_peer_id) {
+            self.relay(&other, &metrics.answers, || message::relayed_answer(answer));
         }
+    }
+
+    fn relay(&self, to: &Outlet, relayed: &IntCounter, write: impl FnOnce() -> String) {
+        let counter = if to.leave(write) { relayed } else { &self.webtorrent().metrics.relay_full };
+        counter.inc();
     }
 
     fn webtorrent(&self) -> &WebTorrent {

@@ -23,8 +23,9 @@ use super::{
     outlet::{Inlet, WAITING_MAX},
 };
 use crate::{
-    http::{HttpFrontend, connection::Outbox, server::Stopped},
+    http::{HttpFrontend, connection::Outbox},
     pipeline::Params,
+    stopped::Stopped,
 };
 
 /// The longest message: ten offers of the longest that browsers make.
@@ -63,12 +64,12 @@ impl Session {
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What ends it is the client's affair.
-        let _ = Exchange { socket, outbox, client, inlet, pings }.run(stopped).await;
+        let _ = Conversation { socket, outbox, client, inlet, pings }.run(stopped).await;
     }
 }
 
 /// An open WebSocket. What is written to it has the write timeout, as all that is written to its stream.
-struct Exchange<S> {
+struct Conversation<S> {
     socket: WebSocketStream<S>,
     outbox: Arc<Outbox>,
     client: Client,
@@ -76,7 +77,7 @@ struct Exchange<S> {
     pings: Interval,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     async fn run(mut self, stopped: Stopped) -> Result<(), Error> {
         let mut stopped = pin!(stopped.wait());
         let mut is_heard = true;
