@@ -5,6 +5,7 @@ pub mod bep41;
 pub mod config;
 pub mod http;
 mod pipeline;
+pub mod proxies;
 pub mod query;
 pub mod redis;
 pub mod snapshot;
@@ -19,6 +20,7 @@ pub const TARGETS: &[Target] = &[
     ("bep41", bep41::run),
     ("config", config::run),
     ("http", http::run),
+    ("proxies", proxies::run),
     ("query", query::run),
     ("redis", redis::run),
     ("snapshot", snapshot::run),

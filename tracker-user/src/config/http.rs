@@ -47,10 +47,12 @@ pub struct HttpConfig {
     pub scrape_routes: Vec<String>,
     /// Whether a client may name its address in the parameters `ip`, `ipv4` and `ipv6`.
     pub allow_ip_spoofing: bool,
-    /// The header in which a proxy names the client's address.
+    /// The header in which proxies name the client's address, like `X-Real-IP`, `X-Forwarded-For` or `Forwarded`.
+    /// Of a list the last address counts that is in none of `trusted_proxies`.
     #[schemars(example = "X-Real-IP")]
     pub real_ip_header: Option<String>,
-    /// The proxies whose header is believed: addresses or networks. Empty: all, as Chihaya does.
+    /// The proxies whose header is believed: addresses or networks. Empty: any sender's, as Chihaya does, and
+    /// the header has to be one address.
     #[schemars(example = ["192.0.2.1", "2001:db8::/32"])]
     pub trusted_proxies: Vec<Network>,
     /// The most peers a reply carries, whatever the client asks for. One has room for 242 over

@@ -7,10 +7,7 @@ use std::{
 
 use tracker_common::{announce::Event, id::PeerId};
 
-use super::{
-    options::{HttpOptions, parse_address},
-    query::Query,
-};
+use super::{options::HttpOptions, proxies::parse_address, query::Query};
 use crate::pipeline::{AnnounceRequest, Params, Refusal};
 
 /// An announce and how its reply shall look.

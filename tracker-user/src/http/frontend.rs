@@ -213,10 +213,10 @@ impl HttpFrontend {
         let Scratch { query, response, swarms, out } = scratch;
         let options = &settings.options;
         query.parse(head.uri.query().unwrap_or_default())?;
-        let client = settings.client(head.remote, head.headers);
         let pipeline = self.pipeline.load();
         match found.action {
             Action::Announce => {
+                let client = settings.client(head.remote, head.headers);
                 let announce = announce::parse(query, found.params, client, options)?;
                 outcome.client = Some(announce.request.peer.ip());
                 pipeline.announce(&announce.request, response)?;
@@ -224,8 +224,8 @@ impl HttpFrontend {
                 outcome.answered = Answered::new(&pipeline, announce.request, response);
             }
             Action::Scrape => {
-                // A proxy that says nothing of use is itself asked for, as by Chihaya.
-                let asks = client.unwrap_or_else(|| head.remote.ip().to_canonical());
+                let asks = settings.scraper(head.remote, head.headers);
+                let asks = asks.ok_or(announce::NO_ADDRESS)?;
                 let source = SocketAddr::new(asks, head.remote.port());
                 let request = scrape::parse(query, found.params, source, options)?;
                 outcome.client = Some(asks);

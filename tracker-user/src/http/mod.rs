@@ -11,6 +11,7 @@ mod bencode;
 mod connection;
 mod frontend;
 mod options;
+pub mod proxies;
 pub mod query;
 mod reply;
 mod router;

@@ -12,6 +12,7 @@ use hyper::{
 use ipnet::IpNet;
 
 use super::{
+    proxies::{self, Named, parse_address, trusts},
     router::{RouteError, Router},
     webtorrent::WebTorrentOptions,
 };
@@ -25,9 +26,10 @@ pub struct HttpOptions {
     pub scrape_routes: Vec<String>,
     /// Whether the parameters `ip`, `ipv4` and `ipv6` say where a peer is.
     pub allow_ip_spoofing: bool,
-    /// The header in which a proxy names its client: one address.
+    /// The header in which proxies name their client: a list of addresses that each appends to, or, where
+    /// `trusted_proxies` is empty, one address.
     pub real_ip_header: Option<String>,
-    /// Who may send that header; empty means anyone, as in Chihaya.
+    /// The proxies whose header is believed; empty means any sender's, as in Chihaya.
     pub trusted_proxies: Vec<IpNet>,
     /// The most peers a client is given.
     pub max_numwant: u16,
@@ -116,25 +118,35 @@ impl Settings {
         Ok(Self { options, router, webtorrent_router, real_ip_header })
     }
 
-    /// Who sent the request: the other end of the connection, or whom a trusted proxy there names.
-    /// `None` when the proxy's header is not an address.
+    /// The client that sent the request: the other end of the connection, or the one that a trusted proxy there
+    /// names. `None` when the proxy's header has no address where it counts.
+    ///
+    /// Without `trusted_proxies` the first line of the header has to be one address, as in Chihaya.
     pub(super) fn client(&self, remote: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let remote = remote.ip().to_canonical();
         let trusted = &self.options.trusted_proxies;
-        if let Some(name) = &self.real_ip_header
-            && (trusted.is_empty() || trusted.iter().any(|network| network.contains(&remote)))
-            && let Some(value) = headers.get(name).filter(|value| !value.is_empty())
-        {
-            return parse_address(value.as_bytes());
+        let Some(name) = &self.real_ip_header else { return Some(remote) };
+        if trusted.is_empty() {
+            let value = headers.get(name).filter(|value| !value.is_empty());
+            return value.map_or(Some(remote), |value| parse_address(value.as_bytes()));
         }
-        Some(remote)
+        if !trusts(trusted, remote) {
+            return Some(remote);
+        }
+        match proxies::named(headers, name, trusted) {
+            Named::Nobody => Some(remote),
+            Named::Client(address) => Some(address),
+            Named::Unreadable => None,
+        }
     }
-}
 
-/// An address in text; an IPv4-mapped IPv6 one is IPv4.
-pub(super) fn parse_address(text: &[u8]) -> Option<IpAddr> {
-    let address: IpAddr = str::from_utf8(text).ok()?.parse().ok()?;
-    Some(address.to_canonical())
+    /// The client whose address family a scrape asks for. Where any proxy is believed, one that says nothing of
+    /// use is itself the client, as in Chihaya.
+    pub(super) fn scraper(&self, remote: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        let is_needed = !self.options.trusted_proxies.is_empty();
+        let client = self.client(remote, headers);
+        client.or_else(|| (!is_needed).then(|| remote.ip().to_canonical()))
+    }
 }
 
 #[cfg(test)]
@@ -176,10 +188,33 @@ mod tests {
     }
 
     #[test]
-    fn the_header_holds_one_address_or_nothing() {
+    fn without_a_list_the_first_line_holds_one_address_or_nothing() {
         let settings = behind_proxy(&[]);
         assert_eq!(client(&settings, "::ffff:10.0.0.1", "").unwrap(), "10.0.0.1");
         assert_eq!(client(&settings, "10.0.0.1", "192.0.2.7, 10.0.0.2"), None);
+        let name: HeaderName = "x-real-ip".parse().unwrap();
+        let lines = ["192.0.2.7", "192.0.2.8"].map(|line| (name.clone(), line.parse().unwrap()));
+        let remote = "10.0.0.1:4711".parse().unwrap();
+        let client = settings.client(remote, &HeaderMap::from_iter(lines));
+        assert_eq!(client, Some("192.0.2.7".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_trusted_proxy_s_header_is_a_list() {
+        let settings = behind_proxy(&["10.0.0.0/8"]);
+        let list = "192.0.2.66, 203.0.113.5:4711, 10.0.0.2";
+        assert_eq!(client(&settings, "10.0.0.1", list).unwrap(), "203.0.113.5");
+        assert_eq!(client(&settings, "10.0.0.1", "192.0.2.66, nonsense"), None);
+        assert_eq!(client(&settings, "10.0.0.1", " ").unwrap(), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_scrape_is_refused_where_a_trusted_proxy_s_word_is_unreadable() {
+        let headers = [("x-real-ip".parse().unwrap(), "unknown".parse().unwrap())];
+        let headers = HeaderMap::from_iter(headers);
+        let remote = "10.0.0.1:4711".parse().unwrap();
+        assert_eq!(behind_proxy(&["10.0.0.1/32"]).scraper(remote, &headers), None);
+        assert_eq!(behind_proxy(&[]).scraper(remote, &headers), Some(remote.ip()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Message, protocol::frame::coding::CloseCode},
+    tungstenite::{Message, client::IntoClientRequest as _, protocol::frame::coding::CloseCode},
 };
 
 use super::{
@@ -431,6 +431,30 @@ async fn a_request_for_a_websocket_is_answered_as_it_should() {
         let reply = handshake(&server, path, header, instead).await;
         assert!(reply.starts_with(&format!("http/1.1 {status} ")), "{path} {instead}: {reply}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_a_browser_is_where_the_last_line_of_its_header_says() {
+    let server = Server::start(HttpOptions {
+        real_ip_header: Some("X-Forwarded-For".to_owned()),
+        trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
+        ..options()
+    })
+    .await;
+    let mut request = "ws://tracker/".into_client_request().unwrap();
+    for line in ["192.0.2.66", "203.0.113.5:4711"] {
+        request.headers_mut().append("x-forwarded-for", line.parse().unwrap());
+    }
+    let socket = client_async(request, server.connect().await).await.unwrap().0;
+    let mut browser = Browser { socket, peer_id: "1".repeat(20) };
+    assert_eq!(browser.enter(json!({})).await, swarm(0, 1));
+    browser.is_left_alone().await;
+    let announced = server.tracker.journal.announced.lock().unwrap()[0].ip();
+    assert_eq!(announced, IpAddr::from([203, 0, 113, 5]));
+    let forged = "X-Forwarded-For: 192.0.2.66, unknown\r\nHost";
+    let reply = handshake(&server, "/", "Host", forged).await;
+    assert!(reply.starts_with("http/1.1 400 "), "{reply}");
     server.stop().await;
 }
 
