@@ -24,6 +24,9 @@ pub trait Family: Copy + Default + 'static {
 
     /// The address as one of IPv6: those of IPv4 are mapped (`::ffff:a.b.c.d`).
     fn mapped(addr: &Self::Addr) -> [u8; 16];
+
+    /// Whether a peer may have the address: see [`source::can_be_a_peer`](crate::source::can_be_a_peer).
+    fn can_be_a_peer(addr: &Self::Addr) -> bool;
 }
 
 /// IPv4: a peer is one word, address and all.
@@ -56,6 +59,12 @@ impl Family for V4 {
         let [a, b, c, d] = *addr;
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
     }
+
+    #[inline(always)]
+    fn can_be_a_peer(addr: &[u8; 4]) -> bool {
+        // From 1 to 223: neither "this network" nor multicast nor what is reserved behind it.
+        addr[0].wrapping_sub(1) < 223
+    }
 }
 
 impl Family for V6 {
@@ -81,5 +90,19 @@ impl Family for V6 {
     #[inline(always)]
     fn mapped(addr: &[u8; 16]) -> [u8; 16] {
         *addr
+    }
+
+    #[inline(always)]
+    fn can_be_a_peer(addr: &[u8; 16]) -> bool {
+        const LOOPBACK: u64 = 1_u64.to_be();
+        // In memory order: two bytes of ones, or none, before the four of an IPv4 address.
+        const MAPPED: u64 = 0xffff_0000_0000_u64.to_be();
+        const PREFIX: u64 = 0xffff_ffff_0000_0000_u64.to_be();
+        let [first, second] = Self::words(addr);
+        if first == 0 {
+            let prefix = second & PREFIX;
+            return second == LOOPBACK || prefix != 0 && prefix != MAPPED;
+        }
+        addr[0] != 0xff
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! * [`id`], [`announce`], [`family`]: the vocabulary;
 //! * [`wire`]: the messages of the UDP protocol, read in place; [`connection`]: its connection ids;
+//!   [`source`]: who is answered, and which addresses can be a peer's;
 //! * [`table`]: the swarm table; [`peers`]: the compact peer list of a reply;
 //! * [`policy`]: what hooks decide, as data; [`abi`]: the maps in which the two sides meet;
 //! * [`time`], [`hash`], [`checksum`], [`sync`], [`verifier`]: coarse time, keyed hashes, checksums,
@@ -25,6 +26,7 @@ pub mod id;
 pub mod limit;
 pub mod peers;
 pub mod policy;
+pub mod source;
 pub mod sync;
 pub mod table;
 pub mod time;

@@ -184,6 +184,34 @@ pub const fn numwant(wish: [u8; 4], default: u32, max: u32) -> u32 {
     if wish > max { max } else { wish }
 }
 
+/// Whether a request with a bad connection id is told so; anything else with one gets silence.
+///
+/// Told are whole requests only, by their action and by the length of the payload in bytes. No reply of a
+/// tracker's is one: an error and a reply to a connect are too short, and in the place of a connection id
+/// the others begin with an action. So two trackers never answer each other's replies, whatever the
+/// source of the first datagram was.
+#[inline(always)]
+#[must_use]
+pub const fn is_told_of_bad_id(head: &RequestHead, payload_len: usize) -> bool {
+    const HASH_BYTES: usize = size_of::<InfoHash>();
+    let [a, b, c, d, ..] = head.connection_id;
+    if matches!(
+        [a, b, c, d],
+        action::ANNOUNCE | action::SCRAPE | action::ERROR | action::ANNOUNCE_V6
+    ) {
+        return false;
+    }
+    match head.action {
+        action::ANNOUNCE => payload_len >= size_of::<AnnounceRequest>(),
+        action::ANNOUNCE_V6 => payload_len >= size_of::<AnnounceRequest>() + 12,
+        action::SCRAPE => {
+            let hashes_len = payload_len.wrapping_sub(size_of::<RequestHead>());
+            payload_len > size_of::<RequestHead>() && hashes_len.is_multiple_of(HASH_BYTES)
+        }
+        _ => false,
+    }
+}
+
 /// Why a UDP request is refused; the texts are those of Chihaya.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure {
@@ -210,6 +238,13 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Bytes of the text and of the NUL behind it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn text_len(self) -> usize {
+        self.text().len() + 1
+    }
+
     /// What the client is told.
     #[inline(always)]
     #[must_use]

@@ -39,7 +39,7 @@ use tracker_common::{
     abi::{Verdict, flag},
     family::{V4, V6},
     verifier::seldom,
-    wire::{AnnounceRequest, Failure, PROTOCOL_ID, action},
+    wire::{AnnounceRequest, Failure, PROTOCOL_ID, action, is_told_of_bad_id},
 };
 
 use crate::{
@@ -211,25 +211,28 @@ fn refuse<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, failure: u32) -> Answer {
     const BAD_ID: u32 = Failure::BadConnectionId as u32;
     const CLIENT: u32 = Failure::UnapprovedClient as u32;
     const IP: u32 = Failure::UnapprovedIp as u32;
-    const REPLY_BYTES: u32 = 8 + Failure::BadConnectionId.text().len() as u32 + 1;
+    const BAD_ID_LEN: usize = Failure::BadConnectionId.text_len();
+    const CLIENT_LEN: usize = Failure::UnapprovedClient.text_len();
+    const IP_LEN: usize = Failure::UnapprovedIp.text_len();
+    const TORRENT_LEN: usize = Failure::UnapprovedTorrent.text_len();
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
     match failure {
         BAD_ID => {
-            let is_short = datagram.payload_len() < REPLY_BYTES;
-            if is_short || env.config.flags & flag::BAD_ID_SILENT != 0 {
+            let is_told = is_told_of_bad_id(datagram.payload, datagram.payload_len() as usize);
+            if !is_told || env.config.flags & flag::BAD_ID_SILENT != 0 {
                 return Ok(Verdict::BadIdDropped);
             }
             if !limits::may_tell_of_bad_id(env, env.now_ns()) {
                 return Ok(Verdict::BadIdLimited);
             }
-            reply::error::<F, 18>(datagram, env, Failure::BadConnectionId)
+            reply::error::<F, BAD_ID_LEN>(datagram, env, Failure::BadConnectionId)
                 .map(|()| Verdict::BadIdRefused)
         }
-        CLIENT => reply::error::<F, 18>(datagram, env, Failure::UnapprovedClient)
+        CLIENT => reply::error::<F, CLIENT_LEN>(datagram, env, Failure::UnapprovedClient)
             .map(|()| Verdict::ClientRefused),
-        IP => reply::error::<F, 14>(datagram, env, Failure::UnapprovedIp)
+        IP => reply::error::<F, IP_LEN>(datagram, env, Failure::UnapprovedIp)
             .map(|()| Verdict::SourceRefused),
-        _ => reply::error::<F, 19>(datagram, env, Failure::UnapprovedTorrent)
+        _ => reply::error::<F, TORRENT_LEN>(datagram, env, Failure::UnapprovedTorrent)
             .map(|()| Verdict::TorrentRefused),
     }
 }

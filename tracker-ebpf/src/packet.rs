@@ -8,6 +8,7 @@ use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_load_bytes, program
 use tracker_common::{
     abi::{Config, ENDPOINTS_MAX},
     family::{Family, V4, V6},
+    source::is_answered_port,
     verifier::{bounded, turns},
     wire::RequestHead,
 };
@@ -297,7 +298,7 @@ impl<'a, F: Ip, T> Datagram<'a, F, T> {
         let udp_len = u16::from_be(self.udp.len);
         udp_len as usize >= UDP_BYTES + size_of::<T>()
             && F::is_plain_udp(self.ip, udp_len)
-            && self.udp.source != 0
+            && is_answered_port(u16::from_be(self.udp.source))
     }
 
     #[inline(always)]

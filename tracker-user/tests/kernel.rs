@@ -9,6 +9,7 @@ mod clock;
 mod daemon;
 mod floods;
 mod frame;
+mod loops;
 mod racks;
 mod requests;
 mod world;

@@ -19,7 +19,7 @@ const REPLY_MAX: usize = 1472;
 /// The first byte chooses the client and the options, the rest is the datagram.
 pub fn run(data: &[u8]) {
     let Some((&choice, packet)) = data.split_first() else { return };
-    let client = ["192.0.2.1:5000", "[2001:db8::1]:5000", "[::ffff:192.0.2.9]:1"];
+    let client = ["192.0.2.1:5000", "[2001:db8::1]:5000", "[::ffff:192.0.2.9]:5000"];
     let client = client[usize::from(choice % 3)].parse().unwrap();
     let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 0);
     let options = UdpOptions {

@@ -1,13 +1,17 @@
 //! Decides what one datagram is answered with.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
 
 use tracker_common::{
     family::{V4, V6},
     id::InfoHash,
+    source::is_answered_port,
     wire::{
         AnnounceReply, ConnectReply, Failure, PROTOCOL_ID, ReplyHead, RequestHead, SCRAPE_MAX,
-        ScrapeEntry, action,
+        ScrapeEntry, action, is_told_of_bad_id,
     },
 };
 
@@ -15,6 +19,7 @@ use super::{
     Action, announce,
     layout::{bytes, split},
     options::{BadConnectionId, UdpOptions},
+    own::OwnEndpoints,
 };
 use crate::pipeline::{
     AnnounceRequest, AnnounceResponse, Params, Pipeline, Refusal, ScrapeRequest, SwarmStats,
@@ -22,6 +27,9 @@ use crate::pipeline::{
 
 /// What a client reads when the fault is ours.
 const INTERNAL_ERROR: &str = "internal server error";
+
+/// Of a source that gets no reply at all: a label of metrics.
+const UNANSWERED_SOURCE: Refusal = Refusal::Client(Cow::Borrowed("unanswered source"));
 
 /// One request as it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -120,13 +128,20 @@ impl From<Refusal> for Unserved {
 /// The UDP tracker protocol, without sockets.
 pub struct UdpFrontend {
     options: UdpOptions,
+    own: OwnEndpoints,
 }
 
 impl UdpFrontend {
     /// A frontend with these options.
     #[must_use]
-    pub const fn new(options: UdpOptions) -> Self {
-        Self { options }
+    pub fn new(options: UdpOptions) -> Self {
+        let own = OwnEndpoints::new(options.addrs.clone());
+        Self { options, own }
+    }
+
+    /// The same, where the system has chosen ports for those that the options leave open.
+    pub(super) fn at(options: UdpOptions, addrs: &[SocketAddr]) -> Self {
+        Self { options, own: OwnEndpoints::new(addrs.to_vec()) }
     }
 
     /// The options that it was made with.
@@ -147,6 +162,9 @@ impl UdpFrontend {
         let Some((head, _)) = split::<RequestHead>(datagram.bytes) else {
             return Outcome::unread(None, Failure::MalformedPacket);
         };
+        if !self.is_answered(datagram.source) {
+            return Outcome { action: None, is_read: false, refusal: Some(UNANSWERED_SOURCE) };
+        }
         if head.action == action::CONNECT {
             return self.connect(head, datagram, reply);
         }
@@ -176,6 +194,12 @@ impl UdpFrontend {
         Outcome { action, is_read, refusal }
     }
 
+    /// Whether a client can be there, rather than a service that answers whatever it gets, or ourselves.
+    fn is_answered(&self, source: SocketAddr) -> bool {
+        let source = SocketAddr::new(source.ip().to_canonical(), source.port());
+        is_answered_port(source.port()) && !self.own.contain(source)
+    }
+
     fn connect(&self, head: &RequestHead, datagram: &Datagram<'_>, reply: &mut Vec<u8>) -> Outcome {
         let action = Some(Action::Connect);
         if head.connection_id != PROTOCOL_ID {
@@ -200,18 +224,17 @@ impl UdpFrontend {
         }
     }
 
-    /// The source may be forged: it is never sent more bytes than it sent.
+    /// The source may be forged: it is never sent more bytes than it sent, nor anything that another tracker would
+    /// answer.
     fn refuse_connection_id(
         &self,
         head: &RequestHead,
         datagram: &Datagram<'_>,
         reply: &mut Vec<u8>,
     ) -> Outcome {
-        if self.options.bad_connection_id == BadConnectionId::Reply {
+        let is_told = is_told_of_bad_id(head, datagram.bytes.len());
+        if is_told && self.options.bad_connection_id == BadConnectionId::Reply {
             write_error(head, Failure::BadConnectionId.text(), reply);
-            if reply.len() > datagram.bytes.len() {
-                reply.clear();
-            }
         }
         Outcome::unread(None, Failure::BadConnectionId)
     }

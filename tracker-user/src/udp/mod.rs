@@ -9,8 +9,10 @@
 //! Replies are byte for byte those of the XDP program, up to the choice of peers. Where this
 //! differs from Chihaya it does so on purpose:
 //!
-//! * an unverified source is never sent more bytes than it sent, so a bad connection id in a
-//!   request shorter than its error message (26 bytes) is met with silence;
+//! * a bad connection id gets its error only in a whole announce or scrape, never in anything that a tracker's
+//!   reply could be: an unverified source is never sent more bytes than it sent, and no two trackers answer
+//!   each other;
+//! * source ports below 1024, and the tracker's own endpoints, get no reply at all;
 //! * URL data whose query cannot be read counts as no parameters, not as an error: the kernel does
 //!   not look at it either;
 //! * a negative `numwant` is the default (BEP 15), not the maximum;
@@ -22,6 +24,7 @@ mod batch;
 mod layout;
 mod listen;
 mod options;
+mod own;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -89,7 +89,7 @@ impl UdpServer {
             }
         }
         let (stopped, stop) = io::pipe().map_err(UdpError::Worker)?;
-        let frontend = Arc::new(ArcSwap::from_pointee(UdpFrontend::new(options)));
+        let frontend = Arc::new(ArcSwap::from_pointee(UdpFrontend::at(options, &addrs)));
         let mut workers = Vec::new();
         for (index, sockets) in sockets_of_workers.into_iter().enumerate() {
             let worker = Worker {
@@ -111,7 +111,7 @@ impl UdpServer {
     /// Replaces the options from the next batch of requests on, but for addresses, workers and
     /// buffers: those of the start stay.
     pub fn reload(&self, options: UdpOptions) {
-        self.frontend.store(Arc::new(UdpFrontend::new(options)));
+        self.frontend.store(Arc::new(UdpFrontend::at(options, &self.addrs)));
     }
 
     /// Where the server listens, with the ports that the system chose for port 0.

@@ -7,8 +7,8 @@ use tracker_common::{
 
 use super::*;
 
-const CLIENT: &str = "198.51.100.1:1000";
-const OTHER: &str = "198.51.100.2:1000";
+const CLIENT: &str = "198.51.100.1:2000";
+const OTHER: &str = "198.51.100.2:2000";
 
 /// Requests of the same kind, of which a burst of ten is within the limit.
 const BURST: usize = 10;
@@ -129,7 +129,7 @@ fn only_so_many_unknown_torrents_of_a_source_pass_to_the_daemon() {
 fn only_so_many_unknown_torrents_of_all_pass_to_the_daemon() {
     let mut both = Both::new(World::default());
     both.limit(Limits { all_misses: few(), ..Limits::default() });
-    let sources = (1..=3 * BURST).map(|n| format!("203.0.113.{n}:1000"));
+    let sources = (1..=3 * BURST).map(|n| format!("203.0.113.{n}:2000"));
     let passed = sources.filter(|source| {
         let announce = both.announce_of(source, 1);
         both.send(source, &announce).0 == XDP_PASS

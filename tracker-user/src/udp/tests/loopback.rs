@@ -150,9 +150,6 @@ fn nonsense_does_not_stop_a_worker() {
     for packet in [&[][..], &[0; 15], &[0xff; 3000]] {
         client.0.send(packet).unwrap();
     }
-    // The longest of them is long enough for an error.
-    let mut reply = [0; 64];
-    assert_eq!(client.0.recv(&mut reply).expect("an error"), 26);
     assert_eq!(client.announce()[..4], action::ANNOUNCE);
     server.stop();
 }

@@ -1,6 +1,7 @@
 //! The frontend as clients see it, over a storage that remembers what it was asked.
 
 mod loopback;
+mod loops;
 mod outcomes;
 mod properties;
 mod rules;

@@ -32,7 +32,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn client() -> impl Strategy<Value = &'static str> {
-    prop_oneof![Just(CLIENT_V4), Just(CLIENT_V6), Just("[::ffff:192.0.2.9]:1")]
+    prop_oneof![Just(CLIENT_V4), Just(CLIENT_V6), Just("[::ffff:192.0.2.9]:5000")]
 }
 
 /// The maximum and the default of `numwant`, the limit of scrapes, and whether to allow spoofing.

@@ -76,19 +76,35 @@ fn a_bad_connection_id_is_met_with_silence_where_so_configured() {
 }
 
 #[test]
-fn a_bad_connection_id_is_met_with_silence_where_the_error_would_be_longer_than_the_request() {
+fn a_bad_connection_id_is_an_error_in_a_whole_request_only() {
     let mut tracker = tracker();
-    tracker.answer(&request(action::SCRAPE, &[0; 9]), CLIENT_V4);
-    assert!(tracker.reply.is_empty());
-    tracker.answer(&request(action::SCRAPE, &[0; 10]), CLIENT_V4);
-    assert_eq!(tracker.reply.len(), 26);
+    let mut is_told = |packet: &[u8]| {
+        let outcome = tracker.answer(packet, CLIENT_V4);
+        assert_eq!(outcome.error(), "bad connection ID");
+        !tracker.reply.is_empty()
+    };
+    for (packet, rest) in [
+        (Announce::default().packet(), true),
+        (Announce::v6().packet(), true),
+        (scrape([1]), false),
+        (scrape([1, 2]), false),
+    ] {
+        assert!(is_told(&packet));
+        assert!(!is_told(&packet[..packet.len() - 1]), "not whole");
+        assert_eq!(is_told(&[&packet[..], &[0]].concat()), rest, "options follow an announce only");
+    }
+    for action in [3_u32, 5, 9, 1 << 24 | 1] {
+        assert!(!is_told(&request(action.to_be_bytes(), &[0; 100])), "{action}");
+    }
+    assert!(!is_told(&request(action::SCRAPE, &[])));
 }
 
 #[test]
 fn the_connection_id_is_checked_before_the_action() {
     let mut tracker = tracker();
-    tracker.answer(&request([9; 4], &[0; 100]), CLIENT_V4);
-    assert_eq!(error_text(&tracker.reply), "bad connection ID");
+    let outcome = tracker.answer(&request([9; 4], &[0; 100]), CLIENT_V4);
+    assert_eq!(outcome.error(), "bad connection ID");
+    assert!(tracker.reply.is_empty());
     let outcome = tracker.verified(&request([9; 4], &[]), CLIENT_V4);
     assert_eq!((outcome.action, outcome.error()), (None, "unknown action ID"));
     assert_eq!(error_text(&tracker.reply), "unknown action ID");
