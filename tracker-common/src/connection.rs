@@ -1,5 +1,9 @@
 //! Connection ids (BEP 15) without a table: a time, and a MAC over it and the client's address.
 //!
+//! An id carries the low 16 bits of the time only. The checker completes them from its own clock, as the
+//! acceptance window is shorter than their period, and the MAC covers the whole time: an id that has expired
+//! does not become valid again when the 16 bits come round.
+//!
 //! An id is only accepted from the address it was sent to, so a reply that is longer than its
 //! request never goes to a forged source. The time is that of the wall clock: trackers that share
 //! the key accept each other's ids, and ids outlive a restart of the host.
@@ -9,9 +13,12 @@ use crate::{
     hash::{Sip, SipKey},
 };
 
-/// Time of issue: units of 2^30 ns (1.07 s), wrapping around after 19 hours.
+/// Time of issue: units of 2^30 ns (1.07 s) since the Unix epoch. 32 bits last until the year 2116.
 const TIME_SHIFT: u32 = 30;
+/// How many bits of it an id carries: they wrap around after 19.5 hours.
 const TIME_BITS: u32 = 16;
+/// The largest number of that many bits.
+const TIME_MASK: u32 = (1 << TIME_BITS) - 1;
 const MAC_MASK: u64 = u64::MAX >> TIME_BITS;
 
 /// Clocks of one host may differ by this much: they are read at different moments.
@@ -58,8 +65,8 @@ impl ConnectionIds {
     #[inline(always)]
     #[must_use]
     pub fn issue<F: Family>(&self, addr: &F::Addr, now_ns: u64) -> [u8; 8] {
-        let time = (now_ns >> TIME_SHIFT) & 0xffff;
-        (time << (64 - TIME_BITS) | self.mac::<F>(addr, time)).to_be_bytes()
+        let time = (now_ns >> TIME_SHIFT) as u32;
+        ((time as u64) << (64 - TIME_BITS) | self.mac::<F>(addr, time)).to_be_bytes()
     }
 
     /// Whether this id was issued to this address and has not expired.
@@ -67,19 +74,23 @@ impl ConnectionIds {
     #[must_use]
     pub fn is_valid<F: Family>(&self, id: [u8; 8], addr: &F::Addr, now_ns: u64) -> bool {
         let id = u64::from_be_bytes(id);
-        let time = id >> (64 - TIME_BITS);
-        let now = (now_ns >> TIME_SHIFT) as u32 + self.ahead;
-        let age = now.wrapping_sub(time as u32) & 0xffff;
+        let latest = ((now_ns >> TIME_SHIFT) as u32).wrapping_add(self.ahead);
+        let age = latest.wrapping_sub((id >> (64 - TIME_BITS)) as u32) & TIME_MASK;
+        // The one time not after `latest` that ends in the bits of the id.
+        let time = latest.wrapping_sub(age);
         age <= self.lifetime + self.ahead && self.mac::<F>(addr, time) == id & MAC_MASK
     }
 
     #[inline(always)]
-    fn mac<F: Family>(&self, addr: &F::Addr, time: u64) -> u64 {
+    fn mac<F: Family>(&self, addr: &F::Addr, time: u32) -> u64 {
         let [first, second] = F::words(addr);
+        let time = time as u64;
         let mac = if F::IS_V6 {
-            self.begun.hash([first, second], time, 2)
+            self.begun.hash([first, second], time, 4)
         } else {
-            self.begun.hash([], first | time << 32, 6)
+            // One word, whose top byte is the time's where SipHash has the length. The length of a message of
+            // this family never changes, and those of the other family have two words more.
+            self.begun.hash([], first | time << 32, 0)
         };
         mac & MAC_MASK
     }
@@ -121,6 +132,34 @@ mod tests {
         #[test]
         fn an_ipv6_id_is_valid(addr: [u8; 16], at in 0..1u64 << 60) {
             prop_assert!(ids(120).is_valid::<V6>(ids(120).issue::<V6>(&addr, at), &addr, at));
+        }
+    }
+
+    /// The wire has 16 bits of the time: after 2^16 units they are the same again.
+    #[test]
+    fn an_id_that_has_expired_never_comes_true_again() {
+        let period_ns = 1_u64 << (TIME_SHIFT + TIME_BITS);
+        let (ids, at) = (ids(120), 1_700_000_000 * SECOND);
+        let (v4, v6) = (ids.issue::<V4>(&[1, 2, 3, 4], at), ids.issue::<V6>(&[1; 16], at));
+        for bit in 0..14 {
+            let later = at + (period_ns << bit);
+            assert!(!ids.is_valid::<V4>(v4, &[1, 2, 3, 4], later), "{bit}");
+            assert!(!ids.is_valid::<V6>(v6, &[1; 16], later), "{bit}");
+            let earlier = at.wrapping_sub(period_ns << bit);
+            assert!(!ids.is_valid::<V4>(v4, &[1, 2, 3, 4], earlier), "{bit}");
+        }
+    }
+
+    #[test]
+    fn the_bits_of_the_time_in_an_id_may_wrap_around_during_its_life() {
+        let period_ns = 1_u64 << (TIME_SHIFT + TIME_BITS);
+        let (ids, wrap) = (ids(120), 20_000 * period_ns);
+        for at in [wrap - 100 * SECOND, wrap - 1, wrap, wrap + SECOND] {
+            let id = ids.issue::<V4>(&[1, 2, 3, 4], at);
+            assert!(ids.is_valid::<V4>(id, &[1, 2, 3, 4], at + 119 * SECOND));
+            // The clock that checks is a little behind.
+            assert!(ids.is_valid::<V4>(id, &[1, 2, 3, 4], at - 2 * SECOND));
+            assert!(!ids.is_valid::<V4>(id, &[1, 2, 3, 4], at + 130 * SECOND));
         }
     }
 
