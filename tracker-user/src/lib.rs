@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod dataplane;
 pub mod e2e;
+mod files;
 pub mod http;
 mod log_limit;
 pub mod logging;

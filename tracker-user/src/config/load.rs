@@ -1,6 +1,6 @@
 //! From a file to a [`Config`], with every complaint tied to its line.
 
-use std::{fmt, fs};
+use std::{fmt, path::Path as FilePath};
 
 use serde_json::json;
 use serde_yaml::Value;
@@ -13,6 +13,7 @@ use super::{
     tidy::{ALIASES, tidy},
     validate::validate,
 };
+use crate::files::{self, CONFIG_BYTES_MAX};
 
 /// What to do about keys that have no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +129,7 @@ impl ConfigFile {
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let file = shellexpand::env(&self.path)
             .map_err(|source| ConfigError::Path { path: self.path.clone(), source })?;
-        let text = fs::read_to_string(&*file)
+        let text = files::read_to_string(FilePath::new(&*file), CONFIG_BYTES_MAX)
             .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
         parse(&file, &text, self.unknown_keys)
     }

@@ -15,7 +15,7 @@ use crate::{
     dataplane,
     http::{self, Certificate, CertificateFiles},
     pipeline::{Pipeline, PostHook, PreHook},
-    storage::{Storage, redis},
+    storage::{Storage, memory::snapshot, redis},
 };
 
 /// All that can be exchanged while a tracker runs.
@@ -40,6 +40,7 @@ impl Prepared {
             .transpose()
             .context("http")?;
         redis::check_files(&config.storage).context("storage.config")?;
+        snapshot::check_file(&config.storage).context("storage.config")?;
         Ok(Self {
             pre_hooks: hooks.pre_hooks(&config)?,
             post_hooks: hooks.post_hooks(&config)?,

@@ -18,11 +18,15 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::spawn_blocking};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::Transport;
-use crate::watch::{Watch, look_at};
+use crate::{
+    files::{self, PEM_BYTES_MAX},
+    log_limit::Trouble,
+    watch::{Watch, look_at},
+};
 
 /// How often the files are looked at. A change counts when they have been the same for as long, so
 /// that a certificate is not read before its key has followed it.
@@ -37,10 +41,21 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-impl CertificateFiles {
-    fn look(&self) -> [Option<u64>; 2] {
-        [&self.chain, &self.key].map(|file| look_at(file))
-    }
+/// What the files look like.
+type Look = [Option<u64>; 2];
+
+async fn look(files: &CertificateFiles) -> Look {
+    let look = |files: &CertificateFiles| [&files.chain, &files.key].map(|file| look_at(file));
+    aside(files, look).await.unwrap_or_default()
+}
+
+/// Does what may have to wait for a disk, where no connection waits for it.
+async fn aside<T: Send + 'static>(
+    files: &CertificateFiles,
+    work: impl FnOnce(&CertificateFiles) -> T + Send + 'static,
+) -> Option<T> {
+    let files = files.clone();
+    spawn_blocking(move || work(&files)).await.ok()
 }
 
 /// Why a certificate cannot be used.
@@ -78,8 +93,7 @@ impl Certificate {
         let CertificateFiles { chain: chain_file, key: key_file } = files;
         let chain =
             read_chain(chain_file).map_err(|source| TlsError::Chain(chain_file.clone(), source))?;
-        let key = PrivateKeyDer::from_pem_file(key_file)
-            .map_err(|source| TlsError::Key(key_file.clone(), source))?;
+        let key = read_key(key_file).map_err(|source| TlsError::Key(key_file.clone(), source))?;
         CertifiedKey::from_der(chain, key, &ring::default_provider())
             .map(|certified| Self(Arc::new(certified)))
             .map_err(|source| TlsError::Pair { files: files.clone(), source })
@@ -87,8 +101,13 @@ impl Certificate {
 }
 
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(file)?.collect::<Result<_, _>>()?;
+    let text = files::read(file, PEM_BYTES_MAX).map_err(pem::Error::Io)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>()?;
     if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
+}
+
+fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, pem::Error> {
+    PrivateKeyDer::from_pem_slice(&files::read(file, PEM_BYTES_MAX).map_err(pem::Error::Io)?)
 }
 
 /// HTTP on TLS. A connection keeps the certificate that it began with.
@@ -147,30 +166,48 @@ impl Tls {
     /// is reported, and the one before stays.
     pub async fn follow_files(&self) {
         let mut followed = self.files();
-        let mut watch = Watch::new(followed.look());
+        let mut watch = Self::watch(&followed).await;
+        let mut trouble = Trouble::default();
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             let files = self.files();
             if files != followed {
-                // Whoever named others has read them.
-                watch = Watch::new(files.look());
+                watch = Self::watch(&files).await;
                 followed = files;
                 continue;
             }
-            if !watch.has_changed(files.look()) {
+            if !watch.is_due(look(&files).await) {
                 continue;
             }
-            match Certificate::load(&files) {
+            let Some(loaded) = aside(&files, Certificate::load).await else { continue };
+            watch.settle(loaded.is_ok());
+            match loaded {
+                // A reload meanwhile knows better.
+                Ok(_) if self.files() != files => {}
                 Ok(certificate) => {
+                    let is_over = trouble.is_over();
+                    if self.served.certificate.load().cert != certificate.0.cert || is_over {
+                        tracing::info!("serving HTTPS with the new {}", files.chain.display());
+                    }
                     self.served.certificate.store(certificate.0);
-                    tracing::info!("serving HTTPS with the new {}", files.chain.display());
                 }
                 Err(error) => {
-                    let error = anyhow::Error::new(error);
-                    tracing::error!("the certificate stays the one before: {error:#}");
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    if trouble.goes_on(&error) {
+                        tracing::error!(
+                            "the certificate stays the one before, and its files are tried again: {error}"
+                        );
+                    }
                 }
             }
         }
+    }
+
+    /// Of files that were read some time before: once more will do no harm.
+    async fn watch(files: &CertificateFiles) -> Watch<Look> {
+        let mut watch = Watch::new(look(files).await);
+        watch.settle(false);
+        watch
     }
 }
 

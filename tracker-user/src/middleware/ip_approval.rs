@@ -81,7 +81,7 @@ impl IpApproval {
     /// When a file cannot be read.
     pub fn new(options: IpApprovalOptions, metrics: &Metrics) -> Result<Self, IpApprovalError> {
         let files = [&options.allow_files[..], &options.deny_files].concat();
-        let read = move || options.read();
+        let read = move || options.read().map(lists::Loaded::from);
         let (list, background) = lists::live::<_, IpApprovalError>(NAME, files, metrics, read)?;
         Ok(Self { list, _background: background })
     }

@@ -14,7 +14,10 @@ use super::{
     connections::{Server, get, patient, read_reply, read_to_end},
     *,
 };
-use crate::http::{Certificate, CertificateFiles, Plain, Tls};
+use crate::{
+    files::tests::put_fifo,
+    http::{Certificate, CertificateFiles, Plain, Tls},
+};
 
 /// Writes a certificate for `localhost` and its key.
 fn write_pair(folder: &Path) -> CertificateFiles {
@@ -179,6 +182,8 @@ async fn the_files_are_followed_and_a_bad_certificate_keeps_the_one_before() {
 
     fs::write(&files.key, "not a key").unwrap();
     assert_eq!(served().await, first);
+    put_fifo(&files.key);
+    assert_eq!(served().await, first);
     fs::remove_file(&files.chain).unwrap();
     assert_eq!(served().await, first);
 
@@ -186,6 +191,36 @@ async fn the_files_are_followed_and_a_bad_certificate_keeps_the_one_before() {
     let second = served().await;
     assert_ne!(second, first);
     assert_eq!(second[0], CertificateDer::from_pem_file(&files.chain).unwrap());
+}
+
+/// The folder that links lead to is exchanged, and with it both files at once; the one before comes back.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_could_not_be_read_is_read_when_it_is_back() {
+    let (folder, fresh) = (folder(), folder());
+    let (old, new) = (write_pair(folder.path()), write_pair(fresh.path()));
+    let links = tempfile::tempdir().unwrap();
+    let at = |name: &str| links.path().join(name);
+    let files = CertificateFiles { chain: at("data/chain.pem"), key: at("data/key.pem") };
+    let lead_to = |place: &Path| {
+        let _ = fs::remove_file(at("data"));
+        std::os::unix::fs::symlink(place, at("data")).unwrap();
+    };
+    lead_to(folder.path());
+    let tls = tls(&files);
+    let following = tls.clone();
+    tokio::spawn(async move { following.follow_files().await });
+    let served = async || {
+        sleep(Duration::from_secs(60)).await;
+        tls.served_chain()[0].clone()
+    };
+    let chain = |files: &CertificateFiles| CertificateDer::from_pem_file(&files.chain).unwrap();
+    // It leads nowhere for a while, and then to what was there, whose files look as before.
+    lead_to(Path::new("/no/such/folder"));
+    assert_eq!(served().await, chain(&old));
+    lead_to(fresh.path());
+    assert_eq!(served().await, chain(&new));
+    lead_to(folder.path());
+    assert_eq!(served().await, chain(&old));
 }
 
 #[test]

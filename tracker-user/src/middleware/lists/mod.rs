@@ -19,6 +19,7 @@ pub(super) use torrents::TorrentFiles;
 
 use super::background::Background;
 use crate::{
+    log_limit::Trouble,
     metrics::{Metrics, Refreshes},
     pipeline::Live,
     watch::Watch,
@@ -54,6 +55,31 @@ pub enum ListError {
         /// What should.
         reason: String,
     },
+    /// Files in a directory that the system does not let us read.
+    #[error("cannot read {files} of the files in {}; one is {}", .directory.display(), .first.display())]
+    Torrents {
+        /// The directory.
+        directory: PathBuf,
+        /// How many.
+        files: usize,
+        /// One of them.
+        first: PathBuf,
+        /// What the system says of it.
+        source: io::Error,
+    },
+}
+
+/// What was read of lists.
+pub(super) struct Loaded<T> {
+    pub(super) list: T,
+    /// What could not be read of it, if it is of use without.
+    pub(super) missing: Option<ListError>,
+}
+
+impl<T> From<T> for Loaded<T> {
+    fn from(list: T) -> Self {
+        Self { list, missing: None }
+    }
 }
 
 /// What `read` makes of `files`, now and whenever they have changed: see [`follow`]. Without files it
@@ -65,49 +91,68 @@ pub(super) fn live<T: Default + Send + Sync + 'static, E: From<ListError> + From
     hook: &'static str,
     files: Vec<PathBuf>,
     metrics: &Metrics,
-    mut read: impl FnMut() -> Result<T, ListError> + Send + 'static,
+    mut read: impl FnMut() -> Result<Loaded<T>, ListError> + Send + 'static,
 ) -> Result<(Live<T>, Option<Background>), E> {
     if files.is_empty() {
-        return Ok((Live::new(read()?), None));
+        return Ok((Live::new(read()?.list), None));
     }
     let list = Live::new(T::default());
     let replaced = list.clone();
-    let replace = move || {
-        replaced.replace(read()?);
-        Ok(())
-    };
-    let background = follow::<E>(hook, files, metrics.hook_refreshes(hook), replace)?;
+    let replace = move |list| replaced.replace(list);
+    let background = follow::<T, E>(hook, files, metrics.hook_refreshes(hook), read, replace)?;
     Ok((list, Some(background)))
 }
 
-/// Calls `read`, which puts what is in `files` into force, now and whenever they have changed and come
-/// to rest, for as long as the returned thread is kept. When `read` fails, that is counted and logged.
+/// Calls `read`, and `replace` with what it returns, now and whenever the files have changed and come to rest,
+/// for as long as the returned thread is kept. What fails, or is not complete, is counted, logged, and tried
+/// again at each look; the lists before stay meanwhile.
 ///
 /// # Errors
 /// When the first `read` fails, or there can be no more threads.
-pub(super) fn follow<E: From<ListError> + From<io::Error>>(
+pub(super) fn follow<T, E: From<ListError> + From<io::Error>>(
     hook: &'static str,
     files: Vec<PathBuf>,
     refreshes: Refreshes,
-    mut read: impl FnMut() -> Result<(), ListError> + Send + 'static,
+    mut read: impl FnMut() -> Result<Loaded<T>, ListError> + Send + 'static,
+    mut replace: impl FnMut(T) + Send + 'static,
 ) -> Result<Background, E> {
     let look = move || -> Vec<_> { files.iter().map(|file| torrents::look_at(file)).collect() };
-    let mut watch = Watch::new(look());
-    read()?;
+    let seen = look();
+    let mut watch = Watch::new(seen.clone());
+    let mut report = Report { hook, refreshes, trouble: Trouble::default() };
+    let Loaded { list, missing } = read()?;
+    replace(list);
+    watch.settle(missing.is_none());
+    // What is in force without being all of it.
+    let mut incomplete = missing.map(|missing| (seen, text(missing)));
+    if let Some((_, missing)) = &incomplete {
+        report.is_incomplete(missing);
+    }
     let step = move || {
         let started = Instant::now();
-        let look = look();
-        let took = started.elapsed();
-        if watch.has_changed(look) {
-            match read() {
-                Ok(()) => {
-                    refreshes.succeeded.inc();
-                    tracing::info!("the hook `{hook}` has read its changed lists");
+        let seen = look();
+        let mut took = started.elapsed();
+        if watch.is_due(seen.clone()) {
+            let read = read().map_err(text);
+            watch.settle(matches!(read, Ok(Loaded { missing: None, .. })));
+            match read {
+                Ok(Loaded { list, missing: None }) => {
+                    replace(list);
+                    incomplete = None;
+                    report.is_read();
+                }
+                Ok(Loaded { list, missing: Some(missing) }) => {
+                    let missing = Some((seen, text(missing)));
+                    if incomplete != missing {
+                        replace(list);
+                        incomplete = missing;
+                    }
+                    report.is_incomplete(incomplete.as_ref().map_or("", |(_, missing)| missing));
+                    took = started.elapsed();
                 }
                 Err(error) => {
-                    refreshes.failed.inc();
-                    let error = anyhow::Error::from(error);
-                    tracing::warn!("the hook `{hook}` keeps its old lists: {error:#}");
+                    report.has_failed(&error);
+                    took = started.elapsed();
                 }
             }
         }
@@ -115,3 +160,45 @@ pub(super) fn follow<E: From<ListError> + From<io::Error>>(
     };
     Ok(Background::start("hook-lists", LOOK_INTERVAL, step)?)
 }
+
+fn text(error: ListError) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}
+
+/// Counts and logs what becomes of lists.
+struct Report {
+    hook: &'static str,
+    refreshes: Refreshes,
+    trouble: Trouble,
+}
+
+impl Report {
+    fn is_read(&mut self) {
+        self.refreshes.succeeded.inc();
+        let again = if self.trouble.is_over() { " again" } else { "" };
+        tracing::info!("the hook `{}` has read its changed lists{again}", self.hook);
+    }
+
+    fn is_incomplete(&mut self, missing: &str) {
+        self.refreshes.failed.inc();
+        if self.trouble.goes_on(missing) {
+            let hook = self.hook;
+            tracing::warn!(
+                "the hook `{hook}` goes by incomplete lists, and tries again: {missing}"
+            );
+        }
+    }
+
+    fn has_failed(&mut self, error: &str) {
+        self.refreshes.failed.inc();
+        if self.trouble.goes_on(error) {
+            tracing::warn!(
+                "the hook `{}` keeps its old lists, and tries again: {error}",
+                self.hook
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

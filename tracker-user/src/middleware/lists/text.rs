@@ -1,14 +1,9 @@
 //! Text files with one entry a line.
 
-use std::{
-    fmt::Display,
-    fs::File,
-    io::{self, BufRead as _, BufReader},
-    path::Path,
-    str::FromStr,
-};
+use std::{fmt::Display, io, path::Path, str::FromStr};
 
 use super::ListError;
+use crate::files::Lines;
 
 /// Calls `add` with each entry: the first word of a line. The rest of the line, empty lines and those
 /// that begin with `#` are comments.
@@ -20,13 +15,8 @@ pub(in crate::middleware) fn read_text<T: FromStr<Err: Display>>(
     mut add: impl FnMut(T),
 ) -> Result<(), ListError> {
     let failed = |source: io::Error| ListError::Read { path: path.to_owned(), source };
-    let mut lines = BufReader::new(File::open(path).map_err(failed)?);
-    let mut text = String::new();
-    for line in 1.. {
-        text.clear();
-        if lines.read_line(&mut text).map_err(failed)? == 0 {
-            break;
-        }
+    let mut lines = Lines::open(path).map_err(failed)?;
+    while let Some((line, text)) = lines.next().map_err(failed)? {
         let Some(word) = text.split_whitespace().next().filter(|word| !word.starts_with('#'))
         else {
             continue;

@@ -2,18 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{self, DirEntry},
-    io,
+    fs,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use tracker_common::id::InfoHash;
 
-use super::{ListError, metainfo, read_text};
-use crate::watch::{self, stamp};
-
-/// Bigger `.torrent` files are left out.
-const METAINFO_BYTES_MAX: u64 = 64 << 20;
+use super::{ListError, Loaded, metainfo, read_text};
+use crate::{
+    files::{self, METAINFO_BYTES_MAX},
+    watch::{self, stamp},
+};
 
 /// Info-hashes that stand in the configuration, and those of files.
 #[derive(Debug)]
@@ -35,82 +35,114 @@ impl TorrentFiles {
         Self { written, paths, known: HashMap::new() }
     }
 
-    /// All info-hashes. Files in a directory that are no torrents are left out and logged.
+    /// All info-hashes. Files in a directory that are no torrents are left out and logged. Those that cannot
+    /// be read are missing: they are read again the next time.
     ///
     /// # Errors
     /// When a path cannot be read, or a text file has a line that is no info-hash.
-    pub(in crate::middleware) fn read(&mut self) -> Result<HashSet<InfoHash>, ListError> {
-        let mut listed: HashSet<_> = self.written.iter().copied().collect();
-        let mut seen = HashMap::new();
+    pub(in crate::middleware) fn read(&mut self) -> Result<Loaded<HashSet<InfoHash>>, ListError> {
+        let mut reading = Reading {
+            known: &self.known,
+            seen: HashMap::new(),
+            listed: self.written.iter().copied().collect(),
+            missing: None,
+        };
         for path in &self.paths {
             if path.is_dir() {
-                read_directory(path, &self.known, &mut seen, &mut listed)?;
+                reading.directory(path)?;
             } else {
                 read_text(path, |info_hash| {
-                    listed.insert(info_hash);
+                    reading.listed.insert(info_hash);
                 })?;
             }
         }
+        let Reading { seen, listed, missing, .. } = reading;
         self.known = seen;
-        Ok(listed)
+        Ok(Loaded { list: listed, missing })
     }
 }
 
-fn read_directory(
-    path: &Path,
-    known: &HashMap<u64, Hashes>,
-    seen: &mut HashMap<u64, Hashes>,
-    listed: &mut HashSet<InfoHash>,
-) -> Result<(), ListError> {
-    let failed = |source| ListError::Read { path: path.to_owned(), source };
-    let mut broken = Vec::new();
-    for (entry, stamp) in metainfo_files(path).map_err(failed)? {
-        let hashes = match known.get(&stamp) {
-            Some(hashes) => *hashes,
-            None => {
-                let hashes = read_metainfo(&entry.path());
-                if hashes == Hashes::default() {
-                    broken.push(entry.path());
+/// One time of reading.
+struct Reading<'a> {
+    known: &'a HashMap<u64, Hashes>,
+    seen: HashMap<u64, Hashes>,
+    listed: HashSet<InfoHash>,
+    missing: Option<ListError>,
+}
+
+impl Reading<'_> {
+    fn directory(&mut self, directory: &Path) -> Result<(), ListError> {
+        let failed = |source| ListError::Read { path: directory.to_owned(), source };
+        let mut broken = Vec::new();
+        let mut unread = Vec::new();
+        for file in metainfo_files(directory).map_err(failed)? {
+            let (path, stamp) = file.map_err(failed)?;
+            let known = stamp.and_then(|stamp| self.known.get(&stamp).copied());
+            let hashes = match known.map_or_else(|| read_metainfo(&path), Ok) {
+                Ok(hashes) => hashes,
+                // Taken away meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => {
+                    unread.push((path, error));
+                    continue;
                 }
-                hashes
+            };
+            if known.is_none() && hashes == Hashes::default() {
+                broken.push(path);
             }
-        };
-        seen.insert(stamp, hashes);
-        listed.extend(hashes.into_iter().flatten());
+            self.listed.extend(hashes.into_iter().flatten());
+            if let Some(stamp) = stamp {
+                self.seen.insert(stamp, hashes);
+            }
+        }
+        if let Some(first) = broken.first() {
+            let (files, directory) = (broken.len(), directory.display());
+            let first = first.display();
+            tracing::warn!(
+                "{directory}: {files} files are no torrents and are left out; one is {first}"
+            );
+        }
+        let files = unread.len();
+        if let Some((first, source)) = unread.into_iter().min_by(|(a, _), (b, _)| a.cmp(b)) {
+            let directory = directory.to_owned();
+            self.missing = Some(ListError::Torrents { directory, files, first, source });
+        }
+        Ok(())
     }
-    if let Some(first) = broken.first() {
-        let (files, directory) = (broken.len(), path.display());
-        let first = first.display();
-        tracing::warn!(
-            "{directory}: {files} files are no torrents and are left out; one is {first}"
-        );
-    }
-    Ok(())
 }
 
-/// Nothing for a file that cannot be read: it may be gone again.
-fn read_metainfo(path: &Path) -> Hashes {
-    let is_small = fs::metadata(path).is_ok_and(|metadata| metadata.len() <= METAINFO_BYTES_MAX);
-    let metainfo = if is_small { fs::read(path).unwrap_or_default() } else { Vec::new() };
-    metainfo::info_hashes(&metainfo).unwrap_or_default()
-}
-
-/// The `.torrent` files of a directory, not of those below it, each with its [`stamp`].
+/// None for a file that can be no torrent.
 ///
 /// # Errors
-/// When the directory cannot be read.
-pub(super) fn metainfo_files(
+/// When it cannot be read, as it might be the next time.
+fn read_metainfo(path: &Path) -> io::Result<Hashes> {
+    match files::read(path, METAINFO_BYTES_MAX) {
+        Ok(metainfo) => Ok(metainfo::info_hashes(&metainfo).unwrap_or_default()),
+        Err(error) if files::is_unfit(&error) => Ok(Hashes::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The `.torrent` files of a directory, not of those below it, each with its [`stamp`] if it has one.
+///
+/// # Errors
+/// When the directory cannot be read, also in its midst.
+fn metainfo_files(
     directory: &Path,
-) -> io::Result<impl Iterator<Item = (DirEntry, u64)>> {
+) -> io::Result<impl Iterator<Item = io::Result<(PathBuf, Option<u64>)>>> {
     Ok(fs::read_dir(directory)?.filter_map(|entry| {
-        let entry = entry.ok()?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error)),
+        };
         let name = entry.file_name();
         if Path::new(&name).extension()? != "torrent" {
             return None;
         }
+        let path = entry.path();
         // Follows links, as reading does.
-        let stamp = stamp(&name, &fs::metadata(entry.path()).ok()?);
-        Some((entry, stamp))
+        let stamp = fs::metadata(&path).ok().map(|metadata| stamp(&name, &metadata));
+        Some(Ok((path, stamp)))
     }))
 }
 
@@ -118,14 +150,20 @@ pub(super) fn metainfo_files(
 /// does not matter.
 pub(super) fn look_at(path: &Path) -> Option<u64> {
     match metainfo_files(path) {
-        Ok(files) => Some(files.fold(1, |sum, (_, stamp)| sum.wrapping_add(stamp))),
+        Ok(files) => Some(files.fold(1_u64, |sum, file| {
+            // One without a stamp cannot be read, which is seen when it is.
+            sum.wrapping_add(file.ok().and_then(|(_, stamp)| stamp).unwrap_or(1))
+        })),
         Err(_) => watch::look_at(path),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+    use crate::files::tests::put_fifo;
 
     #[test]
     fn a_directory_looks_different_when_a_torrent_in_it_is() {
@@ -167,7 +205,7 @@ mod tests {
         fs::write(directory.path().join("a.torrent"), torrent("a")).unwrap();
         fs::write(directory.path().join("b.txt"), torrent("b")).unwrap();
         let mut files = TorrentFiles::new(written(), vec![list, directory.path().to_owned()]);
-        let listed = files.read().unwrap();
+        let listed = files.read().unwrap().list;
         assert_eq!(listed.len(), 3);
         assert!(listed.contains(&InfoHash([1; 20])) && listed.contains(&InfoHash([2; 20])));
     }
@@ -177,9 +215,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("a.torrent"), "half of").unwrap();
         let mut files = TorrentFiles::new(written(), vec![directory.path().to_owned()]);
-        assert_eq!(files.read().unwrap().len(), 1);
+        assert_eq!(files.read().unwrap().list.len(), 1);
         fs::write(directory.path().join("a.torrent"), torrent("a")).unwrap();
-        assert_eq!(files.read().unwrap().len(), 2);
+        assert_eq!(files.read().unwrap().list.len(), 2);
     }
 
     #[test]
@@ -188,15 +226,15 @@ mod tests {
         let path = directory.path().join("a.torrent");
         fs::write(&path, torrent("a")).unwrap();
         let mut files = TorrentFiles::new(Vec::new(), vec![directory.path().to_owned()]);
-        let first = files.read().unwrap();
+        let first = files.read().unwrap().list;
         let other = directory.path().join("other");
         fs::write(&other, torrent("b")).unwrap();
         fs::rename(&other, &path).unwrap();
-        let second = files.read().unwrap();
+        let second = files.read().unwrap().list;
         assert_eq!((first.len(), second.len()), (1, 1));
         assert_ne!(first, second);
         fs::remove_file(&path).unwrap();
-        assert_eq!(files.read().unwrap(), HashSet::new());
+        assert_eq!(files.read().unwrap().list, HashSet::new());
         assert!(files.known.is_empty());
     }
 
@@ -204,5 +242,37 @@ mod tests {
     fn a_path_that_leads_nowhere_is_an_error() {
         let mut files = TorrentFiles::new(Vec::new(), vec!["/no/such/list".into()]);
         assert!(files.read().is_err());
+    }
+    #[test]
+    fn a_torrent_that_is_no_file_is_left_out_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        put_fifo(&directory.path().join("a.torrent"));
+        symlink("/dev/zero", directory.path().join("b.torrent")).unwrap();
+        symlink("/no/such/file", directory.path().join("c.torrent")).unwrap();
+        fs::write(directory.path().join("d.torrent"), torrent("d")).unwrap();
+        let mut files = TorrentFiles::new(Vec::new(), vec![directory.path().to_owned()]);
+        let Loaded { list, missing } = files.read().unwrap();
+        assert_eq!(list.len(), 1);
+        assert!(missing.is_none());
+    }
+
+    #[test]
+    fn a_torrent_that_could_not_be_read_is_missing_until_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.torrent");
+        // A loop of links cannot even be looked at.
+        symlink("a.torrent", &path).unwrap();
+        let mut files = TorrentFiles::new(Vec::new(), vec![directory.path().to_owned()]);
+        for _ in 0..2 {
+            let Loaded { list, missing } = files.read().unwrap();
+            assert!(list.is_empty());
+            let missing = missing.unwrap().to_string();
+            assert!(missing.starts_with("cannot read 1 of the files in "), "{missing}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, torrent("a")).unwrap();
+        let Loaded { list, missing } = files.read().unwrap();
+        assert_eq!(list.len(), 1);
+        assert!(missing.is_none());
     }
 }

@@ -128,15 +128,14 @@ impl Keys {
     ) -> Result<Self, PasskeyError> {
         let keys = Arc::new(Credentials::new(Listed::new(), grants));
         let (listed, paths) = (Arc::downgrade(&keys), files.clone());
-        let read = move || {
-            let next = read_files(&paths)?;
+        let read = move || read_files(&paths).map(lists::Loaded::from);
+        let replace = move |next| {
             if let Some(keys) = listed.upgrade() {
                 keys.replace(next, Listed::is_superset);
             }
-            Ok(())
         };
         let refreshes = metrics.hook_refreshes(NAME);
-        let background = lists::follow::<PasskeyError>(NAME, files, refreshes, read)?;
+        let background = lists::follow::<_, PasskeyError>(NAME, files, refreshes, read, replace)?;
         Ok(Self::Listed { keys, _background: background })
     }
 

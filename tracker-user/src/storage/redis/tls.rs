@@ -2,7 +2,7 @@
 
 use std::{
     error::Error as StdError,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,7 +19,10 @@ use rustls::{
 };
 
 use super::link::{LinkError, PLAIN};
-use crate::config::RedisConfig;
+use crate::{
+    config::RedisConfig,
+    files::{self, PEM_BYTES_MAX},
+};
 
 /// The files of the configuration, in PEM. They are read for each connection, so that the next one has the
 /// certificate that was renewed.
@@ -159,7 +162,11 @@ fn read_certificates(
 }
 
 fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(file).map_err(|error| FileError::Unreadable { key, file: file.to_owned(), error })
+    files::read(file, PEM_BYTES_MAX).map_err(|error| FileError::Unreadable {
+        key,
+        file: file.to_owned(),
+        error,
+    })
 }
 
 /// What to do about what the two sides of a connection do not agree on, or what keeps it from being tried;
@@ -198,6 +205,8 @@ fn advice_on_certificate(error: &CertificateError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;

@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context as _;
 use tracker_common::{
     family::{Family, V4, V6},
     id::InfoHash,
@@ -26,7 +27,11 @@ use tracker_common::{
 
 use self::format::{ReadError, Restore, Writer};
 pub(super) use self::saver::Saver;
-use crate::clock::{monotonic_ns, wall_ns};
+use crate::{
+    clock::{monotonic_ns, wall_ns},
+    config::StorageConfig,
+    files::{self, SNAPSHOT_BYTES_MAX},
+};
 
 /// Writes the table to `path`: whole, or not at all. Without `with_peers`, completed downloads only.
 ///
@@ -34,15 +39,14 @@ use crate::clock::{monotonic_ns, wall_ns};
 /// When it cannot be written; the file before stays.
 pub fn save<M: Memory>(table: &Table<M>, path: &Path, with_peers: bool) -> io::Result<()> {
     let new = beside(path, "new");
-    let file = File::create(&new)?;
+    let file = files::create_anew(&new)?;
     let written = write(table, file, with_peers).and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
     written?;
     // The name is on the disk once its folder is.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    files::sync_folder_of(path)
 }
 
 fn write<M: Memory>(table: &Table<M>, file: File, with_peers: bool) -> io::Result<()> {
@@ -72,10 +76,20 @@ fn put<F: Family>(
     writer.torrent(info_hash, completed, peers)
 }
 
+/// Tells whether what is at the path of the snapshot, if something is, can be one.
+///
+/// # Errors
+/// What it is, or what the system says.
+pub fn check_file(storage: &StorageConfig) -> anyhow::Result<()> {
+    let StorageConfig::Memory(memory) = storage else { return Ok(()) };
+    let Some(path) = &memory.snapshot.path else { return Ok(()) };
+    files::check_if_there(path).with_context(|| format!("snapshot.path: {}", path.display()))
+}
+
 /// Fills a table that the kernel does not use yet from the file at `path`, if there is one. One that
 /// cannot be used is set aside, with a message.
 pub fn restore<M: Memory>(table: &Table<M>, path: &Path) {
-    let mut file = match File::open(path) {
+    let mut file = match files::open(path, SNAPSHOT_BYTES_MAX) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => {

@@ -1,4 +1,4 @@
-use std::{io::Cursor, net::Ipv6Addr};
+use std::{io::Cursor, net::Ipv6Addr, os::unix::fs::symlink};
 
 use proptest::prelude::*;
 use tracker_common::{
@@ -7,7 +7,10 @@ use tracker_common::{
 };
 
 use super::*;
-use crate::storage::memory::{MappedMemory, TableSize};
+use crate::{
+    files::tests::put_fifo,
+    storage::memory::{MappedMemory, TableSize},
+};
 
 const HASH: InfoHash = InfoHash([9; 20]);
 
@@ -111,4 +114,30 @@ proptest! {
         let _ = format::check(&mut Cursor::new(&bytes));
         let _ = format::read(&bytes[..], 0, &mut Nowhere);
     }
+}
+
+#[test]
+fn what_lies_in_the_place_of_a_new_snapshot_is_not_written_to_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, precious) = (folder.path().join("swarms"), folder.path().join("precious"));
+    fs::write(&precious, "precious").unwrap();
+    symlink(&precious, beside(&path, "new")).unwrap();
+    save(&filled(), &path, true).unwrap();
+    assert_eq!(fs::read(&precious).unwrap(), b"precious");
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    put_fifo(&beside(&path, "new"));
+    save(&filled(), &path, true).unwrap();
+    let table = table();
+    restore(&table, &path);
+    assert_eq!(table.stats().torrents, [1, 1]);
+}
+
+#[test]
+fn a_snapshot_that_is_no_file_restores_nothing_and_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("swarms");
+    put_fifo(&path);
+    let table = table();
+    restore(&table, &path);
+    assert_eq!(table.stats().torrents, [0, 0]);
 }
