@@ -55,6 +55,10 @@ pub struct HttpConfig {
     /// the header has to be one address.
     #[schemars(example = ["192.0.2.1", "2001:db8::/32"])]
     pub trusted_proxies: Vec<Network>,
+    /// The most connections of one source at a time: an IPv4 address or an IPv6 /64. An IPv6 /48 has four times as
+    /// many. 0: no limit. `trusted_proxies` have none.
+    #[default(1024)]
+    pub max_connections_per_source: u32,
     /// The most peers a reply carries, whatever the client asks for. One has room for 242 over
     /// IPv4, for 79 over IPv6.
     #[default(100)]
@@ -88,4 +92,8 @@ pub struct WebTorrentConfig {
     /// The most connections at a time, which do not count among those of HTTP.
     #[default(16_384)]
     pub max_connections: u32,
+    /// The most of them of one source: an IPv4 address or an IPv6 /64. An IPv6 /48 has four times as many. 0: no
+    /// limit. Unset: an eighth of `max_connections`, at least 16.
+    #[schemars(example = 2048)]
+    pub max_connections_per_source: Option<u32>,
 }

@@ -49,14 +49,17 @@ impl udp::Observe for UdpObserver {
 pub(super) struct HttpObserver {
     metrics: Arc<Metrics>,
     connections_exhausted: IntCounter,
+    source_exhausted: IntCounter,
     handshakes_failed: IntCounter,
 }
 
 impl HttpObserver {
     pub(super) fn new(metrics: &Arc<Metrics>) -> Self {
         let connections_exhausted = metrics.limit_reached("http_connections");
+        let source_exhausted = metrics.limit_reached("http_connections_per_source");
         let handshakes_failed = metrics.tls_handshakes_failed().clone();
-        Self { metrics: Arc::clone(metrics), connections_exhausted, handshakes_failed }
+        let metrics = Arc::clone(metrics);
+        Self { metrics, connections_exhausted, source_exhausted, handshakes_failed }
     }
 }
 
@@ -71,6 +74,10 @@ impl http::Observe for HttpObserver {
 
     fn connections_exhausted(&self) {
         self.connections_exhausted.inc();
+    }
+
+    fn source_exhausted(&self) {
+        self.source_exhausted.inc();
     }
 
     fn handshake_failed(&self) {

@@ -13,6 +13,9 @@ use crate::{
 /// More than the longest URL, which has 65,534 bytes.
 const HEAD_BYTES_MAX: usize = 80 << 10;
 
+/// However few browsers there may be, a household has some.
+const BROWSERS_OF_SOURCE_MIN: u32 = 16;
+
 /// The files of the certificate, where HTTPS is served.
 pub(super) fn certificate_files(config: &Config) -> Option<CertificateFiles> {
     let http = &config.http;
@@ -38,6 +41,7 @@ pub(super) fn http_options(config: &Config) -> HttpOptions {
         write_timeout: *http.write_timeout,
         idle_timeout: *http.idle_timeout,
         head_bytes_max: head_bytes_max(http.max_scrape_infohashes),
+        connections_per_source_max: http.max_connections_per_source as usize,
         webtorrent: webtorrent_options(&http.webtorrent),
         ..HttpOptions::default()
     }
@@ -50,6 +54,10 @@ fn webtorrent_options(webtorrent: &config::WebTorrentConfig) -> WebTorrentOption
         offers_max: webtorrent.max_offers as usize,
         torrents_max: webtorrent.max_torrents as usize,
         connections_max: webtorrent.max_connections as usize,
+        connections_per_source_max: webtorrent
+            .max_connections_per_source
+            .unwrap_or((webtorrent.max_connections / 8).max(BROWSERS_OF_SOURCE_MIN))
+            as usize,
     }
 }
 

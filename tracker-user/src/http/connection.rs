@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{HttpOptions, frontend::Answered};
+use super::{HttpOptions, frontend::Answered, places::Activity};
 
 /// The announces whose replies hyper has not yet sent.
 ///
@@ -71,6 +71,8 @@ enum Phase {
 pub(super) struct Connection<S> {
     stream: S,
     outbox: Arc<Outbox>,
+    /// Where the connection is kept between requests, for others to know that it could make way.
+    activity: Option<Activity>,
     read_timeout: Duration,
     write_timeout: Duration,
     idle_timeout: Duration,
@@ -86,11 +88,17 @@ pub(super) struct Connection<S> {
 
 impl<S> Connection<S> {
     /// The first request has the read timeout to arrive.
-    pub(super) fn new(stream: S, says_goodbye: bool, options: &HttpOptions) -> Self {
+    pub(super) fn new(
+        stream: S,
+        says_goodbye: bool,
+        activity: Activity,
+        options: &HttpOptions,
+    ) -> Self {
         let deadline = Instant::now() + options.read_timeout;
         Self {
             stream,
             outbox: Arc::default(),
+            activity: options.keepalive.then_some(activity),
             read_timeout: options.read_timeout,
             write_timeout: options.write_timeout,
             idle_timeout: options.idle_timeout,
@@ -113,6 +121,11 @@ impl<S> Connection<S> {
             Phase::Reading => self.read_timeout,
             Phase::Writing => self.write_timeout,
         };
+        if let Some(activity) = &self.activity
+            && (phase == Phase::Idle) != (self.phase == Phase::Idle)
+        {
+            activity.set_idle(phase == Phase::Idle);
+        }
         self.phase = phase;
         self.deadline = Instant::now() + timeout;
     }

@@ -14,10 +14,10 @@ use hyper::{
     HeaderMap, Method, Response, StatusCode, Uri,
     header::{ALLOW, CONTENT_TYPE, HeaderValue},
 };
-use tokio::sync::Semaphore;
 
 use super::{
     Action, HttpOptions, Observe, Settings, announce,
+    places::Places,
     query::{Query, QueryError},
     reply,
     router::Match,
@@ -38,7 +38,7 @@ pub struct HttpFrontend {
     pub(super) pipeline: Arc<ArcSwap<Pipeline>>,
     settings: ArcSwap<Settings>,
     /// One for each connection, whatever listener it came by.
-    pub(super) connections: Arc<Semaphore>,
+    pub(super) connections: Arc<Places>,
     pub(super) webtorrent: WebTorrent,
     pub(super) observer: Arc<dyn Observe>,
     internal_errors: LogLimit,
@@ -109,7 +109,7 @@ impl HttpFrontend {
         observer: Arc<dyn Observe>,
         webtorrent: WebTorrentMetrics,
     ) -> Self {
-        let connections = Arc::new(Semaphore::new(settings.options.connections_max.max(1)));
+        let connections = Places::new(settings.options.connections_max.max(1));
         let webtorrent = WebTorrent::new(webtorrent, &settings.options.webtorrent);
         let settings = ArcSwap::from_pointee(settings);
         let internal_errors = LogLimit::default();

@@ -11,6 +11,7 @@ mod bencode;
 mod connection;
 mod frontend;
 mod options;
+mod places;
 pub mod proxies;
 pub mod query;
 mod reply;
@@ -48,8 +49,11 @@ pub trait Observe: Send + Sync {
     /// `elapsed` is zero unless the options ask for timing.
     fn response(&self, action: Action, client: Option<IpAddr>, error: &str, elapsed: Duration);
 
-    /// The limit of connections is reached: one more waits until another ends.
+    /// The limit of connections is reached: one more waits until an idle one makes way, or another ends.
     fn connections_exhausted(&self);
+
+    /// The limit of a source's connections is reached: an idle one of them makes way, or the new one is closed.
+    fn source_exhausted(&self);
 
     /// A client did not agree on TLS, or not in time.
     fn handshake_failed(&self);
@@ -60,6 +64,8 @@ impl Observe for () {
     fn response(&self, _: Action, _: Option<IpAddr>, _: &str, _: Duration) {}
 
     fn connections_exhausted(&self) {}
+
+    fn source_exhausted(&self) {}
 
     fn handshake_failed(&self) {}
 }

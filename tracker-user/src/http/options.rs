@@ -12,6 +12,7 @@ use hyper::{
 use ipnet::IpNet;
 
 use super::{
+    places::Share,
     proxies::{self, Named, parse_address, trusts},
     router::{RouteError, Router},
     webtorrent::WebTorrentOptions,
@@ -53,6 +54,9 @@ pub struct HttpOptions {
     pub head_bytes_max: usize,
     /// The most connections at a time; at least 1.
     pub connections_max: usize,
+    /// The most of one source (IPv4 address or IPv6 /64), a quarter of what an IPv6 /48 may have; 0 for no limit.
+    /// Trusted proxies have none, nor has any source where each may be a proxy.
+    pub connections_per_source_max: usize,
 }
 
 impl Default for HttpOptions {
@@ -74,6 +78,7 @@ impl Default for HttpOptions {
             idle_timeout: Duration::from_secs(30),
             head_bytes_max: 16 << 10,
             connections_max: 16 << 10,
+            connections_per_source_max: 1 << 10,
         }
     }
 }
@@ -138,6 +143,23 @@ impl Settings {
             Named::Client(address) => Some(address),
             Named::Unreadable => None,
         }
+    }
+
+    /// The share of a connection from `remote` in the connections of HTTP.
+    pub(super) fn connection_share(&self, remote: IpAddr) -> Share {
+        let HttpOptions { trusted_proxies: trusted, connections_per_source_max: max, .. } =
+            &self.options;
+        let remote = remote.to_canonical();
+        let may_be_proxy = self.real_ip_header.is_some() && trusted.is_empty();
+        let source = (!may_be_proxy && !trusts(trusted, remote)).then_some(remote);
+        Share { source, max: *max }
+    }
+
+    /// The share of a browser's connection in those over WebSocket.
+    pub(super) fn browser_share(&self, client: IpAddr) -> Share {
+        let HttpOptions { trusted_proxies: trusted, webtorrent, .. } = &self.options;
+        let source = (!trusts(trusted, client)).then_some(client);
+        Share { source, max: webtorrent.connections_per_source_max }
     }
 
     /// The client whose address family a scrape asks for. Where any proxy is believed, one that says nothing of

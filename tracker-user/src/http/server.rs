@@ -23,7 +23,6 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::OwnedSemaphorePermit,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -32,6 +31,7 @@ use super::{
     HttpFrontend, HttpOptions,
     connection::{Connection, Outbox},
     frontend::{Head, Reply, Scratch, WAITS_MAX},
+    places::{Full, Place},
     upgrade,
     webtorrent::Session,
 };
@@ -77,8 +77,9 @@ impl Transport for Plain {
 /// Serves the connections of `listener` until it is stopped; then idle ones are closed at once,
 /// the others when they have their reply, at the latest after the read and write timeouts.
 ///
-/// The limit of connections is the frontend's: at the limit, a listener takes no more than the one
-/// connection that waits for another to end.
+/// The limit of connections is the frontend's. At the limit the connection that has been idle longest makes way
+/// for a new one; where none is idle, a listener takes no more than the one connection that waits for another to
+/// end. At the limit of one source a connection of that source makes way, or the new one is closed.
 pub async fn serve<T: Transport>(
     listener: TcpListener,
     transport: T,
@@ -89,7 +90,7 @@ pub async fn serve<T: Transport>(
     let failures = LogLimit::default();
     let mut stop = pin!(stopped.clone().wait());
     loop {
-        let (tcp, remote, permit) = tokio::select! {
+        let (tcp, remote, place) = tokio::select! {
             () = &mut stop => break,
             admitted = admit(&listener, &frontend, &failures) => admitted,
         };
@@ -98,8 +99,9 @@ pub async fn serve<T: Transport>(
         let transport = transport.clone();
         let stopped = stopped.clone();
         connections.spawn(async move {
-            let session = serve_connection(tcp, remote, transport, &frontend, &stopped).await;
-            drop(permit);
+            let session =
+                serve_connection(tcp, remote, &place, transport, &frontend, &stopped).await;
+            drop(place);
             if let Some(session) = session {
                 session.run(frontend, stopped).await;
             }
@@ -117,17 +119,26 @@ async fn admit(
     listener: &TcpListener,
     frontend: &HttpFrontend,
     failures: &LogLimit,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let (tcp, remote) = accept(listener, failures).await;
-    let connections = Arc::clone(&frontend.connections);
-    let permit = match Arc::clone(&connections).try_acquire_owned() {
-        Ok(permit) => permit,
-        Err(_) => {
-            frontend.observer.connections_exhausted();
-            connections.acquire_owned().await.expect("nobody closes this semaphore")
+) -> (TcpStream, SocketAddr, Place) {
+    let observer = &frontend.observer;
+    loop {
+        let (tcp, remote) = accept(listener, failures).await;
+        let share = frontend.settings().connection_share(remote.ip());
+        let mut place = frontend.connections.try_enter(share);
+        if place.as_ref().err() == Some(&Full::All) {
+            observer.connections_exhausted();
+            place = frontend.connections.enter(share).await;
         }
-    };
-    (tcp, remote, permit)
+        match place {
+            Ok(place) => {
+                if place.is_beyond_share {
+                    observer.source_exhausted();
+                }
+                return (tcp, remote, place);
+            }
+            Err(_) => observer.source_exhausted(),
+        }
+    }
 }
 
 /// The next connection. Failures are waited out: they concern one client, or a limit of the system.
@@ -150,6 +161,7 @@ async fn accept(listener: &TcpListener, failures: &LogLimit) -> (TcpStream, Sock
 async fn serve_connection<T: Transport>(
     tcp: TcpStream,
     remote: SocketAddr,
+    place: &Place,
     transport: T,
     frontend: &Arc<HttpFrontend>,
     stopped: &Stopped,
@@ -158,8 +170,8 @@ async fn serve_connection<T: Transport>(
     let options = &settings.options;
     match timeout(options.read_timeout, transport.open(tcp)).await {
         Ok(Ok(stream)) => {
-            let stream = Connection::new(stream, T::SAYS_GOODBYE, options);
-            serve_stream(stream, remote, frontend, stopped, options).await
+            let stream = Connection::new(stream, T::SAYS_GOODBYE, place.activity(), options);
+            serve_stream(stream, remote, place, frontend, stopped, options).await
         }
         Ok(Err(_)) | Err(_) => {
             frontend.observer.handshake_failed();
@@ -172,6 +184,7 @@ async fn serve_connection<T: Transport>(
 pub(super) async fn serve_stream(
     stream: Connection<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     remote: SocketAddr,
+    place: &Place,
     frontend: &Arc<HttpFrontend>,
     stopped: &Stopped,
     options: &HttpOptions,
@@ -184,9 +197,15 @@ pub(super) async fn serve_stream(
     let exchange = Exchange { connection, scratch: RefCell::default() };
     let connection = http(options).serve_connection(TokioIo::new(stream), exchange);
     let mut connection = pin!(connection.with_upgrades());
+    let is_told_to_end = async {
+        tokio::select! {
+            () = stopped.clone().wait() => {}
+            () = place.makes_way() => {}
+        }
+    };
     let _ = tokio::select! {
         ended = &mut connection => ended,
-        () = stopped.clone().wait() => {
+        () = is_told_to_end => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -58,7 +58,7 @@ pub(super) fn asked(
     else {
         return Some(Err(plain(StatusCode::BAD_REQUEST, "bad request\n")));
     };
-    let Some(place) = frontend.webtorrent.place() else {
+    let Ok(place) = frontend.webtorrent.place(settings.browser_share(client)) else {
         return Some(Err(plain(StatusCode::SERVICE_UNAVAILABLE, "too many connections\n")));
     };
     let reply = switching(&derive_accept_key(key.as_bytes()));

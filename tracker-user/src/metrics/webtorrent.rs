@@ -23,6 +23,8 @@ pub struct WebTorrentMetrics {
     pub relay_full: IntCounter,
     /// Connections that were refused, for there were too many.
     pub connections_exhausted: IntCounter,
+    /// Connections that were refused, for their source had its share.
+    pub source_exhausted: IntCounter,
     /// Announces of one torrent too many for their connection.
     pub torrents_exhausted: IntCounter,
 }
@@ -55,6 +57,7 @@ impl WebTorrentMetrics {
             answers: relayed.with_label_values(&["answer"]),
             relay_full: limits.with_label_values(&["webtorrent_relay"]),
             connections_exhausted: limits.with_label_values(&["webtorrent_connections"]),
+            source_exhausted: limits.with_label_values(&["webtorrent_connections_per_source"]),
             torrents_exhausted: limits.with_label_values(&["webtorrent_torrents"]),
         })
     }

@@ -3,7 +3,7 @@ use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -51,6 +51,13 @@ impl Server {
 
     pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Connects from an address of loopback.
+    pub(super) async fn connect_from(&self, source: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     pub(super) async fn stop(self) {
@@ -154,12 +161,19 @@ async fn what_is_not_http_is_refused() {
     server.stop().await;
 }
 
+/// A connection that has had a reply, and is kept for another request.
+async fn idle(server: &Server, source: &str) -> TcpStream {
+    let mut stream = server.connect_from(source).await;
+    stream.write_all(&get(&announce(1, ""))).await.unwrap();
+    assert!(read_reply(&mut stream).await.contains("8:interval"));
+    stream
+}
+
 #[tokio::test]
-async fn at_the_limit_a_connection_waits_for_another_to_end() {
+async fn at_the_limit_a_connection_waits_for_another_to_end_where_none_is_idle() {
     let server = Server::start(HttpOptions { connections_max: 1, ..patient() }).await;
     let mut first = server.connect().await;
-    first.write_all(&get(&announce(1, ""))).await.unwrap();
-    read_reply(&mut first).await;
+    first.write_all(b"GET /announce").await.unwrap();
     let mut second = server.connect().await;
     second.write_all(&get(&announce(2, ""))).await.unwrap();
     while *server.tracker.journal.exhausted.lock().unwrap() == 0 {
@@ -167,8 +181,83 @@ async fn at_the_limit_a_connection_waits_for_another_to_end() {
     }
     assert_eq!(second.try_read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     drop(first);
-    assert!(read_reply(&mut second).await.contains("incompletei2e"));
+    assert!(read_reply(&mut second).await.contains("incompletei1e"));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn at_the_limit_the_connection_that_has_been_idle_longest_makes_way() {
+    let server = Server::start(HttpOptions { connections_max: 16, ..patient() }).await;
+    let mut kept = Vec::new();
+    for number in 0..16 {
+        kept.push(idle(&server, &format!("127.0.0.{}", number + 1)).await);
+    }
+    // The first one has a request meanwhile.
+    kept[0].write_all(&get(&announce(1, ""))).await.unwrap();
+    read_reply(&mut kept[0]).await;
+    let mut new = Vec::new();
+    for longest_idle in &mut kept[1..] {
+        new.push(idle(&server, "127.0.0.99").await);
+        assert_eq!(read_to_end(longest_idle).await, "");
+    }
+    kept[0].write_all(&get(&announce(1, ""))).await.unwrap();
+    read_reply(&mut kept[0]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_takes_no_more_connections_than_its_share_and_a_second_one_is_served_at_once() {
+    let options = HttpOptions { connections_max: 4, connections_per_source_max: 2, ..patient() };
+    let server = Server::start(options).await;
+    let mut greedy = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect_from("127.0.0.1").await;
+        stream.write_all(b"GET /announce").await.unwrap();
+        greedy.push(stream);
+    }
+    for _ in 0..20 {
+        let mut refused = server.connect_from("127.0.0.1").await;
+        assert_eq!(read_to_end(&mut refused).await, "");
+    }
+    assert_eq!(*server.tracker.journal.sources_exhausted.lock().unwrap(), 20);
+    let _other = idle(&server, "127.0.0.2").await;
+    assert_eq!(*server.tracker.journal.exhausted.lock().unwrap(), 0);
+    drop(greedy);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn beyond_its_share_a_source_loses_an_idle_connection_of_its_own() {
+    let options = HttpOptions { connections_per_source_max: 2, ..patient() };
+    let server = Server::start(options).await;
+    let mut other = idle(&server, "127.0.0.2").await;
+    let mut first = idle(&server, "127.0.0.1").await;
+    let _second = idle(&server, "127.0.0.1").await;
+    let _third = idle(&server, "127.0.0.1").await;
+    assert_eq!(read_to_end(&mut first).await, "");
+    other.write_all(&get(&announce(1, ""))).await.unwrap();
+    read_reply(&mut other).await;
+    assert_eq!(*server.tracker.journal.sources_exhausted.lock().unwrap(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn proxies_have_no_share_of_connections() {
+    let trusted = HttpOptions {
+        real_ip_header: Some("X-Real-IP".to_owned()),
+        trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
+        connections_per_source_max: 1,
+        ..patient()
+    };
+    let any = HttpOptions { trusted_proxies: Vec::new(), ..trusted.clone() };
+    for options in [trusted, any] {
+        let server = Server::start(options).await;
+        let mut first = idle(&server, "127.0.0.1").await;
+        let _others = [idle(&server, "127.0.0.1").await, idle(&server, "127.0.0.1").await];
+        first.write_all(&get(&announce(1, ""))).await.unwrap();
+        read_reply(&mut first).await;
+        server.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -203,8 +292,12 @@ pub(super) fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHan
         let options = frontend.settings().options.clone();
         let remote = SocketAddr::from(([192, 0, 2, 1], 40000));
         let (_stop, stopped) = Stopped::new();
-        let stream = Connection::new(stream, true, &options);
-        if let Some(session) = serve_stream(stream, remote, &frontend, &stopped, &options).await {
+        let share = frontend.settings().connection_share(remote.ip());
+        let place = frontend.connections.enter(share).await.unwrap();
+        let stream = Connection::new(stream, true, place.activity(), &options);
+        let session = serve_stream(stream, remote, &place, &frontend, &stopped, &options).await;
+        drop(place);
+        if let Some(session) = session {
             session.run(frontend, stopped).await;
         }
     });

@@ -143,6 +143,7 @@ impl PreHook for Gate {
 struct Journal {
     responses: Mutex<Vec<(Action, Option<IpAddr>, String)>>,
     exhausted: Mutex<usize>,
+    sources_exhausted: Mutex<usize>,
     handshakes_failed: Mutex<usize>,
     announced: Mutex<Vec<SocketAddr>>,
 }
@@ -155,6 +156,10 @@ impl Observe for Journal {
 
     fn connections_exhausted(&self) {
         *self.exhausted.lock().unwrap() += 1;
+    }
+
+    fn source_exhausted(&self) {
+        *self.sources_exhausted.lock().unwrap() += 1;
     }
 
     fn handshake_failed(&self) {

@@ -327,6 +327,22 @@ async fn one_connection_too_many_is_refused_and_none_counts_among_those_of_http(
 }
 
 #[tokio::test]
+async fn a_source_takes_no_more_places_of_browsers_than_its_share() {
+    let mut options = options();
+    options.webtorrent.connections_per_source_max = 1;
+    let server = Server::start(options).await;
+    let mut browser = Browser::open(&server, "/", '1').await;
+    let reply = handshake(&server, "/", "Host", "X-Host").await;
+    assert!(reply.starts_with("http/1.1 503 "), "{reply}");
+    assert_eq!(server.tracker.webtorrent.source_exhausted.get(), 1);
+    assert_eq!(server.tracker.webtorrent.connections_exhausted.get(), 0);
+    let other = server.connect_from("127.0.0.2").await;
+    client_async("ws://tracker/", other).await.unwrap();
+    assert_eq!(browser.enter(json!({})).await, swarm(0, 1));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_message_that_is_too_long_ends_the_connection() {
     let server = Server::start(options()).await;
     let mut browser = Browser::open(&server, "/", '1').await;

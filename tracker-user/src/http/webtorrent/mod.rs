@@ -16,9 +16,9 @@ mod swarms;
 use std::sync::Arc;
 
 pub(super) use session::Session;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::{outlet::Room, swarms::Swarms};
+use super::places::{Full, Place, Places, Share};
 use crate::metrics::WebTorrentMetrics;
 
 /// What an operator can choose of it.
@@ -34,6 +34,8 @@ pub struct WebTorrentOptions {
     pub torrents_max: usize,
     /// The most connections at a time. They do not count among those of HTTP.
     pub connections_max: usize,
+    /// The most of one source (IPv4 address or IPv6 /64), a quarter of what an IPv6 /48 may have; 0 for no limit.
+    pub connections_per_source_max: usize,
 }
 
 impl Default for WebTorrentOptions {
@@ -44,6 +46,7 @@ impl Default for WebTorrentOptions {
             offers_max: 10,
             torrents_max: 200,
             connections_max: 16 << 10,
+            connections_per_source_max: 2 << 10,
         }
     }
 }
@@ -53,19 +56,21 @@ pub(super) struct WebTorrent {
     swarms: Swarms,
     room: Room,
     /// One for each connection.
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     metrics: WebTorrentMetrics,
 }
 
 impl WebTorrent {
     pub(super) fn new(metrics: WebTorrentMetrics, options: &WebTorrentOptions) -> Self {
-        let places = Arc::new(Semaphore::new(options.connections_max));
+        let places = Places::new(options.connections_max);
         Self { swarms: Swarms::new(metrics.clone()), room: Room::default(), places, metrics }
     }
 
     /// For one more connection, if there is one.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.inspect_err(|_| self.metrics.connections_exhausted.inc()).ok()
+    pub(super) fn place(&self, share: Share) -> Result<Place, Full> {
+        self.places.try_enter(share).inspect_err(|full| match full {
+            Full::All => self.metrics.connections_exhausted.inc(),
+            Full::Source => self.metrics.source_exhausted.inc(),
+        })
     }
 }

@@ -7,7 +7,6 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tokio_tungstenite::{
@@ -23,7 +22,7 @@ use super::{
     outlet::{Inlet, WAITING_MAX},
 };
 use crate::{
-    http::{HttpFrontend, connection::Outbox},
+    http::{HttpFrontend, connection::Outbox, places::Place},
     pipeline::Params,
     stopped::Stopped,
 };
@@ -44,7 +43,7 @@ pub(in crate::http) struct Session {
     pub(in crate::http) source: SocketAddr,
     /// Of the URL.
     pub(in crate::http) params: Params,
-    pub(in crate::http) place: OwnedSemaphorePermit,
+    pub(in crate::http) place: Place,
 }
 
 impl Session {
