@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use smart_default::SmartDefault;
 use tracker_common::id::{ClientId, InfoHash};
 
-use super::{GoDuration, Network};
+use super::{GoDuration, Network, ServiceUrl};
 
 /// A hook and its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,7 +79,7 @@ pub struct JwtConfig {
     /// Whom the token must be for (`aud`).
     pub audience: String,
     /// Where the issuer's keys are: a JWK set, over HTTP or HTTPS.
-    pub jwk_set_url: String,
+    pub jwk_set_url: ServiceUrl,
     /// How often they are fetched. While they cannot be had the old ones stay.
     #[serde(default = "five_minutes")]
     #[schemars(default = "five_minutes")]
@@ -99,7 +99,7 @@ pub struct PasskeyConfig {
     pub files: Vec<PathBuf>,
     /// A service over HTTP or HTTPS. It is sent {"passkeys": ["...", "..."]} by POST, and answers
     /// with the same, reduced to the good ones.
-    pub url: Option<String>,
+    pub url: Option<ServiceUrl>,
     /// How long the service may take to answer.
     #[default(GoDuration::from_secs(1))]
     pub timeout: GoDuration,
@@ -239,7 +239,7 @@ pub struct PreferredSubnetConfig {
 #[serde(default)]
 pub struct ReportConfig {
     /// The service, over HTTP or HTTPS.
-    pub url: String,
+    pub url: ServiceUrl,
     /// Of the announces that the kernel answers, which are told. Those that the daemon answers all are.
     pub announces: ReportedAnnounces,
     /// Parameters that are told, by name, of the announce's URL or of its route: `passkey`, say.
@@ -273,7 +273,7 @@ pub enum ReportedAnnounces {
 /// One for the shipped file.
 pub(super) fn post_examples() -> Vec<HookConfig> {
     vec![HookConfig::Report(ReportConfig {
-        url: "https://site.example/announces".to_owned(),
+        url: "https://site.example/announces".into(),
         parameters: vec!["passkey".to_owned()],
         ..ReportConfig::default()
     })]
@@ -285,11 +285,11 @@ pub(super) fn examples() -> Vec<HookConfig> {
         HookConfig::Jwt(JwtConfig {
             issuer: "https://issuer.example".to_owned(),
             audience: "https://tracker.example".to_owned(),
-            jwk_set_url: "https://issuer.example/keys".to_owned(),
+            jwk_set_url: "https://issuer.example/keys".into(),
             jwk_set_update_interval: five_minutes(),
         }),
         HookConfig::Passkey(PasskeyConfig {
-            url: Some("https://site.example/passkeys".to_owned()),
+            url: Some("https://site.example/passkeys".into()),
             ..PasskeyConfig::default()
         }),
         HookConfig::TorrentApproval(TorrentApprovalConfig {

@@ -16,6 +16,7 @@ mod load;
 mod moved;
 mod path;
 mod schema;
+mod service_url;
 mod storage;
 mod tidy;
 mod udp;
@@ -41,6 +42,7 @@ pub use http::{HttpConfig, WebTorrentConfig};
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;
+pub use service_url::ServiceUrl;
 pub use storage::{MemoryConfig, RedisConfig, SnapshotConfig, StorageConfig};
 pub use udp::{Secret, UdpConfig};
 pub use xdp::{

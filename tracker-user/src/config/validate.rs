@@ -36,6 +36,15 @@ const OFFERS_MAX: u32 = 100;
 /// As many connections as a process may have descriptors for, where nobody has changed that.
 const BROWSERS_MAX: u32 = 1 << 20;
 
+/// A `private_key` that is shorter may be found by trying: one connection id is enough to try against.
+const PRIVATE_KEY_BYTES_MIN: usize = 16;
+
+/// Those of Chihaya's example file and of ours.
+const PRIVATE_KEY_EXAMPLES: [&str; 2] = [
+    "paste a random string here that will be used to hmac connection IDs",
+    "32 or more random characters",
+];
+
 /// The longest name that Linux gives an interface.
 const INTERFACE_NAME_MAX: usize = 15;
 
@@ -147,8 +156,27 @@ fn webtorrent(webtorrent: &WebTorrentConfig, path: &Path, findings: &mut Finding
 }
 
 fn udp(udp: &UdpConfig, path: &Path, findings: &mut Findings) {
+    if let Some(key) = &udp.private_key {
+        private_key(key.reveal(), &path.key("private_key"), findings);
+    }
     numwant(udp.default_numwant, udp.max_numwant, path, findings);
     scrape(udp.max_scrape_infohashes, SCRAPE_MAX, path, findings);
+}
+
+/// With the key anyone makes connection ids for any address, and enters that address into swarms.
+fn private_key(key: &str, path: &Path, findings: &mut Findings) {
+    let advice =
+        "forged connection ids would be accepted; give 32 or more random characters, or none";
+    if PRIVATE_KEY_EXAMPLES.contains(&key) {
+        findings.warning(
+            path,
+            format!("is the text of an example file, which everyone knows: {advice}"),
+        );
+    } else if key.len() < PRIVATE_KEY_BYTES_MIN {
+        let message =
+            format!("is shorter than {PRIVATE_KEY_BYTES_MIN} bytes and can be guessed: {advice}");
+        findings.warning(path, message);
+    }
 }
 
 fn numwant(default: u32, max: u32, path: &Path, findings: &mut Findings) {

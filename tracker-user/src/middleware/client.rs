@@ -173,6 +173,26 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_drips_is_given_up_at_the_timeout() {
+        for head in ["HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(head.as_bytes()).unwrap();
+                // Each byte is in time.
+                while stream.write_all(b"x").is_ok() {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            });
+            let client = Client::new(Duration::from_millis(300));
+            let error = client.get::<Value>(&url).unwrap_err().to_string();
+            assert!(error.contains("timeout"), "{error}");
+        }
+    }
+
+    #[test]
     fn who_says_no_or_too_much_or_nothing_is_an_error() {
         let service = Service::start("x".repeat(BODY_BYTES_MAX as usize + 1));
         assert!(matches!(client().get::<Value>(&service.url), Err(ClientError::Http(_))));

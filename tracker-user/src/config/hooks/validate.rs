@@ -8,7 +8,7 @@ use super::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, JwtConfig, PasskeyConfig,
     PreferredSubnetConfig, ReportConfig, TorrentApprovalConfig,
 };
-use crate::config::{load::Findings, path::Path};
+use crate::config::{ServiceUrl, load::Findings, path::Path};
 
 /// A service is not to be asked more often.
 const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -54,16 +54,17 @@ fn passkey(options: &PasskeyConfig, path: &Path, findings: &mut Findings) {
         (Some(_), false) => findings.error(path, "has both files and a url; give one"),
         (None, true) => findings.error(path, "needs files or a url"),
         (None, false) => {}
-        (Some(text), true) => url(text, &path.key("url"), findings),
+        (Some(address), true) => url(address, &path.key("url"), findings),
     }
 }
 
-fn url(text: &str, path: &Path, findings: &mut Findings) {
-    let is_good = text.parse::<Uri>().is_ok_and(|uri| {
+/// The message does not repeat the text, which may hold a password.
+fn url(url: &ServiceUrl, path: &Path, findings: &mut Findings) {
+    let is_good = url.reveal().parse::<Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
     });
     if !is_good {
-        findings.error(path, format!("`{text}` is no URL that begins with http:// or https://"));
+        findings.error(path, "is no URL that begins with http:// or https://");
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     credentials::{Credentials, GRANT_WITHOUT_END},
 };
 use crate::{
+    config::ServiceUrl,
     metrics::{Metrics, Refreshes},
     pipeline::{AnnounceRequest, AnnounceResponse, GrantSink, Offload, PreHook, Refusal},
 };
@@ -44,7 +45,7 @@ pub struct JwtOptions {
     /// What tokens must have as `aud`, or among it.
     pub audience: String,
     /// Where the issuer publishes its keys: a JWK set, over HTTP or HTTPS.
-    pub jwk_set_url: String,
+    pub jwk_set_url: ServiceUrl,
     /// How often to fetch them. While they cannot be had the old ones stay.
     pub jwk_set_update_interval: Duration,
 }
@@ -56,7 +57,7 @@ pub enum JwtError {
     #[error("cannot fetch the keys at {url}: is jwk_set_url right, and can this host reach it?")]
     Keys {
         /// Where they should be.
-        url: String,
+        url: ServiceUrl,
         /// Why they cannot be had.
         source: KeysError,
     },
@@ -159,7 +160,7 @@ impl PreHook for Jwt {
 /// Fetches the keys again and again.
 struct Updater {
     client: Client,
-    url: String,
+    url: ServiceUrl,
     /// Gone when the hook is, even if a fetch is still under way.
     keys: Weak<Credentials<KeySet>>,
     refreshes: Refreshes,
@@ -192,6 +193,6 @@ impl Updater {
     }
 }
 
-fn fetch(client: &Client, url: &str) -> Result<KeySet, KeysError> {
-    Ok(KeySet::read(&client.get::<Value>(url)?)?)
+fn fetch(client: &Client, url: &ServiceUrl) -> Result<KeySet, KeysError> {
+    Ok(KeySet::read(&client.get::<Value>(url.reveal())?)?)
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NAME, cache::Cache};
 use crate::{
+    config::ServiceUrl,
     metrics::Refreshes,
     middleware::client::{Client, ClientError},
     privileges,
@@ -32,7 +33,7 @@ struct Answer {
 /// Gets a cache its answers.
 pub(super) struct Service {
     pub(super) client: Client,
-    pub(super) url: String,
+    pub(super) url: ServiceUrl,
     pub(super) cache: Weak<Cache>,
     pub(super) refreshes: Refreshes,
     /// The last question was not answered, and that was logged.
@@ -82,7 +83,7 @@ impl Service {
     }
 
     fn good_among(&self, keys: &[String]) -> Result<HashSet<String>, ClientError> {
-        let answer: Answer = self.client.post(&self.url, &Question { passkeys: keys })?;
+        let answer: Answer = self.client.post(self.url.reveal(), &Question { passkeys: keys })?;
         Ok(answer.passkeys)
     }
 }

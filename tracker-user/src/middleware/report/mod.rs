@@ -17,6 +17,7 @@ use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
     clock::wall_ns,
+    config::ServiceUrl,
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, PostHook},
     worker::Worker,
@@ -32,7 +33,7 @@ const NAME: &str = "report";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportOptions {
     /// The service's URL, of HTTP or HTTPS.
-    pub url: String,
+    pub url: ServiceUrl,
     /// Which of the announces that the kernel answers.
     pub interest: Interest,
     /// Names of the announces' parameters that are told, in lower case.

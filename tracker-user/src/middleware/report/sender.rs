@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::{NAME, ReportOptions, queue::Queue, record::Record};
 use crate::{
+    config::ServiceUrl,
     log_limit::LogLimit,
     metrics::ReportMetrics,
     middleware::client::{Client, ClientError},
@@ -41,7 +42,7 @@ struct Batch<'a> {
 /// The thread.
 pub(super) struct Sender {
     client: Client,
-    url: String,
+    url: ServiceUrl,
     interval: Duration,
     batch_max: usize,
     queue: Arc<Queue>,
@@ -125,7 +126,7 @@ impl Sender {
         let size = self.size.min(self.taken.len());
         let announces = &self.taken[..size];
         let batch = Batch { tracker: &self.tracker, batch: self.number, announces };
-        match self.client.notify(&self.url, &batch) {
+        match self.client.notify(self.url.reveal(), &batch) {
             Ok(()) => {
                 self.metrics.delivered.inc_by(size as u64);
                 self.done(size);

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn options(service: &Service) -> ReportOptions {
     ReportOptions {
-        url: service.url.clone(),
+        url: service.url.clone().into(),
         interest: Interest::Every,
         parameters: vec!["passkey".to_owned()],
         interval: Duration::from_millis(1),

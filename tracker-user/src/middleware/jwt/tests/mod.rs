@@ -75,7 +75,7 @@ fn options(url: &str) -> JwtOptions {
     JwtOptions {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
-        jwk_set_url: url.to_owned(),
+        jwk_set_url: url.into(),
         jwk_set_update_interval: Duration::from_secs(300),
     }
 }
