@@ -87,8 +87,13 @@ impl<W: Write> Writer<W> {
         self.put(&record)
     }
 
-    pub(super) fn end(mut self) -> io::Result<W> {
-        self.put(&[0])?;
+    pub(super) fn end(self) -> io::Result<W> {
+        self.end_with(&[0])
+    }
+
+    /// Ends with these bytes and the checksum.
+    pub(super) fn end_with(mut self, end: &[u8]) -> io::Result<W> {
+        self.put(end)?;
         self.out.write_all(&self.digest.finalize())?;
         Ok(self.out)
     }

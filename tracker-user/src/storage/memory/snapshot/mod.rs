@@ -87,14 +87,14 @@ pub fn check_file(storage: &StorageConfig) -> anyhow::Result<()> {
 }
 
 /// Fills a table that the kernel does not use yet from the file at `path`, if there is one. One that
-/// cannot be used is set aside, with a message.
-pub fn restore<M: Memory>(table: &Table<M>, path: &Path) {
+/// cannot be used is set aside, with a message. Returns how many peers are restored.
+pub fn restore<M: Memory>(table: &Table<M>, path: &Path) -> usize {
     let mut file = match files::open(path, SNAPSHOT_BYTES_MAX) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return 0,
         Err(error) => {
             tracing::error!("{}: nothing is restored: {error}", path.display());
-            return;
+            return 0;
         }
     };
     let mut into = Into { table, now_ns: monotonic_ns(), peers: 0 };
@@ -105,21 +105,35 @@ pub fn restore<M: Memory>(table: &Table<M>, path: &Path) {
     let Into { peers, .. } = into;
     match read {
         Ok(()) => tracing::info!("{}: restored {peers} peers", path.display()),
-        Err(error @ ReadError::Io(_)) => tracing::error!("{}: {error}", path.display()),
-        Err(error) => set_aside(path, &error),
+        Err(error @ ReadError::Io(_)) => {
+            tracing::error!("{}: {error}; {}", path.display(), extent(peers));
+        }
+        Err(error) => set_aside(path, &error, peers),
     }
+    peers
 }
 
 /// One such file is kept, so that they do not fill the disk.
-fn set_aside(path: &Path, why: &ReadError) {
+fn set_aside(path: &Path, why: &ReadError, peers: usize) {
+    let restored = extent(peers);
     let aside = beside(path, "unusable");
     match fs::rename(path, &aside) {
         Ok(()) => tracing::error!(
-            "{}: {why}; nothing is restored, and the file is set aside as {}",
+            "{}: {why}; {restored}, and the file is set aside as {}",
             path.display(),
             aside.display(),
         ),
-        Err(error) => tracing::error!("{}: {why}; and it stays: {error}", path.display()),
+        Err(error) => {
+            tracing::error!("{}: {why}; {restored}, and the file stays: {error}", path.display());
+        }
+    }
+}
+
+/// How much of a file that cannot be used is in the table.
+fn extent(peers: usize) -> String {
+    match peers {
+        0 => "nothing is restored".to_owned(),
+        peers => format!("the {peers} peers before the fault are restored"),
     }
 }
 

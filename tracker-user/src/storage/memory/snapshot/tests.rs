@@ -92,6 +92,22 @@ fn a_file_that_cannot_be_used_is_set_aside_and_restores_nothing() {
 }
 
 #[test]
+fn what_was_restored_before_a_fault_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("swarms");
+    let peer = SavedPeer::<V4> { addr: [192, 0, 2, 1], port: [0, 1], seeder: true, age: 0 };
+    // The checksum is right: a faulty tracker has written it.
+    let mut writer = Writer::new(Vec::new(), wall_ns()).unwrap();
+    writer.torrent(&HASH, 0, &[peer]).unwrap();
+    let bytes = writer.end_with(&[5; 64]).unwrap();
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(restore(&table(), &path), 1);
+    assert!(beside(&path, "unusable").exists());
+    assert_eq!(extent(1), "the 1 peers before the fault are restored");
+    assert_eq!(extent(0), "nothing is restored");
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_written_leaves_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("swarms");
