@@ -139,6 +139,27 @@ fn a_key_that_holds_something_else_is_passed_over() -> Result<()> {
 
 #[test]
 #[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
+fn a_list_of_swarms_that_is_no_hash_prevents_no_start() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, peers], _far_end) = Host::pair()?;
+    let redis = Redis::start(&server, folder.path())?;
+    redis.client()?.run(&["SET", "IPv4", "not a hash"])?;
+    let [one, other] = start_both(&server, folder.path())?;
+    for tracker in [&one, &other] {
+        let said = "the key `IPv4` of Redis is no hash, so its swarms are not read: delete it, or";
+        ensure!(tracker.output().contains(said), "{}", tracker.output());
+        let malformed = tracker.metrics()?.sum("xdp_tracker_redis_malformed_total", &[]);
+        ensure!(malformed >= 1.0, "{malformed} counted");
+    }
+    // The others are, and trackers still hear each other.
+    let mut here = client(&peers, &one, Family::Ipv6)?;
+    here.announce(&Announce::leecher(TORRENT, 1))?;
+    let mut there = client(&peers, &other, Family::Ipv6)?;
+    wait_for_figures(&mut there, figures(0, 1, 0))
+}
+
+#[test]
+#[ignore = "needs root, BPF and Redis: `cargo xtask test e2e`"]
 fn without_memory_redis_is_not_lost_and_others_hear_of_all() -> Result<()> {
     let folder = Scratch::new()?;
     let ([server, peers], _far_end) = Host::pair()?;

@@ -66,6 +66,11 @@ impl Settings {
         Ok(link)
     }
 
+    /// How long two connections, their logins and a subscription may take altogether.
+    pub(super) fn login_max(&self) -> Duration {
+        2 * self.connect_timeout + self.read_timeout
+    }
+
     fn client(&self) -> Result<Client, LinkError> {
         let Broker { tls, host, port, user, password, database: _ } = &self.broker;
         let mut login = RedisConnectionInfo::default();
@@ -100,6 +105,9 @@ pub enum LinkError {
     /// What it takes to speak TLS.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It has said something again and again, and has not come to an end in time.
+    #[error("it does not answer in time")]
+    Slow,
 }
 
 impl LinkError {
@@ -109,6 +117,7 @@ impl LinkError {
         let error = match self {
             Self::Redis(error) => error,
             Self::File(_) => return "then start again",
+            Self::Slow => return "start it, or name another",
         };
         if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("NOAUTH") {
             return LOGIN;

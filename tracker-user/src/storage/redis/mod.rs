@@ -28,11 +28,12 @@ mod writer;
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
+use redis::Connection;
 
 use self::{
     departed::Departed,
@@ -40,7 +41,7 @@ use self::{
     link::{LinkError, Settings},
     queue::Queue,
     reader::Reader,
-    survey::Survey,
+    survey::{Found, Survey},
     syncer::Wanted,
     tls::{FileError, Files},
     writer::Writer,
@@ -50,6 +51,7 @@ use crate::{
     config::{Broker, BrokerError, RedisConfig, StorageConfig},
     metrics::{Metrics, RedisMetrics},
     pipeline::PostHook,
+    privileges,
     worker::Worker,
 };
 
@@ -108,6 +110,45 @@ struct Shared {
     metrics: RedisMetrics,
 }
 
+/// Connects, and hears the other trackers.
+fn connect(shared: &Arc<Shared>) -> io::Result<Result<(Connection, Worker), LinkError>> {
+    let this = Arc::clone(shared);
+    let work = move || match this.settings.connect() {
+        Ok(link) => Ok(Reader::start(&this)?.map(|reader| (link, reader))),
+        Err(error) => Ok(Err(error)),
+    };
+    within(shared.settings.login_max(), work)?.unwrap_or(Ok(Err(LinkError::Slow)))
+}
+
+/// Takes what Redis holds into the table. The connection is kept if that came to an end in time.
+fn look(
+    shared: &Arc<Shared>,
+    mut link: Connection,
+) -> io::Result<Result<(Found, Option<Connection>), LinkError>> {
+    let deadline = Instant::now() + START_SYNC_MAX;
+    let this = Arc::clone(shared);
+    let work = move || {
+        let found = Survey::new(&this).run(&mut link, &|| Instant::now() > deadline)?;
+        Ok((found, Some(link)))
+    };
+    let limit = START_SYNC_MAX + shared.settings.read_timeout;
+    Ok(within(limit, work)?.unwrap_or_else(|| Ok((Found::default(), None))))
+}
+
+/// Does some work on a thread of its own, and waits for it no longer than `limit`; `None` when it takes
+/// longer. Each read has a timeout of its own, but a server that sends a byte now and then never meets it.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (done, is_done) = mpsc::channel();
+    privileges::spawn("redis-start", move || {
+        // When the time is over the result is of no use.
+        let _ = done.send(work());
+    })?;
+    Ok(is_done.recv_timeout(limit).ok())
+}
+
 /// The connection between a table and Redis.
 pub struct Replica {
     shared: Arc<Shared>,
@@ -141,11 +182,8 @@ impl Replica {
             settings,
         });
         // First the messages, then what was before them: so nothing is missed in between.
-        let mut link = shared.settings.connect().map_err(failed)?;
-        let reader = Reader::start(&shared)?.map_err(failed)?;
-        let deadline = Instant::now() + START_SYNC_MAX;
-        let found = Survey::new(&shared).run(&mut link, &|| Instant::now() > deadline);
-        let found = found.inspect_err(|_| reader.tell()).map_err(failed)?;
+        let (link, reader) = connect(&shared)?.map_err(failed)?;
+        let (found, link) = look(&shared, link)?.inspect_err(|_| reader.tell()).map_err(failed)?;
         tracing::info!("Redis at {broker}: found {} peers of {} swarms", found.peers, found.swarms);
         if !found.is_complete {
             tracing::warn!("Redis at {broker}: there is more, which is fetched while serving");
@@ -177,5 +215,38 @@ impl Replica {
         if ended < self.workers.len() {
             tracing::warn!("Redis does not answer: what was heard last may be missing there");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, net::TcpListener, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_redis_that_drips_does_not_hold_up_a_start() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // An answer without an end, of which each byte is in time.
+            while stream.write_all(b"+").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let url = format!("redis://{address}");
+        let config = RedisConfig {
+            redis_broker: Some(serde_json::from_value(url.into()).unwrap()),
+            ..RedisConfig::default()
+        };
+        let settings = Settings::of(&config).unwrap();
+        let connected = within(Duration::from_millis(500), move || settings.connect()).unwrap();
+        assert!(connected.is_none_or(|connected| connected.is_err()));
+    }
+
+    #[test]
+    fn what_ends_in_time_has_its_result() {
+        assert_eq!(within(Duration::from_secs(60), || 7).unwrap(), Some(7));
     }
 }

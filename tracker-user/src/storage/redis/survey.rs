@@ -71,7 +71,10 @@ impl<'a> Survey<'a> {
         for group in Group::ALL {
             let mut cursor = 0;
             loop {
-                let (next, listed) = scan(link, group.key(), cursor)?;
+                let Some((next, listed)) = scan(link, group.key(), cursor)? else {
+                    self.pass_over(group);
+                    break;
+                };
                 let swarms: Vec<_> =
                     listed.iter().filter_map(|(key, _)| self.swarm(group, key)).collect();
                 for swarms in swarms.chunks(SWARMS) {
@@ -89,6 +92,16 @@ impl<'a> Survey<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// The list of a group's swarms is no hash: another program has that key.
+    fn pass_over(&self, group: Group) {
+        self.shared.metrics.malformed.inc();
+        tracing::error!(
+            "storage.config.redis_broker: the key `{}` of Redis is no hash, so its swarms are not read: \
+             delete it, or choose another database",
+            group.key()
+        );
     }
 
     fn swarm(&self, group: Group, key: &[u8]) -> Option<Swarm> {
@@ -192,7 +205,12 @@ fn is_of_wrong_type(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(error) if error.code() == WRONG_TYPE)
 }
 
-fn scan(link: &mut Connection, key: &str, cursor: u64) -> Result<(u64, Pairs), LinkError> {
+/// Some fields of a hash, and where the next ones are; `None` where the key holds something else.
+fn scan(link: &mut Connection, key: &str, cursor: u64) -> Result<Option<(u64, Pairs)>, LinkError> {
     let mut command = redis::cmd("HSCAN");
-    Ok(command.arg(key).arg(cursor).arg("COUNT").arg(FIELDS).query(link)?)
+    match command.arg(key).arg(cursor).arg("COUNT").arg(FIELDS).query(link) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code() == Some(WRONG_TYPE) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

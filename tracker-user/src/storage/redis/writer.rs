@@ -41,10 +41,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(shared: &Arc<Shared>, link: Connection) -> io::Result<Worker> {
+    pub(super) fn start(shared: &Arc<Shared>, link: Option<Connection>) -> io::Result<Worker> {
         let mut writer = Self {
             shared: Arc::clone(shared),
-            link: Some(link),
+            link,
             taken: Vec::new(),
             refusals: LogLimit::default(),
         };
