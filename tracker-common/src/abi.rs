@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// Names of the programs and their maps.
 pub mod name {
@@ -41,9 +41,12 @@ pub mod name {
     pub const NETWORKS_V4: &str = "NETWORKS_V4";
     /// The same of IPv6 networks.
     pub const NETWORKS_V6: &str = "NETWORKS_V6";
-    /// Hash table of [`GrantKey`](super::GrantKey)s, which forgets those that are used least; with
-    /// the end of each grant, in nanoseconds since the Unix epoch.
+    /// Hash table of [`GrantKey`](super::GrantKey)s with a [`Grant`](super::Grant) each, which forgets
+    /// those that are used least.
     pub const GRANTS: &str = "GRANTS";
+    /// Array of one number, which the daemon maps into its memory: grants of this generation count, and
+    /// no others. 0 means that none counts.
+    pub const GENERATION: &str = "GENERATION";
     /// Hash table of what is remembered of sources ([`Source`](crate::limit::Source)), which forgets
     /// those that are seen least; with the keys of [`Limits::source`](crate::limit::Limits::source).
     pub const SOURCES: &str = "SOURCES";
@@ -234,6 +237,17 @@ pub struct GrantKey {
     pub _pad: [u8; 4],
 }
 
+/// What a grant is worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Grant {
+    /// When it ends, in nanoseconds since the Unix epoch.
+    pub end_ns: u64,
+    /// The generation that it belongs to, never 0. When the daemon takes all grants back it begins
+    /// another generation ([`name::GENERATION`]).
+    pub generation: u64,
+}
+
 /// What became of a packet. Every packet has one verdict, counted and turned into an XDP action in
 /// one place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -345,4 +359,5 @@ const _: () = {
     assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
     assert!(size_of::<AnnounceEvent>() == 92);
     assert!(size_of::<GrantKey>() == 40);
+    assert!(size_of::<Grant>() == 16);
 };

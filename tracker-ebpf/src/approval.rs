@@ -1,5 +1,7 @@
 //! What the lists of the approval hooks say of an announce or a scrape.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::{maps::lpm_trie::Key, programs::XdpContext};
 use tracker_common::{
     abi::{Config, GrantKey, client_key, flag, network},
@@ -8,7 +10,7 @@ use tracker_common::{
 };
 
 use crate::{
-    maps::{CLIENTS, Env, GRANTS, NETWORKS_V4, NETWORKS_V6, Scratch},
+    maps::{CLIENTS, Env, GENERATION, GRANTS, NETWORKS_V4, NETWORKS_V6, Scratch},
     packet::{Datagram, Ip},
     scrape::is_well_formed,
 };
@@ -87,10 +89,12 @@ fn is_granted<F: Ip>(datagram: &Datagram<F, AnnounceRequest>, wall_ns: u64) -> b
     let addr = F::mapped(&F::source(datagram.ip));
     let info_hash = datagram.payload.fixed.info_hash.0;
     scratch.grant = GrantKey { addr, info_hash, _pad: [0; 4] };
-    // SAFETY: an entry that is deleted meanwhile may be read as another grant's end, for the moment
-    // that a revocation takes to reach everybody.
-    let end = unsafe { GRANTS.get(&scratch.grant) };
-    end.is_some_and(|&end| wall_ns < end)
+    // SAFETY: an entry that the map forgets meanwhile may be read as another grant that is being made.
+    let Some(grant) = (unsafe { GRANTS.get(&scratch.grant) }) else { return false };
+    let Some(generation) = GENERATION.get(0) else { return false };
+    // SAFETY: a reference is readable. The daemon takes all grants back at any moment.
+    let generation = unsafe { read_volatile(generation) };
+    grant.generation == generation && wall_ns < grant.end_ns
 }
 
 /// What lists keep of an address.

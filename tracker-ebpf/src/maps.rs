@@ -13,7 +13,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracker_common::{
-    abi::{AnnounceEvent, Config, Control, Counters, EVENT_OPTIONS_MAX, GrantKey, State, VERDICTS},
+    abi::{
+        AnnounceEvent, Config, Control, Counters, EVENT_OPTIONS_MAX, Grant, GrantKey, State,
+        VERDICTS,
+    },
     family::Family,
     limit::{Source, Total},
     peers::PeerBuf,
@@ -73,7 +76,10 @@ pub static NETWORKS_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1, BPF
 pub static NETWORKS_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 #[map]
-pub static GRANTS: LruHashMap<GrantKey, u64> = LruHashMap::with_max_entries(1, 0);
+pub static GRANTS: LruHashMap<GrantKey, Grant> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
+pub static GENERATION: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 pub static SOURCES: LruHashMap<u64, Source> = LruHashMap::with_max_entries(1, 0);

@@ -9,6 +9,7 @@ mod clock;
 mod daemon;
 mod floods;
 mod frame;
+mod grants;
 mod loops;
 mod racks;
 mod requests;
@@ -21,10 +22,7 @@ use std::{
 
 use aya::programs::Xdp;
 use fastrand::Rng;
-use tracker_common::{
-    abi::{self, name},
-    wire,
-};
+use tracker_common::{abi::name, wire};
 
 use both::Both;
 use daemon::now_ns;
@@ -121,26 +119,6 @@ fn known_announce(both: &mut Both) -> Vec<u8> {
     assert_eq!(payload.len(), size_of::<wire::AnnounceRequest>());
     both.shared.answer(&payload, source);
     Frame::new(source, SocketAddr::new(TRACKER_V4.into(), PORT), 0, &payload).bytes
-}
-
-#[test]
-#[ignore = "needs root and BPF: cargo xtask test kernel"]
-fn the_kernel_answers_announces_with_a_grant_until_it_ends() {
-    let mut both = Both::new(World::default());
-    let frame = known_announce(&mut both);
-    both.configure(World::default(), abi::flag::GRANTS);
-    let act = |both: &Both| both.run(&frame).0;
-    assert_eq!(act(&both), XDP_PASS, "nobody has granted anything");
-    both.grant([9; 20], "198.51.100.7", now_ns() + 3_600_000_000_000);
-    for _ in 0..1000 {
-        assert_eq!(act(&both), XDP_TX);
-    }
-    // The program's clock may be behind, by much in an emulated machine.
-    both.grant([9; 20], "198.51.100.7", now_ns() - 1_000_000_000);
-    assert_eq!(act(&both), XDP_PASS, "the grant has ended");
-    both.grant([8; 20], "198.51.100.7", u64::MAX);
-    both.grant([9; 20], "198.51.100.8", u64::MAX);
-    assert_eq!(act(&both), XDP_PASS, "these are for others");
 }
 
 #[test]

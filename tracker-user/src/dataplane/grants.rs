@@ -1,19 +1,32 @@
 //! Grants that hooks leave, in a map that the program looks into.
+//!
+//! Each grant belongs to a generation, and the program goes by those of the generation in force. So all
+//! grants are taken back by one store into memory that the program reads too. It cannot fail, and it
+//! takes no longer for many grants than for one. Grants of generations before stay in the map until
+//! others take their places.
 
 use std::{
+    io,
     net::IpAddr,
-    sync::{Mutex, OnceLock, PoisonError},
+    os::fd::AsFd,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::UNIX_EPOCH,
 };
 
+use anyhow::{Context as _, bail};
 use aya::{
-    Pod,
-    maps::{HashMap, MapData, MapError},
+    Ebpf, Pod,
+    maps::{HashMap, Map, MapData},
 };
 use tracker_common::abi::{self, name};
 
-use super::Kernel;
-use crate::pipeline::{Grant, GrantSink};
+use crate::{
+    pipeline::{Grant, GrantSink},
+    storage::memory::Region,
+};
 
 /// The most grants that there are at a time: one more takes the place of one that is used little.
 pub(super) const GRANTS_MAX: u32 = 64 << 10;
@@ -21,43 +34,84 @@ pub(super) const GRANTS_MAX: u32 = 64 << 10;
 /// Where hooks leave grants, before there is a kernel to show them to and after.
 #[derive(Default)]
 pub struct Grants {
-    map: OnceLock<Mutex<HashMap<MapData, Key, u64>>>,
+    shared: OnceLock<Shared>,
+}
+
+/// What the program sees.
+struct Shared {
+    map: Mutex<HashMap<MapData, Key, Value>>,
+    generation: Generation,
 }
 
 impl Grants {
-    /// From now on grants reach the kernel.
+    /// From now on grants reach the kernel, and the program goes by no grant that was made before.
     ///
     /// # Errors
-    /// When the program's map is not what it should be.
-    pub(super) fn connect(&self, kernel: &mut Kernel) -> anyhow::Result<()> {
-        let map = kernel.take(name::GRANTS)?;
+    /// When the program's maps are not what they should be, or the system has no randomness.
+    pub fn connect(&self, ebpf: &Ebpf) -> anyhow::Result<()> {
+        let Some(Map::LruHashMap(map)) = ebpf.map(name::GRANTS) else {
+            bail!("the XDP program has no map {}", name::GRANTS);
+        };
+        let map = MapData::from_fd(map.fd().as_fd().try_clone_to_owned()?)?;
+        let map = HashMap::try_from(Map::LruHashMap(map)).context(name::GRANTS)?;
+        let generation = Generation::begin(ebpf).context(name::GENERATION)?;
         // There is one kernel in the life of a process.
-        let _ = self.map.set(Mutex::new(map));
+        let _ = self.shared.set(Shared { map: Mutex::new(map), generation });
         Ok(())
     }
 }
 
 impl GrantSink for Grants {
     fn grant(&self, grant: Grant) {
-        let Some(map) = self.map.get() else { return };
+        let Some(Shared { map, generation }) = self.shared.get() else { return };
+        // Grants that are taken back from here on include this one.
+        let generation = generation.in_force();
         let since_epoch = grant.expires_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let end_ns = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
         let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = map.insert(Key::of(&grant), end_ns, 0) {
+        if let Err(error) = map.insert(Key::of(&grant), Value::new(end_ns, generation), 0) {
             tracing::debug!("a grant does not reach the kernel: {error}");
         }
     }
 
     fn revoke_all(&self) {
-        let Some(map) = self.map.get() else { return };
-        let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
-        // Entries that the kernel forgets meanwhile are skipped over, so it may take several turns.
-        while let Some(Ok(key)) = map.keys().next() {
-            match map.remove(&key) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return tracing::error!("grants cannot be taken back: {error}"),
-            }
+        if let Some(Shared { generation, .. }) = self.shared.get() {
+            generation.next();
         }
+    }
+}
+
+/// The generation in force, in a page that the program reads.
+struct Generation(Region);
+
+impl Generation {
+    /// Begins at a random number, so that this daemon's generations are none of a daemon before.
+    fn begin(ebpf: &Ebpf) -> anyhow::Result<Self> {
+        let Some(Map::Array(map)) = ebpf.map(name::GENERATION) else {
+            bail!("the XDP program has no such map");
+        };
+        let page = Region::map(1, size_of::<u64>(), Some(map.fd().as_fd()))?;
+        let generation = Self(page);
+        let first = getrandom::u64().map_err(io::Error::from)?;
+        generation.word().store(first.max(1), Ordering::SeqCst);
+        Ok(generation)
+    }
+
+    fn in_force(&self) -> u64 {
+        self.word().load(Ordering::SeqCst)
+    }
+
+    fn next(&self) {
+        self.word().fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn word(&self) -> &AtomicU64 {
+        // The region has one item.
+        let word = self.0.item::<{ size_of::<u64>() }>(0).map(<*mut u8>::cast);
+        let word = word.expect("a page holds a word");
+        // SAFETY: the page is mapped for as long as `self` lives, begins at a page's boundary, and is
+        // written by this process alone, by atomics.
+        unsafe { AtomicU64::from_ptr(word) }
     }
 }
 
@@ -75,5 +129,18 @@ impl Key {
             IpAddr::V6(addr) => addr.octets(),
         };
         Self(abi::GrantKey { addr, info_hash: grant.info_hash.0, _pad: [0; 4] })
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Value(abi::Grant);
+
+// SAFETY: two integers without padding.
+unsafe impl Pod for Value {}
+
+impl Value {
+    const fn new(end_ns: u64, generation: u64) -> Self {
+        Self(abi::Grant { end_ns, generation })
     }
 }

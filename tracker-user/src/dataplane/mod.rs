@@ -191,7 +191,7 @@ impl DataPlane {
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
-        grants.connect(&mut kernel)?;
+        grants.connect(kernel.ebpf())?;
         let policies = Policies::new(config, connection_ids, storage, pipeline.load_full());
         let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);

@@ -22,7 +22,8 @@ pub trait GrantSink: Send + Sync {
     /// the next announce too.
     fn grant(&self, grant: Grant);
 
-    /// Takes all grants back, whichever hook they come from.
+    /// Takes all grants back, whichever hook they come from. None of them counts any more when this
+    /// returns, and it waits for nothing.
     fn revoke_all(&self);
 }
 

@@ -1,7 +1,7 @@
 //! The kernel and the daemon beside each other: what is sent both ways is to be answered alike.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::fd::AsFd as _,
 };
 
@@ -37,13 +37,6 @@ struct State(abi::State);
 
 // SAFETY: integers and arrays of them, without padding.
 unsafe impl Pod for State {}
-
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct GrantKey(abi::GrantKey);
-
-// SAFETY: bytes.
-unsafe impl Pod for GrantKey {}
 
 /// The program with a table in its maps, and an equal table that only the daemon knows.
 pub struct Both {
@@ -143,13 +136,15 @@ impl Both {
         map.set(0, State(state), 0).unwrap();
     }
 
-    /// Leaves a grant that ends at this time.
-    pub fn grant(&mut self, info_hash: [u8; 20], source: &str, end_ns: u64) {
-        let addr = source.parse::<Ipv4Addr>().unwrap().to_ipv6_mapped().octets();
-        let key = GrantKey(abi::GrantKey { addr, info_hash, _pad: [0; 4] });
-        let map = self.ebpf.map_mut(name::GRANTS).unwrap();
-        let mut map: HashMap<_, GrantKey, u64> = map.try_into().unwrap();
-        map.insert(key, end_ns, 0).unwrap();
+    /// How many grants the program's map has, of whatever generation.
+    pub fn grants(&self) -> usize {
+        let map = self.ebpf.map(name::GRANTS).unwrap();
+        let map: HashMap<
+            &MapData,
+            [u8; size_of::<abi::GrantKey>()],
+            [u8; size_of::<abi::Grant>()],
+        > = map.try_into().unwrap();
+        map.keys().count()
     }
 
     /// Runs the program on a frame: its action, and the frame as it left it.

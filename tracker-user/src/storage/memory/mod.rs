@@ -28,6 +28,7 @@ use tracker_common::{
 
 pub use keeper::Grace;
 pub use mapped::MappedMemory;
+pub(crate) use mapped::Region;
 pub use size::TableSize;
 
 use super::Storage;
