@@ -1,7 +1,10 @@
 //! What tokens are verified by, where a verified token leaves a grant.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -14,12 +17,19 @@ pub(super) const GRANT_WITHOUT_END: Duration = Duration::from_secs(3600);
 /// made while they are exchanged, and all are revoked after that.
 pub(super) struct Credentials<T> {
     current: RwLock<T>,
+    /// How often some that were there were taken away.
+    revision: AtomicU64,
     grants: Arc<dyn GrantSink>,
 }
 
 impl<T> Credentials<T> {
     pub(super) fn new(first: T, grants: Arc<dyn GrantSink>) -> Self {
-        Self { current: RwLock::new(first), grants }
+        Self { current: RwLock::new(first), revision: AtomicU64::new(0), grants }
+    }
+
+    /// Another number whenever some that were there have been taken away.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     /// Leaves a grant until the time that `verify` returns, if it returns one.
@@ -48,6 +58,7 @@ impl<T> Credentials<T> {
         *current = next;
         drop(current);
         if !are_all_kept {
+            self.revision.fetch_add(1, Ordering::Release);
             self.grants.revoke_all();
         }
     }
@@ -115,9 +126,9 @@ pub(super) mod tests {
         let request = announce_of(InfoHash([1; 20]));
         credentials.approve(&request, |_| Ok(Some(SystemTime::UNIX_EPOCH))).unwrap();
         credentials.replace([1, 2].into(), BTreeSet::is_superset);
-        assert_eq!(ledger.grants().len(), 1);
+        assert_eq!((ledger.grants().len(), credentials.revision()), (1, 0));
         credentials.replace([2].into(), BTreeSet::is_superset);
-        assert_eq!(ledger.grants(), []);
+        assert_eq!((ledger.grants().len(), credentials.revision()), (0, 1));
     }
 
     #[test]

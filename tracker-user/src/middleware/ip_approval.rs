@@ -114,6 +114,10 @@ impl PreHook for IpApproval {
     fn offload(&self) -> Offload {
         Offload::Networks(self.list.clone())
     }
+
+    fn revision(&self) -> u64 {
+        self.list.revision()
+    }
 }
 
 #[cfg(test)]

@@ -104,6 +104,10 @@ impl PreHook for TorrentApproval {
     fn offload(&self) -> Offload {
         Offload::Torrents(self.list.clone())
     }
+
+    fn revision(&self) -> u64 {
+        self.list.info_hashes.revision()
+    }
 }
 
 #[cfg(test)]
@@ -204,14 +208,16 @@ mod tests {
         let hook = make(TorrentApprovalOptions { whitelist_files, ..Default::default() }).unwrap();
         let Offload::Torrents(list) = hook.offload() else { panic!("not offloaded") };
         let mut follower = list.info_hashes.follow();
+        let before = hook.revision();
         fs::write(file.path(), LISTED.to_string()).unwrap();
         while !follower.prepare() {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         let judge = || hook.announce(&announce_of(LISTED), &mut AnnounceResponse::default());
         assert!(list.info_hashes.coming().contains(&LISTED));
-        assert_eq!(judge(), unapproved());
+        assert_eq!((judge(), hook.revision()), (unapproved(), before));
         follower.commit();
         assert_eq!(judge(), Ok(()));
+        assert_ne!(hook.revision(), before);
     }
 }

@@ -36,6 +36,12 @@ pub trait PreHook: Send + Sync {
     fn offload(&self) -> Offload {
         Offload::Never
     }
+
+    /// Another number whenever the hook may have come to refuse what it admitted before. Peers that stay
+    /// without asking, as browsers do, are then judged again.
+    fn revision(&self) -> u64 {
+        0
+    }
 }
 
 impl<H: PreHook + ?Sized> PreHook for Arc<H> {
@@ -57,6 +63,10 @@ impl<H: PreHook + ?Sized> PreHook for Arc<H> {
 
     fn offload(&self) -> Offload {
         (**self).offload()
+    }
+
+    fn revision(&self) -> u64 {
+        (**self).revision()
     }
 }
 

@@ -1,6 +1,9 @@
 //! Values that a hook replaces while requests are judged by them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -12,6 +15,8 @@ pub struct Live<T>(Arc<Shared<T>>);
 #[derive(Debug)]
 struct Shared<T> {
     in_force: ArcSwap<T>,
+    /// How many values have come into force after the first.
+    revision: AtomicU64,
     next: Mutex<Next<T>>,
 }
 
@@ -29,7 +34,14 @@ impl<T> Live<T> {
     pub fn new(value: T) -> Self {
         let next = Next { waiting: None, prepared: None, followers: 0 };
         let in_force = ArcSwap::from_pointee(value);
-        Self(Arc::new(Shared { in_force, next: Mutex::new(next) }))
+        let revision = AtomicU64::new(0);
+        Self(Arc::new(Shared { in_force, revision, next: Mutex::new(next) }))
+    }
+
+    /// Another number whenever another value has come into force.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.0.revision.load(Ordering::Acquire)
     }
 
     /// The value of this moment. To be held for one request, not longer.
@@ -70,8 +82,15 @@ impl<T> Live<T> {
     fn catch_up(&self, next: &mut Next<T>) {
         let prepared = next.prepared.take();
         if let Some(value) = next.waiting.take().or(prepared) {
-            self.0.in_force.store(value);
+            self.0.enforce(value);
         }
+    }
+}
+
+impl<T> Shared<T> {
+    fn enforce(&self, value: Arc<T>) {
+        self.in_force.store(value);
+        self.revision.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -101,7 +120,7 @@ impl<T> Follower<T> {
     /// What was prepared for comes into force.
     pub fn commit(&mut self) {
         if let Some(value) = self.live.next().prepared.take() {
-            self.live.0.in_force.store(value);
+            self.live.0.enforce(value);
         }
     }
 }
@@ -140,6 +159,21 @@ mod tests {
         follower.commit();
         assert_eq!((**live.load(), *live.coming()), (3, 3));
         assert!(!follower.prepare());
+    }
+
+    #[test]
+    fn the_revision_changes_when_a_value_comes_into_force() {
+        let live = Live::new(1);
+        let first = live.revision();
+        live.replace(2);
+        let second = live.revision();
+        assert_ne!(second, first);
+        let mut follower = live.follow();
+        live.replace(3);
+        follower.prepare();
+        assert_eq!(live.revision(), second);
+        follower.commit();
+        assert_ne!(live.revision(), second);
     }
 
     #[test]

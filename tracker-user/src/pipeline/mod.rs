@@ -117,6 +117,13 @@ impl Pipeline {
         self.pre_hooks.iter().try_for_each(|hook| hook.scrape(request))
     }
 
+    /// Another number whenever a pre-hook may have come to refuse what it admitted before.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        // Each number only grows, so the sum changes with each of them.
+        self.pre_hooks.iter().fold(0, |sum, hook| sum.wrapping_add(hook.revision()))
+    }
+
     /// The pre-hooks, for the data plane to compile.
     pub fn pre_hooks(&self) -> impl Iterator<Item = &dyn PreHook> {
         self.pre_hooks.iter().map(|hook| &**hook)

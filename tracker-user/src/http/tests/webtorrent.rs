@@ -3,7 +3,7 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream},
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
@@ -17,7 +17,11 @@ use super::{
     waiting::server_that_asks,
     *,
 };
-use crate::http::WebTorrentOptions;
+use crate::{
+    http::WebTorrentOptions,
+    middleware::{TorrentApproval, TorrentApprovalOptions},
+    pipeline::Live,
+};
 
 const TORRENT: &str = "a\u{0}\"\u{7f}\u{80}\u{ff}aaaaaaaaaaaaaa";
 
@@ -35,8 +39,8 @@ fn options() -> HttpOptions {
 }
 
 /// A client, and the id of its peer.
-struct Browser {
-    socket: WebSocketStream<TcpStream>,
+struct Browser<S = TcpStream> {
+    socket: WebSocketStream<S>,
     peer_id: String,
 }
 
@@ -45,6 +49,15 @@ impl Browser {
         let url = format!("ws://tracker{path}");
         let socket = client_async(url, server.connect().await).await.unwrap().0;
         Self { socket, peer_id: String::from(name).repeat(20) }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
+    /// Answers pings for so long, as the library does with what it reads.
+    async fn stays(&mut self, seconds: u64) {
+        let socket = &mut self.socket;
+        let reads = async { while socket.next().await.is_some() {} };
+        let _ = timeout(Duration::from_secs(seconds), reads).await;
     }
 
     async fn send(&mut self, message: &Value) {
@@ -228,6 +241,137 @@ async fn who_is_refused_leaves_the_swarm() {
     assert_eq!(browser.enter(json!({})).await, failure("closed"));
     assert_eq!(server.tracker.webtorrent.leechers.get(), 0);
     server.stop().await;
+}
+
+/// A browser on a connection in memory, for tests that stop the clock.
+async fn in_memory(tracker: &Tracker, path: &str, name: char) -> Browser<DuplexStream> {
+    let (client, _task) = pipe(tracker, 4 << 10);
+    let url = format!("ws://tracker{path}");
+    let socket = client_async(url, client).await.unwrap().0;
+    Browser { socket, peer_id: String::from(name).repeat(20) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_that_has_not_announced_for_two_intervals_leaves_its_swarm() {
+    let tracker = Tracker::new(options());
+    let mut silent = in_memory(&tracker, "/", '1').await;
+    silent.enter(json!({})).await;
+    silent.stays(200).await;
+    assert_eq!(tracker.webtorrent.leechers.get(), 1);
+    let mut other = in_memory(&tracker, "/", '2').await;
+    assert_eq!(other.enter(json!({})).await, swarm(0, 2));
+    silent.stays(51).await;
+    let offers = json!({ "offers": [{ "offer": {}, "offer_id": "x" }] });
+    assert_eq!(other.enter(offers).await, swarm(0, 1));
+    assert_eq!(tracker.webtorrent.offers.get(), 0, "an offer for a peer that has left");
+    assert_eq!(silent.enter(json!({})).await, swarm(0, 2), "it may come back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_that_announces_in_each_interval_stays() {
+    let tracker = Tracker::new(options());
+    let mut browser = in_memory(&tracker, "/", '1').await;
+    for _ in 0..10 {
+        assert_eq!(browser.enter(json!({})).await, swarm(0, 1));
+        browser.stays(119).await;
+        assert_eq!(tracker.webtorrent.leechers.get(), 1);
+    }
+}
+
+/// Refuses a passkey from a moment on.
+struct Revocable(Live<&'static str>);
+
+impl PreHook for Revocable {
+    fn name(&self) -> &'static str {
+        "revocable"
+    }
+
+    fn announce(&self, request: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+        match request.params.get("passkey") {
+            Some(key) if key == **self.0.load() => Err(Refusal::Client("revoked".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn revision(&self) -> u64 {
+        self.0.revision()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_key_is_revoked_its_browsers_leave_without_an_announce() {
+    let tracker = Tracker::new(options());
+    let revoked = Live::new("");
+    let hook = Box::new(Revocable(revoked.clone()));
+    let storage = Arc::new(Swarms::default());
+    let pipeline = Pipeline::new(storage, vec![hook], vec![], 1800, 900);
+    tracker.pipeline.store(Arc::new(pipeline));
+    let mut one = in_memory(&tracker, "/k3y/announce", '1').await;
+    let mut two = in_memory(&tracker, "/k4y/announce", '2').await;
+    one.enter(json!({})).await;
+    two.enter(json!({})).await;
+    one.stays(30).await;
+    assert_eq!(tracker.webtorrent.leechers.get(), 2);
+    revoked.replace("k3y");
+    one.stays(11).await;
+    assert_eq!(tracker.webtorrent.leechers.get(), 1);
+    let offers = json!({ "offers": [{ "offer": {}, "offer_id": "x" }] });
+    assert_eq!(two.enter(offers).await, swarm(0, 1));
+    assert_eq!(tracker.webtorrent.offers.get(), 0, "an offer for a peer that was refused");
+    assert_eq!(one.enter(json!({})).await, failure("revoked"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_hooks_are_reloaded_the_browsers_that_they_refuse_leave_without_an_announce() {
+    let tracker = Tracker::new(options());
+    let mut browser = in_memory(&tracker, "/", '1').await;
+    browser.enter(json!({})).await;
+    let blacklist = TorrentApprovalOptions {
+        blacklist: vec![InfoHash(*b"a\0\"\x7f\x80\xffaaaaaaaaaaaaaa")],
+        ..TorrentApprovalOptions::default()
+    };
+    let hook = TorrentApproval::new(blacklist, &Metrics::new().unwrap()).unwrap();
+    let storage = Arc::new(Swarms::default());
+    let pipeline = Pipeline::new(storage, vec![Box::new(hook)], vec![], 1800, 900);
+    tracker.pipeline.store(Arc::new(pipeline));
+    browser.stays(11).await;
+    assert_eq!(tracker.webtorrent.leechers.get(), 0);
+    let reply = browser.enter(json!({})).await;
+    assert_eq!(reply["failure reason"], "unapproved torrent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_has_no_judgement_is_asked_again_and_nobody_leaves_meanwhile() {
+    /// Fails until it is told to refuse.
+    struct Failing(Live<bool>);
+
+    impl PreHook for Failing {
+        fn name(&self) -> &'static str {
+            "failing"
+        }
+
+        fn announce(&self, _: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
+            Err(if **self.0.load() {
+                Refusal::Client("refused".into())
+            } else {
+                Refusal::Internal("no answer".to_owned())
+            })
+        }
+    }
+
+    let tracker = Tracker::new(options());
+    let mut browser = in_memory(&tracker, "/", '1').await;
+    browser.enter(json!({})).await;
+    let refuses = Live::new(false);
+    let hook = Box::new(Failing(refuses.clone()));
+    let storage = Arc::new(Swarms::default());
+    let pipeline = Pipeline::new(storage, vec![hook], vec![], 1800, 900);
+    tracker.pipeline.store(Arc::new(pipeline));
+    browser.stays(30).await;
+    assert_eq!(tracker.webtorrent.leechers.get(), 1);
+    refuses.replace(true);
+    browser.stays(11).await;
+    assert_eq!(tracker.webtorrent.leechers.get(), 0);
 }
 
 #[tokio::test]

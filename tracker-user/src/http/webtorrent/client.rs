@@ -1,6 +1,6 @@
 //! What a client asks for, and what it gets.
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use prometheus::IntCounter;
 use tracker_common::{
@@ -12,6 +12,7 @@ use super::{
     WebTorrent, WebTorrentOptions,
     message::{self, Announce, Answer, Message, Subject, Unreadable},
     outlet::{Inlet, Outlet},
+    review::{Announced, Judges},
     swarms::{Peer, Progress, Taken},
 };
 use crate::{
@@ -26,14 +27,17 @@ use crate::{
     },
 };
 
-/// The other end of a connection, which is in swarms until that ends.
+/// The other end of a connection, which is in swarms until that ends, or a review takes it out.
 pub(super) struct Client {
-    frontend: Arc<HttpFrontend>,
-    source: SocketAddr,
+    pub(super) frontend: Arc<HttpFrontend>,
+    pub(super) source: SocketAddr,
     /// Of the URL of the connection.
-    params: Params,
-    outlet: Outlet,
-    entered: HashSet<(InfoHash, PeerId)>,
+    pub(super) params: Params,
+    pub(super) outlet: Outlet,
+    /// Its peers that are in swarms.
+    pub(super) entered: HashMap<(InfoHash, PeerId), Announced>,
+    /// The hooks by which all of them are admitted.
+    pub(super) judges: Judges,
 }
 
 /// What a message leads to.
@@ -52,7 +56,8 @@ impl Client {
     ) -> (Self, Inlet) {
         let (outlet, inlet) = frontend.webtorrent.room.open();
         frontend.webtorrent.metrics.connections.inc();
-        (Self { frontend, source, params, outlet, entered: HashSet::new() }, inlet)
+        let judges = Judges::of(&frontend.pipeline);
+        (Self { frontend, source, params, outlet, entered: HashMap::new(), judges }, inlet)
     }
 
     /// Does what a message asks for.
@@ -98,7 +103,7 @@ impl Client {
                 pipeline.admit(&request, &mut response)
             })
             .await;
-        // As nothing expires here, it would stay where it may not enter.
+        // It would stay for two more intervals where it may not enter.
         if let Err(Refusal::Client(_)) = admitted {
             self.leave(&request);
         }
@@ -106,7 +111,7 @@ impl Client {
         if request.event == Event::Stopped {
             response.swarm = self.leave(&request);
         } else {
-            response.swarm = self.enter(&request, options)?;
+            response.swarm = self.enter(&request, response.interval_s, options)?;
             self.relay_offers(&announce, &request);
         }
         let AnnounceResponse { interval_s, swarm, .. } = response;
@@ -147,7 +152,7 @@ impl Client {
     }
 
     /// Asks the pre-hooks, also again where they have to ask somebody; returns those that were asked.
-    async fn admitted(
+    pub(super) async fn admitted(
         &self,
         mut ask: impl FnMut(&Pipeline) -> Result<(), Refusal>,
     ) -> Result<Arc<Pipeline>, Refusal> {
@@ -165,16 +170,17 @@ impl Client {
         }
     }
 
-    /// Takes the peer into the swarm.
+    /// Takes the peer into the swarm, for it to announce again after an interval.
     fn enter(
         &mut self,
         request: &AnnounceRequest,
+        interval_s: u32,
         options: &WebTorrentOptions,
     ) -> Result<SwarmStats, Refusal> {
         let &AnnounceRequest { info_hash, peer_id, .. } = request;
         let entry = (info_hash, peer_id);
         let webtorrent = &self.frontend.webtorrent;
-        if self.entered.len() >= options.torrents_max && !self.entered.contains(&entry) {
+        if self.entered.len() >= options.torrents_max && !self.entered.contains_key(&entry) {
             webtorrent.metrics.torrents_exhausted.inc();
             return Err(refusal("too many torrents"));
         }
@@ -182,12 +188,12 @@ impl Client {
         let progress = progress(request);
         let swarm = webtorrent.swarms.enter(&info_hash, peer_id, peer, progress);
         let swarm = swarm.map_err(|Taken| refusal("peer_id is in use"))?;
-        self.entered.insert(entry);
+        self.entered.insert(entry, Announced::now(request, interval_s));
         Ok(swarm)
     }
 
     /// Takes the peer out of the swarm.
-    fn leave(&mut self, request: &AnnounceRequest) -> SwarmStats {
+    pub(super) fn leave(&mut self, request: &AnnounceRequest) -> SwarmStats {
         let &AnnounceRequest { info_hash, peer_id, .. } = request;
         self.entered.remove(&(info_hash, peer_id));
         self.webtorrent().swarms.leave(&info_hash, &peer_id, &self.outlet)
@@ -226,7 +232,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         let WebTorrent { swarms, metrics, .. } = self.webtorrent();
-        for (info_hash, peer_id) in &self.entered {
+        for (info_hash, peer_id) in self.entered.keys() {
             swarms.leave(info_hash, peer_id, &self.outlet);
         }
         metrics.connections.dec();

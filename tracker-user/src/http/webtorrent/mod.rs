@@ -1,15 +1,17 @@
 //! WebTorrent: announces of browsers, over WebSocket.
 //!
 //! Browsers cannot be connected to at an address. They make offers of WebRTC instead, which the tracker passes
-//! on to other peers of the swarm, and their answers back. So a peer is there for as long as its connection
+//! on to other peers of the swarm, and their answers back. So a peer is there no longer than its connection
 //! is, and swarms are of peers that are connected here: no storage keeps them, and the kernel answers none.
 //!
 //! A [`Session`] is one connection: what it receives is read by [`message`] and answered by its [`client`],
 //! with the pipeline's hooks and the [`swarms`]. What others have for it comes by its [`outlet`].
+//! A [`review`] takes peers out of their swarms that have fallen silent, or that the hooks would not admit any more.
 
 mod client;
 mod message;
 mod outlet;
+mod review;
 mod session;
 mod swarms;
 

@@ -20,6 +20,7 @@ use tokio_tungstenite::{
 use super::{
     client::{Client, Outcome},
     outlet::{Inlet, WAITING_MAX},
+    review::REVIEW_INTERVAL,
 };
 use crate::{
     http::{HttpFrontend, connection::Outbox, places::Place},
@@ -62,8 +63,10 @@ impl Session {
         let (client, inlet) = Client::new(frontend, source, params);
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reviews = interval_at(Instant::now() + REVIEW_INTERVAL, REVIEW_INTERVAL);
+        reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What ends it is the client's affair.
-        let _ = Conversation { socket, outbox, client, inlet, pings }.run(stopped).await;
+        let _ = Conversation { socket, outbox, client, inlet, pings, reviews }.run(stopped).await;
     }
 }
 
@@ -74,6 +77,7 @@ struct Conversation<S> {
     client: Client,
     inlet: Inlet,
     pings: Interval,
+    reviews: Interval,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
@@ -92,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                     return self.socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
                 }
                 relayed = self.inlet.next() => self.pass_on(relayed).await?,
+                _ = self.reviews.tick() => self.client.review().await,
                 _ = self.pings.tick() => {
                     if !replace(&mut is_heard, false) {
                         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
     net::IpAddr,
     sync::{Mutex, PoisonError},
 };
@@ -18,6 +19,8 @@ const SHARDS: usize = 64;
 /// All swarms.
 pub(super) struct Swarms {
     shards: [Mutex<HashMap<InfoHash, Swarm>>; SHARDS],
+    /// Chooses the shard of a torrent by a key of this process, so that clients cannot choose one lock for all.
+    key: RandomState,
     metrics: WebTorrentMetrics,
 }
 
@@ -50,7 +53,8 @@ struct Swarm {
 
 impl Swarms {
     pub(super) fn new(metrics: WebTorrentMetrics) -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()), metrics }
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { shards, key: RandomState::new(), metrics }
     }
 
     /// Enters a peer, or goes by what is new of it. Who connects again from the same address takes its own
@@ -148,7 +152,7 @@ impl Swarms {
     }
 
     fn shard(&self, info_hash: &InfoHash) -> &Mutex<HashMap<InfoHash, Swarm>> {
-        &self.shards[usize::from(info_hash.0[0]) % SHARDS]
+        &self.shards[(self.key.hash_one(info_hash) % SHARDS as u64) as usize]
     }
 }
 
@@ -238,6 +242,26 @@ mod tests {
         assert_eq!(swarms.leave(&TORRENT, &id(1), &new).seeders, 0);
         assert_eq!((metrics.seeders.get(), metrics.torrents.get()), (0, 0));
         assert!(swarms.shard(&TORRENT).lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn shards_are_chosen_by_a_key_of_the_process() {
+        let [one, other] = [swarms().0, swarms().0];
+        let shard_of = |swarms: &Swarms, info_hash: &InfoHash| {
+            let shard = swarms.shard(info_hash);
+            swarms.shards.iter().position(|there| std::ptr::eq(there, shard)).unwrap()
+        };
+        // What a client would choose that means one shard: the same first byte.
+        let info_hashes = (0..=255).map(|last| {
+            let mut bytes = [0; 20];
+            bytes[19] = last;
+            InfoHash(bytes)
+        });
+        let shards: Vec<_> =
+            info_hashes.map(|hash| (shard_of(&one, &hash), shard_of(&other, &hash))).collect();
+        let used: std::collections::HashSet<_> = shards.iter().map(|(one, _)| one).collect();
+        assert!(used.len() > SHARDS / 2, "{used:?}");
+        assert!(shards.iter().filter(|(one, other)| one == other).count() < 64);
     }
 
     #[test]

@@ -155,6 +155,10 @@ impl PreHook for Jwt {
     fn offload(&self) -> Offload {
         Offload::Grants
     }
+
+    fn revision(&self) -> u64 {
+        self.keys.revision()
+    }
 }
 
 /// Fetches the keys again and again.

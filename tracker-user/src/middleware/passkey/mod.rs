@@ -216,6 +216,14 @@ impl PreHook for Passkey {
     fn offload(&self) -> Offload {
         Offload::Grants
     }
+
+    fn revision(&self) -> u64 {
+        match &self.keys {
+            Keys::Listed { keys, .. } => keys.revision(),
+            // It is asked again with the next announce.
+            Keys::Asked { .. } => 0,
+        }
+    }
 }
 
 const INVALID: Refusal = Refusal::Client(Cow::Borrowed("unapproved request: invalid passkey"));
