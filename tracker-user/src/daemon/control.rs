@@ -15,6 +15,8 @@ use anyhow::{Context as _, bail};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
+    sync::mpsc,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -32,9 +34,35 @@ const RELOAD_TIME_MAX: Duration = Duration::from_secs(300);
 /// Only the user who runs the tracker may use the socket.
 const MODE: u32 = 0o600;
 
+/// Clients that may wait to be heard.
+const CLIENTS_MAX: usize = 16;
+
 /// Listens, unless that was not possible. The socket's file goes with it.
 pub(super) struct Control {
-    listening: Option<(UnixListener, PathBuf)>,
+    listening: Option<Listening>,
+}
+
+/// Clients are read in a task of their own: the main loop goes on meanwhile, and loses none of them when something
+/// else happens first.
+struct Listening {
+    path: PathBuf,
+    task: JoinHandle<()>,
+    clients: mpsc::Receiver<Client>,
+}
+
+impl Listening {
+    fn start(listener: UnixListener, path: &Path) -> Self {
+        let (sender, clients) = mpsc::channel(CLIENTS_MAX);
+        let task = tokio::spawn(accept(listener, sender));
+        Self { path: path.to_owned(), task, clients }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 impl Control {
@@ -42,7 +70,7 @@ impl Control {
     /// called within a tokio runtime.
     pub(super) fn listen(path: &Path) -> Self {
         match bind(path) {
-            Ok(listener) => Self { listening: Some((listener, path.to_owned())) },
+            Ok(listener) => Self { listening: Some(Listening::start(listener, path)) },
             Err(error) => {
                 tracing::warn!(
                     "control_socket: {}: {error:#}; `xdp-tracker reload` will not find this \
@@ -57,36 +85,37 @@ impl Control {
     /// Listens at `path` instead, if it does not already.
     pub(super) fn follow(self, path: &Path) -> Self {
         match &self.listening {
-            Some((_, listening)) if listening != path => Self::listen(path),
+            Some(listening) if listening.path != path => Self::listen(path),
             _ => self,
         }
     }
 
     /// Waits for a client that asks for a reload.
-    pub(super) async fn next(&self) -> Client {
-        let Some((listener, _)) = &self.listening else { return std::future::pending().await };
-        loop {
-            match listener.accept().await {
-                Ok((mut stream, _)) => {
-                    let mut request = [0; RELOAD.len()];
-                    let read = timeout(PATIENCE, stream.read_exact(&mut request)).await;
-                    if matches!(read, Ok(Ok(_))) && request == RELOAD {
-                        return Client(stream);
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!("control_socket: {error}");
-                    sleep(PATIENCE).await;
-                }
-            }
+    pub(super) async fn next(&mut self) -> Client {
+        if let Some(listening) = &mut self.listening
+            && let Some(client) = listening.clients.recv().await
+        {
+            return client;
         }
+        std::future::pending().await
     }
 }
 
-impl Drop for Control {
-    fn drop(&mut self) {
-        if let Some((_, path)) = &self.listening {
-            let _ = fs::remove_file(path);
+async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>) {
+    loop {
+        match listener.accept().await {
+            Ok((mut stream, _)) => {
+                let mut request = [0; RELOAD.len()];
+                let read = timeout(PATIENCE, stream.read_exact(&mut request)).await;
+                let is_request = matches!(read, Ok(Ok(_))) && request == RELOAD;
+                if is_request && clients.send(Client(stream)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!("control_socket: {error}");
+                sleep(PATIENCE).await;
+            }
         }
     }
 }
@@ -158,7 +187,7 @@ mod tests {
     /// What a client reads when the tracker gives this report.
     async fn answered(is_applied: bool, lines: &[&str]) -> Result<String, String> {
         let (_folder, path) = socket();
-        let control = Control::listen(&path);
+        let mut control = Control::listen(&path);
         let client = spawn_blocking({
             let path = path.clone();
             move || request_reload(&path)
@@ -179,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_says_something_else_is_sent_away() {
         let (_folder, path) = socket();
-        let control = Control::listen(&path);
+        let mut control = Control::listen(&path);
         let stranger = spawn_blocking({
             let path = path.clone();
             move || {

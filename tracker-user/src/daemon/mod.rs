@@ -9,34 +9,39 @@ mod notify;
 mod observe;
 mod options;
 mod prepared;
+mod reload;
 mod restart;
 mod secrets;
 mod signals;
+mod start;
 #[cfg(test)]
 mod tests;
 mod tracker;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use control::request_reload;
 pub use hooks::OwnHooks;
 
 use crate::{
-    config::{Config, ConfigFile, OnExit},
+    config::{Config, ConfigFile},
     metrics::Metrics,
     privileges,
 };
 use control::Control;
 use hooks::HookMaker;
+use notify::Watchdog;
 use prepared::Prepared;
+use reload::Reloads;
 use signals::{Signal, Signals};
-use tracker::Tracker;
+use start::Started;
 
 /// Tracks until SIGINT or SIGTERM. SIGUSR1, SIGHUP and the control socket make it read `file` again.
-/// The calling thread loses its capabilities.
+/// The calling thread loses its capabilities. It only answers: what reads files or waits for others, the start
+/// and each reload, has a thread of its own.
 ///
 /// # Errors
 /// When something cannot be started; the message says what, and what to do about it.
@@ -55,50 +60,56 @@ pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
         .on_thread_start(privileges::drop_all)
         .build()
         .context("cannot start the threads of the async runtime")?;
+    let ended = track(&runtime, file, own);
+    // What still waits for a disk or a server has nothing to do any more.
+    runtime.shutdown_background();
+    ended
+}
+
+fn track(runtime: &Runtime, file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
     // Before anything slow, so that a signal during the start is not the end.
     let _runtime = runtime.enter();
     let mut signals = Signals::new().context("cannot wait for signals")?;
-    let loaded = file.load()?;
-    loaded.log_warnings();
+    let mut watchdog = Watchdog::new();
     let metrics = Arc::new(Metrics::new()?);
     let hooks = HookMaker::new(own, &metrics);
-    let prepared = Prepared::new(loaded.config, &hooks)?;
-    let mut tracker = Tracker::start(prepared, hooks.grants(), &metrics, &runtime)?;
+    let handle = runtime.handle().clone();
+    let parts = Arc::new(Parts { file: file.clone(), hooks, metrics, runtime: handle });
+    let started = runtime.block_on(start::start(&parts, &mut signals, &mut watchdog))?;
+    let Some(Started { tracker, is_reload_wanted }) = started else { return Ok(()) };
     let mut control = Control::listen(&tracker.config().control_socket);
-    privileges::drop_all();
     tracing::info!("ready");
     notify::ready();
-    let mut watchdog = notify::watchdog();
+    let mut reloads = Reloads::new(&parts, tracker);
+    if is_reload_wanted {
+        reloads.want("a signal during the start", None);
+    }
 
-    let is_kernel_kept = loop {
+    let stopped_by = loop {
+        let is_reloading = reloads.runs();
         let event = runtime.block_on(async {
             tokio::select! {
                 signal = signals.next() => Event::Signal(signal),
                 client = control.next() => Event::Client(client),
-                () = tick(&mut watchdog) => Event::Watchdog,
+                socket = reloads.ended() => Event::Reloaded(socket),
+                () = watchdog.tick(is_reloading) => Event::Watchdog,
             }
         });
         match event {
-            Event::Signal(Signal::Stop(name)) => {
-                tracing::info!("{name}: shutting down");
-                // Who presses Ctrl-C is not about to start it again, and wants nothing left.
-                break name == signals::TERMINATE && tracker.config().xdp.on_exit == OnExit::Keep;
-            }
-            Event::Signal(Signal::Reload(name)) => {
-                reload(&mut tracker, file, &hooks, name, &metrics);
-            }
-            Event::Watchdog => notify::alive(),
-            Event::Client(client) => {
-                let report = reload(&mut tracker, file, &hooks, "control socket", &metrics);
-                runtime.block_on(client.answer(&report));
-            }
+            Event::Signal(Signal::Stop(name)) => break name,
+            Event::Signal(Signal::Reload(name)) => reloads.want(name, None),
+            Event::Client(client) => reloads.want("control socket", Some(client)),
+            Event::Reloaded(socket) => control = control.follow(&socket),
+            Event::Watchdog => {}
         }
-        control = control.follow(&tracker.config().control_socket);
     };
+    tracing::info!("{stopped_by}: shutting down");
     notify::stopping();
     drop(control);
-    tracker.stop(&runtime, is_kernel_kept);
-    hooks.stop();
+    if let Some(tracker) = reloads.end() {
+        tracker.stop(runtime.handle(), stopped_by);
+    }
+    parts.hooks.stop();
     Ok(())
 }
 
@@ -112,60 +123,25 @@ pub fn check(config: Config) -> anyhow::Result<()> {
     Prepared::new(config, &hooks).map(drop)
 }
 
+/// What a start and each reload are made with.
+struct Parts {
+    file: ConfigFile,
+    hooks: HookMaker,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
+}
+
 enum Event {
     Signal(Signal),
     Client(control::Client),
+    /// A reload has ended; this is the control socket of the configuration in force.
+    Reloaded(PathBuf),
     Watchdog,
 }
 
-/// Waits for the next time to tell the watchdog that we live; for ever without one.
-async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
-    match watchdog {
-        Some(watchdog) => _ = watchdog.tick().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What came of a reload, for whoever asked for it.
+#[derive(Debug, Clone)]
 struct Report {
     is_applied: bool,
     lines: Vec<String>,
-}
-
-/// Reads the configuration again and applies what can be applied. Whatever is wrong leaves
-/// everything as it was.
-fn reload(
-    tracker: &mut Tracker,
-    file: &ConfigFile,
-    hooks: &HookMaker,
-    asked_by: &str,
-    metrics: &Metrics,
-) -> Report {
-    tracing::info!("{asked_by}: reloading {}", file.path);
-    notify::reloading();
-    let reloaded = file.load().map_err(anyhow::Error::new).and_then(|loaded| {
-        let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-        let prepared = Prepared::new(loaded.config, hooks)?;
-        let waiting = tracker.reload(prepared);
-        if !waiting.is_empty() {
-            lines
-                .push(format!("these changes take effect after a restart: {}", waiting.join(", ")));
-        }
-        Ok(lines)
-    });
-    metrics.reloads().count(reloaded.is_ok());
-    notify::ready();
-    match reloaded {
-        Ok(lines) => {
-            for line in &lines {
-                tracing::warn!("{line}");
-            }
-            tracing::info!("reloaded");
-            Report { is_applied: true, lines }
-        }
-        Err(error) => {
-            tracing::error!("the configuration stays as it was: {error:#}");
-            Report { is_applied: false, lines: vec![format!("{error:#}")] }
-        }
-    }
 }

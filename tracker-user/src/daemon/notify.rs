@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 
 /// Says that the tracker serves, after a start or a reload.
 pub(super) fn ready() {
@@ -29,19 +29,73 @@ pub(super) fn reloading() {
     send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
 }
 
+/// How often to ask for more time, and for how much each time: the service manager ends a start or a reload that
+/// takes longer than it was told to allow.
+const EXTEND_INTERVAL: Duration = Duration::from_secs(10);
+const EXTENSION: Duration = Duration::from_secs(30);
+
+/// After half an hour a start hangs, and the service manager shall have its way.
+const EXTENSIONS_MAX: u64 = 180;
+
+/// Asks for more time for a start or a reload.
+fn extend() {
+    send(&format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()));
+}
+
 /// Says that the tracker ends.
 pub(super) fn stopping() {
     send("STOPPING=1");
 }
 
 /// Says that the tracker still does something.
-pub(super) fn alive() {
+fn alive() {
     send("WATCHDOG=1");
 }
 
-/// When to say so: twice as often as the service manager wants to hear it, if it does at all. To be
-/// called within a tokio runtime.
-pub(super) fn watchdog() -> Option<Interval> {
+/// When the service manager wants to hear that we live, and when a start or a reload takes long.
+pub(super) struct Watchdog {
+    /// None where it does not want to.
+    alive: Option<Interval>,
+    extend: Interval,
+    /// How often a start or a reload may yet ask for more time.
+    extensions: u64,
+}
+
+impl Watchdog {
+    /// To be called within a tokio runtime.
+    pub(super) fn new() -> Self {
+        let mut extend = interval_at(Instant::now() + EXTEND_INTERVAL, EXTEND_INTERVAL);
+        extend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { alive: watchdog(), extend, extensions: EXTENSIONS_MAX }
+    }
+
+    /// Waits for the next time, and says so. While something is `under_way` that the service manager waits for,
+    /// it is asked for more time.
+    pub(super) async fn tick(&mut self, under_way: bool) {
+        if !under_way {
+            self.extensions = EXTENSIONS_MAX;
+        }
+        let Self { alive: watchdog, extend, extensions } = self;
+        tokio::select! {
+            () = next(watchdog) => alive(),
+            _ = extend.tick() => if under_way && *extensions > 0 {
+                *extensions -= 1;
+                self::extend();
+            },
+        }
+    }
+}
+
+/// Waits for the next time to tell the watchdog that we live; for ever without one.
+async fn next(watchdog: &mut Option<Interval>) {
+    match watchdog {
+        Some(watchdog) => _ = watchdog.tick().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Twice as often as the service manager wants to hear it, if it does at all.
+fn watchdog() -> Option<Interval> {
     let is_for_us = |pid: String| pid == process::id().to_string();
     if !env::var("WATCHDOG_PID").map_or(true, is_for_us) {
         return None;

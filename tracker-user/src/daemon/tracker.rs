@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 
-use super::{frontends::Frontends, hooks, prepared::Prepared, restart, secrets};
+use super::{
+    frontends::Frontends, hooks, prepared::Prepared, restart, secrets, signals::TERMINATE,
+};
 use crate::{
-    config::{Config, StorageConfig},
+    config::{Config, OnExit, StorageConfig},
     dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
     pipeline::{GrantSink as _, Pipeline},
@@ -43,7 +45,7 @@ impl Tracker {
         prepared: Prepared,
         grants: &Arc<Grants>,
         metrics: &Arc<Metrics>,
-        runtime: &Runtime,
+        runtime: &Handle,
     ) -> anyhow::Result<Self> {
         let config = &prepared.config;
         let mut size = TableSize::of(&config.xdp.table);
@@ -125,9 +127,11 @@ impl Tracker {
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
     }
 
-    /// Stops everything, the kernel first: it answers in the stead of the others, and goes on to where
-    /// that is wanted.
-    pub(super) fn stop(self, runtime: &Runtime, is_kernel_kept: bool) {
+    /// Stops everything as this signal asks for, the kernel first: it answers in the stead of the others, and
+    /// goes on to where that is wanted. Not to be called in the runtime.
+    pub(super) fn stop(self, runtime: &Handle, signal: &str) {
+        // Who presses Ctrl-C is not about to start it again, and wants nothing left.
+        let is_kernel_kept = signal == TERMINATE && self.config.xdp.on_exit == OnExit::Keep;
         match self.data_plane {
             Some(data_plane) if is_kernel_kept => data_plane.leave(),
             data_plane => drop(data_plane),

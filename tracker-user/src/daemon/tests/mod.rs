@@ -58,7 +58,7 @@ impl Running {
         let metrics = Arc::new(Metrics::new()?);
         let hooks = HookMaker::new(own, &metrics);
         let prepared = prepare_with(lines, &hooks)?;
-        let tracker = Tracker::start(prepared, hooks.grants(), &metrics, &runtime)?;
+        let tracker = Tracker::start(prepared, hooks.grants(), &metrics, runtime.handle())?;
         Ok(Self { tracker: Some(tracker), hooks, metrics, runtime })
     }
 
@@ -98,7 +98,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(tracker) = self.tracker.take() {
-            tracker.stop(&self.runtime, false);
+            tracker.stop(self.runtime.handle(), "");
         }
     }
 }
