@@ -19,13 +19,13 @@ use crate::maps::{Maps, Scratch};
 /// The global functions, by address family. They work on the visit and the list in the scratch space.
 pub trait LeafFunctions: Family {
     /// [`Leaves::replace`].
-    fn replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32;
+    fn replace(scratch: *mut Scratch, leaf: u64, remove: u32) -> u32;
 
     /// [`Leaves::join`].
-    fn join(scratch: *mut Scratch, leaf: u32) -> u32;
+    fn join(scratch: *mut Scratch, leaf: u64) -> u32;
 
     /// [`Leaves::draw`].
-    fn draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32;
+    fn draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32;
 
     /// [`Leaves::draw_half`]. Returns one of [`half`].
     fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32;
@@ -43,7 +43,7 @@ macro_rules! functions {
     ($family:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32 {
+        extern "C" fn $replace(scratch: *mut Scratch, leaf: u64, remove: u32) -> u32 {
             // SAFETY: that is how functions call each other.
             let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return Outcome::CONTENDED.0;
@@ -53,7 +53,7 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $join(scratch: *mut Scratch, leaf: u32) -> u32 {
+        extern "C" fn $join(scratch: *mut Scratch, leaf: u64) -> u32 {
             // SAFETY: that is how functions call each other.
             let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return Outcome::CONTENDED.0;
@@ -63,7 +63,7 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32 {
+        extern "C" fn $draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32 {
             // SAFETY: that is how functions call each other.
             let Some((visit, list)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return 0;
@@ -89,17 +89,17 @@ macro_rules! functions {
 
         impl LeafFunctions for $family {
             #[inline(always)]
-            fn replace(scratch: *mut Scratch, leaf: u32, remove: u32) -> u32 {
+            fn replace(scratch: *mut Scratch, leaf: u64, remove: u32) -> u32 {
                 $replace(scratch, leaf, remove)
             }
 
             #[inline(always)]
-            fn join(scratch: *mut Scratch, leaf: u32) -> u32 {
+            fn join(scratch: *mut Scratch, leaf: u64) -> u32 {
                 $join(scratch, leaf)
             }
 
             #[inline(always)]
-            fn draw(scratch: *mut Scratch, leaf: u32, pick: u32) -> u32 {
+            fn draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32 {
                 $draw(scratch, leaf, pick)
             }
 

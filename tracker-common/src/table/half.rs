@@ -4,7 +4,11 @@
 //! seeders first. Each half is one leaf, or a directory of leaves (extendible hashing): the top bits
 //! of a peer's hash choose the entry, and neighbouring entries may share a leaf.
 
-use super::{Miss, layout::Memory, leaf::LeafRef};
+use super::{
+    Miss,
+    layout::{CHUNK_UNITS, Memory},
+    leaf::LeafRef,
+};
 use crate::{
     sync::{Word32, Word64},
     verifier::bounded,
@@ -15,10 +19,10 @@ use crate::{
 pub(crate) const DEPTH_MAX: u32 = 16;
 
 /// Entries of a directory in one chunk.
-const CHUNK_ENTRIES: u32 = 256;
+const CHUNK_ENTRIES: u32 = CHUNK_UNITS * UNIT_ENTRIES;
 
 /// Entries of a directory in one unit, the shortest piece of the arena.
-pub(crate) const UNIT_ENTRIES: u32 = 16;
+pub(crate) const UNIT_ENTRIES: u32 = 8;
 
 /// The body of the line of an outgrown torrent.
 #[repr(C)]
@@ -80,28 +84,31 @@ impl Half<'_> {
     }
 }
 
-/// Where the leaves of a half are: the only leaf or the directory's first unit, and the depth, the
-/// binary logarithm of the number of entries.
+/// Where the leaves of a half are: the only leaf, or a directory: `0:19 | depth:5 | 0:8 | unit:32`, its first
+/// unit and the binary logarithm of the number of its entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Root(pub u64);
 
 impl Root {
+    /// Above the number of a leaf's groups.
+    const DEPTH_SHIFT: u32 = 40;
+
     /// A single leaf, or none.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn leaf(leaf: LeafRef) -> Self {
-        Self(leaf.0 as u64)
+        Self(leaf.0)
     }
 
     /// A directory of 2^depth entries from this unit on.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn directory(unit: u32, depth: u32) -> Self {
-        Self((depth as u64) << 32 | unit as u64)
+        Self((depth as u64) << Self::DEPTH_SHIFT | unit as u64)
     }
 
     #[inline(always)]
     pub(crate) const fn depth(self) -> u32 {
         // The mask tells the verifier that a shift by this is within bounds.
-        (self.0 >> 32) as u32 & 31
+        (self.0 >> Self::DEPTH_SHIFT) as u32 & 31
     }
 
     /// The directory's first unit.
@@ -120,18 +127,20 @@ impl Root {
     #[inline(always)]
     pub(crate) fn entry<M: Memory>(self, memory: &M, entry: u32) -> Result<LeafRef, Miss> {
         if self.depth() == 0 {
-            return Ok(LeafRef(self.0 as u32));
+            return Ok(LeafRef(self.0));
         }
         Ok(LeafRef(self.slot(memory, entry)?.load()))
     }
 
     /// An entry of a directory.
     #[inline(always)]
-    pub(crate) fn slot<'a, M: Memory>(self, memory: &M, entry: u32) -> Result<&'a Word32, Miss> {
-        let at = self.unit() * UNIT_ENTRIES + entry;
-        let chunk = memory.chunk(at / CHUNK_ENTRIES).ok_or(Miss::Corrupt)?;
+    pub(crate) fn slot<'a, M: Memory>(self, memory: &M, entry: u32) -> Result<&'a Word64, Miss> {
+        // Within the first chunk of the directory, which is not at its beginning if it is a short one.
+        let at = self.unit() % CHUNK_UNITS * UNIT_ENTRIES + entry;
+        let number = (self.unit() / CHUNK_UNITS).wrapping_add(at / CHUNK_ENTRIES);
+        let chunk = memory.chunk(number).ok_or(Miss::Corrupt)?;
         let index = bounded::<{ CHUNK_ENTRIES - 1 }>(at);
-        // SAFETY: a chunk is so many entries, aligned to 4.
-        Ok(unsafe { &*chunk.add(index * 4).cast::<Word32>() })
+        // SAFETY: a chunk is so many entries, aligned to 8.
+        Ok(unsafe { &*chunk.add(index * 8).cast::<Word64>() })
     }
 }

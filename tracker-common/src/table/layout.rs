@@ -27,6 +27,9 @@ pub(crate) const UNIT_BYTES: usize = 64;
 /// Units in a chunk, the largest leaf.
 pub(crate) const CHUNK_UNITS: u32 = 16;
 
+/// The most chunks of an arena: 64 GiB, and the first, in which no leaf is.
+pub const CHUNKS_MAX: u32 = (64 << 20) + 1;
+
 /// A piece of the arena that leaves and directories are in: 1 KiB, so that no leaf straddles a page.
 #[repr(C, align(1024))]
 pub struct Chunk(pub(crate) [u8; 1024]);
@@ -53,6 +56,8 @@ const _: () = {
     assert!(size_of::<LineHead>() == HEAD_BYTES);
     assert!(HEAD_BYTES + size_of::<Halves>() <= 64);
     assert!(HEAD_BYTES + 5 * 8 == 64);
+    // A reference counts units in 32 bits.
+    assert!(CHUNKS_MAX < u32::MAX / CHUNK_UNITS);
     assert!(HEAD_BYTES + 4 * (8 + 16) <= 128);
 };
 

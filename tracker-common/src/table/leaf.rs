@@ -26,19 +26,21 @@ pub(crate) const fn groups_max<F: Family>() -> u32 {
     CHUNK_UNITS / F::GROUP_UNITS
 }
 
-/// Where a leaf is and how long: `frozen:1 | groups:5 | unit:26`, or zero for none.
+/// Where a leaf is and how long: `frozen:1 | 0:26 | groups:5 | unit:32`, or zero for none. A [`Root`] that
+/// is a directory has its depth where a leaf has zeros.
+///
+/// [`Root`]: super::outgrown::Root
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LeafRef(pub u32);
+pub struct LeafRef(pub u64);
 
 impl LeafRef {
     pub(crate) const NONE: Self = Self(0);
-    const FROZEN: u32 = 1 << 31;
-    const GROUPS_SHIFT: u32 = 26;
-    const UNIT_MASK: u32 = (1 << Self::GROUPS_SHIFT) - 1;
+    const FROZEN: u64 = 1 << 63;
+    const GROUPS_SHIFT: u32 = 32;
 
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) const fn new(unit: u32, groups: u32) -> Self {
-        Self(groups << Self::GROUPS_SHIFT | unit)
+        Self((groups as u64) << Self::GROUPS_SHIFT | unit as u64)
     }
 
     /// The daemon is moving the leaf's peers: nobody else may read or change them.
@@ -54,13 +56,13 @@ impl LeafRef {
 
     #[inline(always)]
     pub(crate) const fn groups(self) -> u32 {
-        self.0 >> Self::GROUPS_SHIFT & 31
+        (self.0 >> Self::GROUPS_SHIFT) as u32 & 31
     }
 
     /// Where it begins in the arena, in units of 64 bytes.
     #[inline(always)]
     pub(crate) const fn unit(self) -> u32 {
-        self.0 & Self::UNIT_MASK
+        self.0 as u32
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::{mem::replace, time::Duration};
 
+use bytesize::ByteSize;
 use hyper::header::HeaderName;
 use tracker_common::{
     peers::{PEERS_V4_MAX, PEERS_V6_MAX},
+    table::layout::CHUNKS_MAX,
     time::{self, LIFETIME_MAX},
     wire::SCRAPE_MAX,
 };
@@ -20,6 +22,9 @@ const HTTP_SCRAPE_MAX: u32 = 900;
 
 /// The daemon gives a sign of life every second, and may have to wait for a processor.
 const ORPHAN_LIMIT_MIN: Duration = Duration::from_secs(10);
+
+/// What references in the table can tell apart.
+const BLOCKS_MAX: ByteSize = ByteSize::gib(CHUNKS_MAX as u64 >> 20);
 
 /// More often, a tracker would do little else.
 const SNAPSHOT_INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -289,6 +294,10 @@ fn xdp(xdp: &XdpConfig, path: &Path, findings: &mut Findings) {
     }
     if xdp.pin_path.is_relative() && !xdp.pin_path.as_os_str().is_empty() {
         findings.error(&path.key("pin_path"), "is not an absolute path");
+    }
+    if xdp.table.blocks > BLOCKS_MAX {
+        let message = format!("{} is more than {BLOCKS_MAX}", xdp.table.blocks);
+        findings.error(&path.key("table").key("blocks"), message);
     }
     let limits = path.key("limits");
     for (key, len, max) in

@@ -140,7 +140,7 @@ pub struct TableConfig {
     /// Torrents with IPv6 peers, of at least 128 bytes each.
     #[default(125_000)]
     pub torrents_ipv6: u32,
-    /// Memory for the peers of torrents that have more than a handful. Written like 64MiB.
+    /// Memory for the peers of torrents that have more than a handful. Written like 64MiB; at most 64GiB.
     #[default(ByteSize::mib(64))]
     #[schemars(with = "String")]
     pub blocks: ByteSize,

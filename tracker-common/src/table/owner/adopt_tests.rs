@@ -115,7 +115,7 @@ fn a_reference_that_leads_nowhere_costs_its_torrent_and_no_other() {
     let before = fused(&heap);
     fill(&before, 1000);
     let (_, line) = find::<V4, _>(before.memory(), before.shape(), &HASH).unwrap();
-    line.halves().seeders().set_root(Root::leaf(LeafRef::new(1 << 25, 16)));
+    line.halves().seeders().set_root(Root::leaf(LeafRef::new(1 << 30, 16)));
     let (table, adopted) = adopt(&heap);
     assert_eq!(adopted, Adopted { torrents: [0, 1], damaged: 1 });
     assert_eq!(table.scrape::<V4>(&HASH, NOW), Counts::default());

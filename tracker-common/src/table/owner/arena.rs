@@ -27,6 +27,12 @@ impl Arena {
         Self { free: vec![0], by_run: Default::default(), chunks: chunks.max(1), units_used: 0 }
     }
 
+    /// One of which all chunks before `first` are in use, for good.
+    #[cfg(test)]
+    pub(super) fn beginning_at(chunks: u32, first: u32) -> Self {
+        Self { free: vec![0; first as usize], ..Self::new(chunks) }
+    }
+
     /// The first unit of a free piece of so many units.
     pub(super) fn allocate(&mut self, units: u32) -> Option<u32> {
         debug_assert!(units > 0);

@@ -49,7 +49,7 @@ impl<M: Memory> Table<M> {
         entries: [u32; 3],
         leaves: [LeafRef; 2],
     ) {
-        let numbers = entries.into_iter().chain(leaves.map(|leaf| leaf.0)).map(u64::from);
+        let numbers = entries.into_iter().map(u64::from).chain(leaves.map(|leaf| leaf.0));
         self.note(SPAN | if seeder { IS_SEEDER } else { 0 }, line, numbers);
     }
 
@@ -101,7 +101,8 @@ impl<M: Memory> Table<M> {
             OUTGROWN_LINE => restore(Form::Outgrown),
             SPAN if line.is_outgrown() => {
                 let [half, _] = line.halves().own_and_other(words[0] & IS_SEEDER != 0);
-                let [start, middle, end, low, high] = [0, 1, 2, 3, 4].map(|i| rest[i] as u32);
+                let [start, middle, end] = [0, 1, 2].map(|i| rest[i] as u32);
+                let [low, high] = [rest[3], rest[4]];
                 self.refer(&half, start..middle, LeafRef(low));
                 if half.root().depth() > 0 {
                     self.refer(&half, middle..end, LeafRef(high));

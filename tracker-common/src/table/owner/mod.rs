@@ -12,6 +12,8 @@ mod arena;
 mod displace;
 mod grow;
 mod journal;
+#[cfg(test)]
+mod large_tests;
 mod leaves;
 mod lists;
 mod merge;

@@ -325,6 +325,14 @@ fn settings_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn more_blocks_than_references_tell_apart_are_refused() {
+    let blocks = |size| listening(&format!("xdp: {{ table: {{ blocks: {size} }} }}"));
+    assert_eq!(warnings(&blocks("64GiB")), [""; 0]);
+    let [error] = &errors(&blocks("65GiB"))[..] else { panic!("one error") };
+    assert_eq!(error, "t.yaml:3: chihaya.xdp.table.blocks: 65.0 GiB is more than 64.0 GiB");
+}
+
+#[test]
 fn a_tracker_that_would_listen_nowhere_is_refused() {
     assert!(errors(&with(""))[0].starts_with("t.yaml:1: chihaya: nothing to listen on"));
 }

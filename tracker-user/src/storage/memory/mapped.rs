@@ -119,7 +119,27 @@ impl Drop for Region {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracker_common::family::{V4, V6};
+    use crate::config::TableConfig;
+    use bytesize::ByteSize;
+    use tracker_common::{
+        family::{V4, V6},
+        table::layout::CHUNKS_MAX,
+    };
+
+    #[test]
+    fn sixty_four_gibibytes_of_blocks_are_mapped_without_being_taken() {
+        let config = TableConfig { blocks: ByteSize::gib(64), ..TableConfig::default() };
+        let size = TableSize::of(&config);
+        assert_eq!(size.chunks, CHUNKS_MAX);
+        let memory = MappedMemory::anonymous(&size).unwrap();
+        let chunk = |index| memory.chunk(index).unwrap();
+        assert_eq!(chunk(CHUNKS_MAX - 1) as usize - chunk(0) as usize, 64 << 30);
+        assert!(memory.chunk(CHUNKS_MAX).is_none());
+        for index in [0, 4 << 20, CHUNKS_MAX - 1] {
+            // SAFETY: it is within the mapping, and nobody else's.
+            unsafe { chunk(index).write(1) };
+        }
+    }
 
     #[test]
     fn there_is_nothing_past_the_end() {

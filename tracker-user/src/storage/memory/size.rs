@@ -1,6 +1,9 @@
 //! How big the table is.
 
-use tracker_common::{hash::TableKey, table::index::TableShape};
+use tracker_common::{
+    hash::TableKey,
+    table::{index::TableShape, layout::CHUNKS_MAX},
+};
 
 use crate::{config::TableConfig, pipeline::PreferredSubnet};
 
@@ -63,9 +66,6 @@ impl TableSize {
         .preferring(self.subnet.ipv4_bits.into(), self.subnet.ipv6_bits.into())
     }
 }
-
-/// References to blocks count units of 64 bytes in 32 bits.
-const CHUNKS_MAX: u32 = u32::MAX / 16;
 
 fn buckets(torrents: u32) -> u32 {
     let buckets = (u64::from(torrents) * 10).div_ceil(LOAD_TENTHS * BUCKET_TORRENTS);
