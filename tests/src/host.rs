@@ -75,7 +75,7 @@ impl Host {
     pub fn set_up(&self) -> Result<()> {
         let ip = |args: &[&str]| self.namespace.run("ip", args);
         // Always the same, so that others find it again after another cable was laid.
-        let mac = format!("02:00:00:00:00:{:02x}", self.number);
+        let mac = self.mac().map(|byte| format!("{byte:02x}")).join(":");
         ip(&["link", "set", INTERFACE, "address", &mac])?;
         self.add_addresses()?;
         ip(&["link", "set", INTERFACE, "up"])?;
@@ -90,6 +90,12 @@ impl Host {
             self.namespace.run("ip", &["addr", "add", &address, "dev", INTERFACE, "nodad"])?;
         }
         Ok(())
+    }
+
+    /// The MAC address of its interface.
+    #[must_use]
+    pub const fn mac(&self) -> [u8; 6] {
+        [2, 0, 0, 0, 0, self.number]
     }
 
     /// Its address.

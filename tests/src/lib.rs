@@ -15,6 +15,7 @@ mod scratch;
 mod torrent;
 mod tracker;
 mod udp;
+mod wire;
 mod xdp;
 
 pub use certificates::Certificates;
@@ -30,4 +31,5 @@ pub use scratch::Scratch;
 pub use torrent::{InfoHash, Torrent, sha256};
 pub use tracker::{Family, Protocol, Tracker, binary};
 pub use udp::{Announce, AnnounceReply, ScrapeReply, UdpClient};
+pub use wire::Wire;
 pub use xdp::XdpPass;

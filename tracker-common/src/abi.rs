@@ -138,8 +138,53 @@ impl EndpointV6 {
     }
 }
 
+/// Interfaces that the program answers on at a time, of which each has the slot of its index.
+pub const LINKS: usize = 32;
+
+/// This machine's addresses that are told to the program, as far as there is room.
+pub const LOCAL_MAX: usize = 64;
+
+/// An interface that the program is attached to. All zeros (the default) is none: no frame is addressed to it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Link {
+    /// See [`Link::key`].
+    pub key: u64,
+    /// Bits of [`link`].
+    pub flags: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+impl Link {
+    /// What the first eight bytes of a frame to this interface say: the destination's MAC address, and in the place
+    /// of what follows it the interface's index, as far as it fits. `start` is those eight bytes in memory order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn key(start: u64, index: u32) -> u64 {
+        const MAC: u64 = 0xffff_ffff_ffff_0000_u64.to_be();
+        start & MAC | (index as u64 & 0xffff) << (48 * cfg!(target_endian = "little") as u32)
+    }
+
+    /// The slot of the interface with this index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(index: u32) -> u32 {
+        index % LINKS as u32
+    }
+}
+
+/// What [`Link::flags`] says.
+pub mod link {
+    /// UDP checksums are verified: what has a wrong one passes.
+    pub const VERIFY: u32 = 1;
+    /// The driver hands over datagrams whose checksum has not been worked out yet, but for the sum of the
+    /// pseudo-header (`CHECKSUM_PARTIAL`): such a sum is as good as a right one.
+    pub const PARTIAL: u32 = 1 << 1;
+}
+
 /// All that the program needs to know. Numbers are in host byte order.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Config {
     /// Shape and secret of the table. Never changes while the table lives.
@@ -173,6 +218,21 @@ pub struct Config {
     pub endpoints_v4: [EndpointV4; ENDPOINTS_MAX],
     /// Own IPv6 endpoints.
     pub endpoints_v6: [EndpointV6; ENDPOINTS_MAX],
+    /// The interfaces, in their slots.
+    pub links: [Link; LINKS],
+    /// This machine's addresses of both families, as [words](crate::family::Family::words).
+    pub local: [[u64; 2]; LOCAL_MAX],
+    /// How many of `local` are set.
+    pub local_len: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // SAFETY: integers and arrays of them, without padding: zeros are valid.
+        unsafe { core::mem::zeroed() }
+    }
 }
 
 /// What [`Config::flags`] says.
@@ -207,6 +267,9 @@ pub mod flag {
     pub const LISTS_INCOMPLETE: u32 = 1 << 12;
     /// There are limits that [concern all](crate::limit::Limits::concern_all) requests.
     pub const LIMITS: u32 = 1 << 13;
+    /// Only sources that the routing table leads to by the interface, and by the neighbour, that their request came
+    /// from are given a connection id.
+    pub const REVERSE_PATH: u32 = 1 << 14;
 }
 
 /// What a network in a trie means.
@@ -352,7 +415,10 @@ const _: () = {
     assert!(size_of::<TableKey>() == 32);
     assert!(size_of::<TableShape>() == 72);
     assert!(size_of::<ConnectionIds>() == 56);
-    assert!(size_of::<Config>() == 288 + 16 * 8 + 16 * 24 && align_of::<Config>() == 8);
+    assert!(
+        size_of::<Config>() == 288 + 16 * 8 + 16 * 24 + 32 * 16 + 64 * 16 + 8
+            && align_of::<Config>() == 8
+    );
     assert!(size_of::<State>() == 40 + 2 * size_of::<Config>());
     // A frame is no shorter than its Ethernet header.
     assert!(size_of::<Moment>() == 16);

@@ -56,6 +56,29 @@ pub const fn of_header(sum: u64) -> u16 {
     !folded(sum) as u16
 }
 
+/// Whether a header or a datagram whose words, with those of its pseudo-header and its own checksum, have this sum,
+/// below 2^47, is as it was sent.
+#[inline(always)]
+#[must_use]
+pub const fn is_right(sum: u64) -> bool {
+    folded(sum) as u16 == 0xffff
+}
+
+/// The sum of a pseudo-header, below 2^47, as the stack leaves it in the place of a checksum that is still to be
+/// worked out.
+#[inline(always)]
+#[must_use]
+pub const fn partial(pseudo_header: u64) -> u16 {
+    folded(pseudo_header) as u16
+}
+
+/// A sum below 2^47 in 32 bits, to which as many more may be added as there are bits left.
+#[inline(always)]
+#[must_use]
+pub const fn shortened(sum: u64) -> u32 {
+    ((sum & 0xffff) + (sum >> 16)) as u32
+}
+
 /// The checksum of a datagram whose words have this sum: never zero, which would mean that there is none.
 #[inline(always)]
 #[must_use]
@@ -88,6 +111,11 @@ mod tests {
 
     fn check(sum: u64) {
         let checksum = by_the_book(sum);
+        let sent = sum.wrapping_add(checksum as u64);
+        if sent < 1 << 47 && sum != 0 {
+            assert!(is_right(sent) && !is_right(sent + 1), "{sum:x}");
+            assert_eq!(partial(sum), !checksum, "{sum:x}");
+        }
         assert_eq!(of_datagram(sum), if checksum == 0 { 0xffff } else { checksum }, "{sum:x}");
         if sum < 1 << 47 {
             assert_eq!(of_header(sum), checksum, "{sum:x}");

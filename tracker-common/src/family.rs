@@ -25,6 +25,10 @@ pub trait Family: Copy + Default + 'static {
     /// The address as one of IPv6: those of IPv4 are mapped (`::ffff:a.b.c.d`).
     fn mapped(addr: &Self::Addr) -> [u8; 16];
 
+    /// Whether the network stack takes packets with this source from an interface: like
+    /// [`Family::can_be_a_peer`], but for loopback addresses. All of `::/64` count as such.
+    fn can_arrive(addr: &Self::Addr) -> bool;
+
     /// Whether a peer may have the address: see [`source::can_be_a_peer`](crate::source::can_be_a_peer).
     fn can_be_a_peer(addr: &Self::Addr) -> bool;
 }
@@ -61,6 +65,11 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn can_arrive(addr: &[u8; 4]) -> bool {
+        Self::can_be_a_peer(addr) && addr[0] != 127
+    }
+
+    #[inline(always)]
     fn can_be_a_peer(addr: &[u8; 4]) -> bool {
         // From 1 to 223: neither "this network" nor multicast nor what is reserved behind it.
         addr[0].wrapping_sub(1) < 223
@@ -90,6 +99,11 @@ impl Family for V6 {
     #[inline(always)]
     fn mapped(addr: &[u8; 16]) -> [u8; 16] {
         *addr
+    }
+
+    #[inline(always)]
+    fn can_arrive(addr: &[u8; 16]) -> bool {
+        Self::words(addr)[0] != 0 && addr[0] != 0xff
     }
 
     #[inline(always)]

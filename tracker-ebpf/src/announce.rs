@@ -70,15 +70,16 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).or_pass(Verdict::NotOurs)?;
     let env = &Env::get();
     let now_ns = env.now_ns();
-    if !env.answers(datagram, now_ns) {
-        return pass(Verdict::NotOurs);
-    }
+    let link = env.answers(datagram, now_ns).or_pass(Verdict::NotOurs)?;
     let config = env.config;
     let request = datagram.payload;
     let fixed = &request.fixed;
     // The table is far away; what can be done meanwhile comes before the search is looked at.
     let search = Search::<F>::begin(&Maps, &config.shape, &fixed.info_hash)
         .or_pass(Verdict::UnknownTorrent)?;
+    if !datagram.is_intact(link) {
+        return pass(Verdict::NotOurs);
+    }
     if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
         return Ok(Done::Refused(Failure::BadConnectionId));
     }

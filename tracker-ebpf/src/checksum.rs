@@ -1,6 +1,8 @@
 //! [`tracker_common::checksum`], and sums of what is in memory for it.
 
-pub use tracker_common::checksum::{of_datagram, of_header, sum_addr, sum_words};
+pub use tracker_common::checksum::{
+    is_right, of_datagram, of_header, partial, shortened, sum_addr, sum_words,
+};
 
 /// The words of `T`, whose odd last byte is padded with zero.
 #[inline(always)]

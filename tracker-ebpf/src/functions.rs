@@ -16,7 +16,7 @@ use crate::{
     approval, conclude, limits,
     maps::{Env, Scratch},
     packet::Datagram,
-    scrape,
+    reply, scrape,
 };
 
 /// No verdict: the torrent's peers are not in its line, and what to do is in the scratch space.
@@ -61,6 +61,17 @@ pub trait Functions: Sized + Family {
 
     /// What lists have against a scrape: see `approval`.
     fn objections_to_scrape(datagram: &Datagram<Self>) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// Sums up the payload from an offset on: see [`sum_of_rest`](crate::packet::sum_of_rest).
+    fn sum_of_rest<T>(datagram: &Datagram<Self, T>, from: u32) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// Whether a source that has not shown that it receives our replies may be sent one: see
+    /// [`may_have_sent`](crate::reply::may_have_sent).
+    fn may_have_sent(datagram: &Datagram<Self>) -> bool
     where
         Self: crate::packet::Ip;
 
@@ -112,7 +123,7 @@ macro_rules! functions {
     (
         $family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident,
         $miss:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident,
-        $scrape:ident, $entry:ident
+        $scrape:ident, $entry:ident, $sum_of_rest:ident, $may_have_sent:ident
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -213,7 +224,29 @@ macro_rules! functions {
             scrape::append::<$family>(&XdpContext::new(ctx), offset, now_ns)
         }
 
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $sum_of_rest(ctx: *mut xdp_md, l3: u32, from: u32) -> u32 {
+            crate::packet::sum_of_rest::<$family>(&XdpContext::new(ctx), l3, from)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $may_have_sent(ctx: *mut xdp_md, l3: u32) -> u32 {
+            reply::may_have_sent::<$family>(&XdpContext::new(ctx), l3) as u32
+        }
+
         impl Functions for $family {
+            #[inline(always)]
+            fn sum_of_rest<T>(datagram: &Datagram<Self, T>, from: u32) -> u32 {
+                $sum_of_rest(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, from)
+            }
+
+            #[inline(always)]
+            fn may_have_sent(datagram: &Datagram<Self>) -> bool {
+                $may_have_sent(datagram.ctx.as_ptr().cast(), datagram.l3 as u32) != 0
+            }
+
             #[inline(always)]
             fn announce(datagram: &Datagram<Self>, scratch: *mut Scratch, objections: u32) -> u32 {
                 $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, scratch, objections)
@@ -290,7 +323,9 @@ functions!(
     reply_v4,
     refuse_v4,
     scrape_v4,
-    scrape_entry_v4
+    scrape_entry_v4,
+    sum_of_rest_v4,
+    may_have_sent_v4
 );
 functions!(
     V6,
@@ -305,5 +340,7 @@ functions!(
     reply_v6,
     refuse_v6,
     scrape_v6,
-    scrape_entry_v6
+    scrape_entry_v6,
+    sum_of_rest_v6,
+    may_have_sent_v6
 );

@@ -93,6 +93,11 @@ pub fn calm<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Answer
         _ => Verdict::SourceCalmed,
     };
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
+    // One over its source's limit has not been summed up yet.
+    let link = datagram.link(env.config).ok_or(Verdict::NotOurs)?;
+    if !datagram.is_intact(link) {
+        return Err(Verdict::NotOurs);
+    }
     let RequestHead { action, transaction_id, .. } = *datagram.payload;
     let reply = Head(AnnounceReply {
         action,

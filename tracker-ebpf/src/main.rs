@@ -110,7 +110,9 @@ fn serve<F: Ip>(ctx: &XdpContext, l3: usize) -> u32 {
 fn sift<F: Ip>(datagram: &Datagram<F>, is_announce: bool) -> Result<u32, u32> {
     let env = &Env::get();
     let now_ns = env.now_ns();
-    if !env.answers(datagram, now_ns) {
+    let Some(link) = env.answers(datagram, now_ns) else { return Err(XDP_PASS) };
+    // An announce is summed up where it is served.
+    if !is_announce && !datagram.is_intact(link) {
         return Err(XDP_PASS);
     }
     if env.config.flags & flag::LIMITS != 0 {
@@ -145,10 +147,12 @@ fn answer<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
     let request = datagram.payload;
     let action = request.action;
     if action == action::CONNECT {
-        let answer = if request.connection_id == PROTOCOL_ID {
-            connect::serve(datagram, env, now_ns)
-        } else {
+        let answer = if request.connection_id != PROTOCOL_ID {
             Err(Verdict::Unusual)
+        } else if !F::may_have_sent(datagram) {
+            Err(Verdict::NoReply)
+        } else {
+            connect::serve(datagram, env, now_ns)
         };
         return conclude::<F>(datagram.ctx, env, answer);
     }
@@ -221,6 +225,9 @@ fn refuse<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, failure: u32) -> Answer {
             let is_told = is_told_of_bad_id(datagram.payload, datagram.payload_len() as usize);
             if !is_told || env.config.flags & flag::BAD_ID_SILENT != 0 {
                 return Ok(Verdict::BadIdDropped);
+            }
+            if !F::may_have_sent(datagram) {
+                return Err(Verdict::NoReply);
             }
             if !limits::may_tell_of_bad_id(env, env.now_ns()) {
                 return Ok(Verdict::BadIdLimited);

@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use tracker_common::{
     abi::{
-        AnnounceEvent, Config, Control, Counters, EVENT_OPTIONS_MAX, Grant, GrantKey, State,
+        AnnounceEvent, Config, Control, Counters, EVENT_OPTIONS_MAX, Grant, GrantKey, Link, State,
         VERDICTS,
     },
     family::Family,
@@ -127,11 +127,16 @@ pub struct Scratch {
     pub told: Told,
     /// A grant to look for.
     pub grant: GrantKey,
+    /// What of a datagram is summed up.
+    pub rest: [u64; REST_BYTES / 8],
     /// The XDP action that sends the reply, where it is not always the same.
     pub action: u32,
     /// The question to the routing table, and its answer.
     pub next_hop: bpf_fib_lookup,
 }
+
+/// More bytes than follow the fixed part of a request that the program answers: a power of two.
+pub const REST_BYTES: usize = 2048;
 
 /// An event as it goes into the ring buffer.
 #[repr(C)]
@@ -180,6 +185,17 @@ impl Scratch {
         Some(unsafe { (&(*place).visit, &mut (*place).list) })
     }
 
+    /// Where a part of a datagram is copied to. Nothing else of the scratch space is borrowed by this.
+    #[inline(always)]
+    pub fn rest() -> Option<&'static mut [u64; REST_BYTES / 8]> {
+        let place = Self::place();
+        if place.is_null() {
+            return None;
+        }
+        // SAFETY: per-CPU, and only `sum_of_rest` asks for it, once at a time.
+        Some(unsafe { &mut (*place).rest })
+    }
+
     /// What the routing table is asked, and the action by which the reply is sent then. Nothing else of the
     /// scratch space is borrowed by this.
     #[inline(always)]
@@ -226,13 +242,18 @@ impl Env {
         self.jiffies.monotonic_ns(unsafe { bpf_jiffies64() })
     }
 
-    /// Whether this is a plain request to us, at a time at which we answer.
+    /// Whether this is a plain request to us, at a time at which we answer: then by which interface it came.
     #[inline(always)]
-    pub fn answers<F: Ip, T>(&self, datagram: &Datagram<F, T>, now_ns: u64) -> bool {
-        datagram.is_plain()
+    pub fn answers<F: Ip, T>(
+        &self,
+        datagram: &Datagram<F, T>,
+        now_ns: u64,
+    ) -> Option<&'static Link> {
+        let is_ours = datagram.is_plain()
             && F::is_own_endpoint(self.config, datagram)
             // Else the daemon has been away for too long.
-            && now_ns <= self.answers_until_ns
+            && now_ns <= self.answers_until_ns;
+        if is_ours { datagram.link(self.config) } else { None }
     }
 
     /// Whether a source has shown that it receives our replies.

@@ -6,14 +6,20 @@
 
 use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_load_bytes, programs::XdpContext};
 use tracker_common::{
-    abi::{Config, ENDPOINTS_MAX},
+    abi::{Config, ENDPOINTS_MAX, LINKS, Link, link},
     family::{Family, V4, V6},
     source::is_answered_port,
     verifier::{bounded, turns},
     wire::RequestHead,
 };
 
-use crate::{approval::Listed, checksum, functions::Functions, leaves::LeafFunctions};
+use crate::{
+    approval::Listed,
+    checksum,
+    functions::Functions,
+    leaves::LeafFunctions,
+    maps::{REST_BYTES, Scratch},
+};
 
 pub const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
@@ -78,6 +84,9 @@ pub trait Ip: Family + Functions + LeafFunctions + Listed {
     type Header;
     const HEADER_BYTES: usize = size_of::<Self::Header>();
 
+    /// Whether the network stack would not drop a packet with this header, for its source, its checksum or
+    /// because it may go no further.
+    fn is_sound(header: &Self::Header) -> bool;
     /// Whether this is a UDP packet of a plain shape whose datagram has `udp_len` bytes.
     fn is_plain_udp(header: &Self::Header, udp_len: u16) -> bool;
     fn source(header: &Self::Header) -> Self::Addr;
@@ -90,6 +99,13 @@ pub trait Ip: Family + Functions + LeafFunctions + Listed {
 
 impl Ip for V4 {
     type Header = Ipv4;
+
+    #[inline(always)]
+    fn is_sound(header: &Ipv4) -> bool {
+        Self::can_arrive(&header.source)
+            && header.ttl != 0
+            && checksum::is_right(checksum::sum(header))
+    }
 
     #[inline(always)]
     fn is_plain_udp(header: &Ipv4, udp_len: u16) -> bool {
@@ -156,6 +172,11 @@ fn put(place: &mut [u8; 16], [first, second]: [u64; 2]) {
 
 impl Ip for V6 {
     type Header = Ipv6;
+
+    #[inline(always)]
+    fn is_sound(header: &Ipv6) -> bool {
+        Self::can_arrive(&header.source) && header.hop_limit != 0
+    }
 
     #[inline(always)]
     fn is_plain_udp(header: &Ipv6, udp_len: u16) -> bool {
@@ -264,6 +285,38 @@ pub struct Datagram<'a, F: Ip, T = RequestHead> {
     pub payload: &'a T,
 }
 
+/// In the place of a sum: the frame ends before its datagram does, or that is too long.
+pub const NO_SUM: u32 = u32::MAX;
+
+/// The sum of the words of the payload from this offset on, which is even.
+#[inline(always)]
+pub fn sum_of_rest<F: Ip>(ctx: &XdpContext, l3: u32, from: u32) -> u32 {
+    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return NO_SUM };
+    let Some(rest) = Scratch::rest() else { return NO_SUM };
+    let len = datagram.payload_len().wrapping_sub(from);
+    if len.wrapping_sub(1) >= REST_BYTES as u32 {
+        return NO_SUM;
+    }
+    // Kernels before 6.8 do not conclude from `!=` that it is more than that.
+    let len = 1 + bounded::<{ REST_BYTES as u32 - 1 }>(len - 1);
+    let last = (len - 1) / 8;
+    // SAFETY: within the array, and there is room for so many bytes.
+    let is_copied = unsafe {
+        *rest.get_unchecked_mut(bounded::<{ REST_BYTES as u32 / 8 - 1 }>(last as u32)) = 0;
+        datagram.copy(from, rest.as_mut_ptr().cast::<[u8; REST_BYTES]>(), len as u32)
+    };
+    if !is_copied {
+        return NO_SUM;
+    }
+    let mut sum = 0;
+    for word in turns::<{ REST_BYTES as u32 / 8 }>(last as u32 + 1) {
+        // SAFETY: within the array.
+        let word = unsafe { *rest.get_unchecked(word as usize) };
+        sum += (word & 0xffff_ffff) + (word >> 32);
+    }
+    checksum::shortened(sum)
+}
+
 impl<'a, F: Ip, T> Datagram<'a, F, T> {
     /// Where the payload begins, from the IP header.
     pub const PAYLOAD: usize = F::HEADER_BYTES + UDP_BYTES;
@@ -299,6 +352,57 @@ impl<'a, F: Ip, T> Datagram<'a, F, T> {
         udp_len as usize >= UDP_BYTES + size_of::<T>()
             && F::is_plain_udp(self.ip, udp_len)
             && is_answered_port(u16::from_be(self.udp.source))
+    }
+
+    /// The interface that the frame came by, if the frame is addressed to it and the packet is one that the network
+    /// stack would take.
+    #[inline(always)]
+    pub fn link<'c>(&self, config: &'c Config) -> Option<&'c Link> {
+        let index = self.ctx.ingress_ifindex() as u32;
+        let slot = bounded::<{ LINKS as u32 - 1 }>(index);
+        // SAFETY: within the array.
+        let link = unsafe { config.links.get_unchecked(slot) };
+        let start: *const u64 = at(self.ctx, 0)?;
+        // SAFETY: `at` checked the bounds.
+        let key = Link::key(unsafe { start.read_unaligned() }, index);
+        (key == link.key && F::is_sound(self.ip)).then_some(link)
+    }
+
+    /// Whether all of the datagram is in the frame and, as far as that is to be verified, as it was sent.
+    #[inline(always)]
+    pub fn is_intact(&self, link: &Link) -> bool {
+        let udp = self.udp;
+        // Over IPv6 there must be a checksum.
+        if F::IS_V6 && udp.checksum == 0 {
+            return false;
+        }
+        let is_longer = self.payload_len() != size_of::<T>() as u32;
+        if link.flags & link::VERIFY == 0 || udp.checksum == 0 {
+            return !is_longer || self.fits();
+        }
+        let addresses = checksum::sum_addr::<F>(&F::source(self.ip))
+            + checksum::sum_addr::<F>(&F::destination(self.ip));
+        let pseudo_header = addresses + (PROTOCOL_UDP as u16).to_be() as u64 + udp.len as u64;
+        if link.flags & link::PARTIAL != 0 && checksum::partial(pseudo_header) == udp.checksum {
+            return !is_longer || self.fits();
+        }
+        let mut sum = pseudo_header + checksum::sum(udp) + checksum::sum(self.payload);
+        if is_longer {
+            let rest = F::sum_of_rest(self, size_of::<T>() as u32);
+            if rest == NO_SUM {
+                return false;
+            }
+            sum += rest as u64;
+        }
+        checksum::is_right(sum)
+    }
+
+    /// Whether the frame reaches as far as the datagram does.
+    #[inline(always)]
+    fn fits(&self) -> bool {
+        let len = bounded::<{ u16::MAX as u32 }>(u16::from_be(self.udp.len) as u32);
+        let start = self.ctx.data() + self.l3 + F::HEADER_BYTES;
+        start + len <= self.ctx.data_end()
     }
 
     #[inline(always)]

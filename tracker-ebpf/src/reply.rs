@@ -7,10 +7,10 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use tracker_common::{
-    abi::{Verdict, flag},
+    abi::{LOCAL_MAX, Verdict, flag},
     family::V4,
     peers::{Cursor, List, PeerBuf},
-    verifier::{add_now, bounded},
+    verifier::{add_now, bounded, turns},
     wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, ScrapeEntry, action},
 };
 
@@ -247,13 +247,51 @@ pub fn error<F: Ip, const N: usize>(
     send(datagram, env, &reply, None)
 }
 
-/// Where replies are routed rather than returned to their sender, asks the routing table. The
-/// answer stays in the scratch space: its MAC addresses are not aligned as the stack must be.
+/// Whether this source may have sent the datagram: it is none of this machine's addresses, which the network stack
+/// takes from no interface, and, where that is to be checked, a reply would leave by the interface and to the neighbour
+/// that the request came from.
+///
+/// Only sources that have not shown that they receive our replies are asked about: without a connection id there is
+/// nothing to be had.
+#[inline(always)]
+pub fn may_have_sent<F: Ip>(ctx: &XdpContext, l3: u32) -> bool {
+    let env = &Env::get();
+    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return false };
+    let source = F::words(&F::source(datagram.ip));
+    let is_local = turns::<{ LOCAL_MAX as u32 }>(env.config.local_len).any(|index| {
+        // SAFETY: within the array.
+        let local = unsafe { env.config.local.get_unchecked(index as usize) };
+        (local[0] ^ source[0]) | (local[1] ^ source[1]) == 0
+    });
+    if is_local {
+        return false;
+    }
+    if env.config.flags & flag::REVERSE_PATH == 0 {
+        return true;
+    }
+    if look_up(&datagram).is_err() {
+        return false;
+    }
+    let Some((hop, _)) = Scratch::route() else { return false };
+    let Some(ethernet) = at::<Ethernet>(ctx, 0) else { return false };
+    // SAFETY: `at` checked the bounds.
+    let sender = unsafe { (*ethernet).source };
+    hop.ifindex == ctx.ingress_ifindex() as u32 && hop.dmac == sender
+}
+
+/// Where replies are routed rather than returned to their sender, asks the routing table.
 #[inline(always)]
 fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), Verdict> {
     if env.config.flags & flag::REPLY_FIB == 0 {
         return Ok(());
     }
+    look_up(datagram)
+}
+
+/// Asks the routing table for the way to the source. The answer stays in the scratch space: its MAC addresses are not
+/// aligned as the stack must be.
+#[inline(always)]
+fn look_up<F: Ip, T>(datagram: &Datagram<F, T>) -> Result<(), Verdict> {
     // The table knows the VLAN's own interface, not the one below it that the frame came by.
     if datagram.l3 != ETHERNET_BYTES {
         return pass(Verdict::NoReply);

@@ -4,6 +4,7 @@
 //! Needs root and the program's object: `cargo xtask test kernel`. `XDP_TRACKER_CASES` sets how
 //! many requests are tried, `XDP_TRACKER_SEED` which mutated packets.
 
+mod below_udp;
 mod both;
 mod clock;
 mod daemon;
@@ -61,7 +62,7 @@ fn the_program_stays_within_its_budget() {
     // The kernel's limit is a million. Up to 6.7, loops are walked through turn by turn.
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     assert!(verified < 300_000, "{verified} instructions verified on {release}");
-    assert!(jited < 90 << 10, "{jited} bytes of machine code");
+    assert!(jited < 100 << 10, "{jited} bytes of machine code");
 }
 
 #[test]

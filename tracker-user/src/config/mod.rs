@@ -46,7 +46,8 @@ pub use service_url::ServiceUrl;
 pub use storage::{MemoryConfig, RedisConfig, SnapshotConfig, StorageConfig};
 pub use udp::{Secret, UdpConfig};
 pub use xdp::{
-    AttachMode, BadConnectionId, EventLevel, LogLevel, OnExit, ReplyRoute, TableConfig, XdpConfig,
+    AttachMode, BadConnectionId, EventLevel, LogLevel, OnExit, ReplyRoute, ReversePath,
+    TableConfig, VerifyChecksums, XdpConfig,
 };
 
 /// The key that everything is below.

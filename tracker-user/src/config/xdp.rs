@@ -22,6 +22,11 @@ pub struct XdpConfig {
     pub mode: AttachMode,
     /// How a reply finds its way.
     pub reply: ReplyRoute,
+    /// Whether UDP checksums are verified before a request is answered. A request with a wrong one is left to the host.
+    pub verify_checksums: VerifyChecksums,
+    /// Whether a client is given a connection id only if the routing table leads to it by the interface and the
+    /// neighbour that its request came from. `on` needs net.ipv4.conf.INTERFACE.forwarding, as `reply: fib` does.
+    pub reverse_path: ReversePath,
     /// What a request with a bad or outdated connection id gets.
     pub bad_connection_id: BadConnectionId,
     /// Which of the announces that the kernel answers are reported to the post-hooks, at least.
@@ -79,6 +84,31 @@ pub enum ReplyRoute {
     Swap,
     /// By the routing table. The host must forward packets: net.ipv4.conf.INTERFACE.forwarding.
     Fib,
+}
+
+/// Whether UDP checksums are verified.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyChecksums {
+    /// Verified; but where the driver hands over datagrams whose checksum is still to be worked out (veth, virtio),
+    /// such a partial sum is accepted as well.
+    #[default]
+    Auto,
+    /// All; those that are still to be worked out are left to the host.
+    On,
+    /// None.
+    Off,
+}
+
+/// Whether the routing table is asked for the way back before a connection id is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReversePath {
+    /// It is not.
+    #[default]
+    Off,
+    /// It is; where it names another way, the host decides.
+    On,
 }
 
 /// What a request with a bad connection id gets.

@@ -8,14 +8,18 @@ use nix::{
     errno::Errno,
     net::if_::{if_nameindex, if_nametoindex},
 };
-use tracker_common::time::Jiffies;
+use tracker_common::{
+    abi::{self, LINKS, Link},
+    time::Jiffies,
+};
 
 use super::{
     Kernel, link,
     load::{GENERIC, Hold, NATIVE},
+    nic,
 };
 use crate::{
-    config::{AttachMode, ReplyRoute, XdpConfig},
+    config::{AttachMode, ReplyRoute, ReversePath, VerifyChecksums, XdpConfig},
     metrics::Metrics,
 };
 
@@ -23,7 +27,9 @@ use crate::{
 pub(super) struct Attacher {
     kernel: Kernel,
     mode: AttachMode,
-    reply: ReplyRoute,
+    /// The setting by which the program asks for routes.
+    asks_routes: Option<&'static str>,
+    verify: VerifyChecksums,
     interfaces: Vec<Interface>,
     metrics: Arc<Metrics>,
 }
@@ -51,13 +57,21 @@ impl Attacher {
         metrics: Arc<Metrics>,
     ) -> Self {
         let interfaces = names.into_iter().map(Interface::new).collect();
-        Self { kernel, mode: config.mode, reply: config.reply, interfaces, metrics }
+        Self {
+            kernel,
+            mode: config.mode,
+            asks_routes: asks_routes(config),
+            verify: config.verify_checksums,
+            interfaces,
+            metrics,
+        }
     }
 
     /// Detaches from interfaces that are not among these, or were attached to in another mode. The
     /// next [`Attacher::follow`] attaches to the others.
     pub(super) fn reload(&mut self, names: &[String], config: &XdpConfig) {
-        self.reply = config.reply;
+        self.asks_routes = asks_routes(config);
+        self.verify = config.verify_checksums;
         if config.mode != self.mode {
             self.detach();
             self.mode = config.mode;
@@ -105,6 +119,27 @@ impl Attacher {
         result
     }
 
+    /// The interfaces with the program, as it is told of them. Two of which the indices differ by a multiple of
+    /// [`LINKS`] have one slot, and the daemon serves the second.
+    pub(super) fn links(&self) -> [Link; LINKS] {
+        let mut links = [Link::default(); LINKS];
+        for Interface { name, index, .. } in
+            self.interfaces.iter().filter(|interface| interface.hold.is_some())
+        {
+            let Some([a, b, c, d, e, f]) = link::mac(*index) else { continue };
+            let slot = &mut links[Link::slot(*index) as usize];
+            if *slot == Link::default() {
+                let start = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+                let flags =
+                    checksum_flags(self.verify, || nic::hands_over_partial_sums(name, *index));
+                *slot = Link { key: Link::key(start, *index), flags, _pad: 0 };
+            } else {
+                self.metrics.limit_reached("kernel_interfaces").inc();
+            }
+        }
+        links
+    }
+
     /// Detaches from all interfaces.
     pub(super) fn detach(&mut self) {
         for i in 0..self.interfaces.len() {
@@ -132,8 +167,9 @@ impl Attacher {
             Err(error) => ("userspace", Err(error)),
         };
         say(name, mode, self.mode, is_veth);
-        if self.reply == ReplyRoute::Fib {
-            warn_unless_forwarding(name);
+        say_checksums(name, *index, self.verify);
+        if let Some(setting) = self.asks_routes {
+            warn_unless_forwarding(name, setting);
         }
         self.metrics.attach().set(name, Some(mode));
         result
@@ -216,8 +252,39 @@ fn say(interface: &str, mode: &str, wanted: AttachMode, is_veth: bool) {
     }
 }
 
+/// The bits of [`abi::link`] for an interface.
+fn checksum_flags(verify: VerifyChecksums, has_partial: impl FnOnce() -> bool) -> u32 {
+    match verify {
+        VerifyChecksums::Off => 0,
+        VerifyChecksums::Auto if has_partial() => abi::link::VERIFY | abi::link::PARTIAL,
+        VerifyChecksums::Auto | VerifyChecksums::On => abi::link::VERIFY,
+    }
+}
+
+/// What is verified of the datagrams that arrive at an interface.
+pub(super) fn checksums(interface: &str, index: u32, verify: VerifyChecksums) -> &'static str {
+    match checksum_flags(verify, || nic::hands_over_partial_sums(interface, index)) {
+        0 => "not verified",
+        abi::link::VERIFY => "verified",
+        _ => "verified, or partial: the driver hands over datagrams without one",
+    }
+}
+
+fn say_checksums(interface: &str, index: u32, verify: VerifyChecksums) {
+    tracing::info!("{interface}: UDP checksums are {}", checksums(interface, index, verify));
+}
+
+/// The setting by which the program asks for routes, if there is one.
+fn asks_routes(config: &XdpConfig) -> Option<&'static str> {
+    match (config.reply, config.reverse_path) {
+        (ReplyRoute::Fib, _) => Some("xdp.reply: fib"),
+        (_, ReversePath::On) => Some("xdp.reverse_path: on"),
+        _ => None,
+    }
+}
+
 /// The kernel answers a program's question for a route only where packets are forwarded.
-fn warn_unless_forwarding(interface: &str) {
+fn warn_unless_forwarding(interface: &str, why: &str) {
     for family in ["ipv4", "ipv6"] {
         let setting = format!("net.{family}.conf.{interface}.forwarding");
         // Not by dots, which an interface's name may have.
@@ -225,7 +292,7 @@ fn warn_unless_forwarding(interface: &str) {
         // Where the file is missing, so is the address family.
         if fs::read_to_string(file).is_ok_and(|value| value.trim() == "0") {
             tracing::warn!(
-                "{interface}: with xdp.reply: fib the daemon has to serve {family}: the kernel looks \
+                "{interface}: with {why} the daemon has to serve {family}: the kernel looks \
                  up routes only if {setting} is 1"
             );
         }

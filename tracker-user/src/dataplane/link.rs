@@ -7,10 +7,14 @@ use aya::programs::loaded_programs;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Attributes of a link (`linux/if_link.h`).
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_XDP: u16 = 43;
 /// Within `IFLA_LINKINFO`: the kind of a virtual interface, a string that ends with 0.
 const IFLA_INFO_KIND: u16 = 1;
+/// Within `IFLA_LINKINFO`: the kind of its master.
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
 /// Within `IFLA_XDP`: the program's id.
 const IFLA_XDP_PROG_ID: u16 = 4;
 
@@ -42,11 +46,31 @@ pub(super) fn attached_program(interface_index: u32) -> Option<u32> {
 /// In the driver of one, what a program sends back (`XDP_TX`) is put into the other end's queue, and
 /// the other end is woken only if it has an XDP program as well.
 pub(super) fn is_veth(interface_index: u32) -> bool {
-    let kind = |answer: Vec<u8>| {
-        let info = attribute(answer.get(HEADERS_BYTES..)?, IFLA_LINKINFO)?;
-        Some(attribute(info, IFLA_INFO_KIND)? == b"veth\0")
+    kind(interface_index).as_deref() == Some(b"veth\0")
+}
+
+/// The kind of a virtual interface, with a NUL; `None` for a device, or where the system does not tell.
+pub(super) fn kind(interface_index: u32) -> Option<Vec<u8>> {
+    let answer = ask(interface_index).ok()?;
+    let info = attribute(answer.get(HEADERS_BYTES..)?, IFLA_LINKINFO)?;
+    attribute(info, IFLA_INFO_KIND).map(<[u8]>::to_vec)
+}
+
+/// The MAC address to which the host takes frames that arrive at the interface: its own, or that of the bridge of
+/// which it is a port. Other addresses that the interface may have, those of macvlans for instance, are not told.
+pub(super) fn mac(interface_index: u32) -> Option<[u8; 6]> {
+    let answer = ask(interface_index).ok()?;
+    let attributes = answer.get(HEADERS_BYTES..)?;
+    let bridge = || {
+        let info = attribute(attributes, IFLA_LINKINFO)?;
+        let is_bridge = attribute(info, IFLA_INFO_SLAVE_KIND)? == b"bridge\0";
+        let master = attribute(attributes, IFLA_MASTER).filter(|_| is_bridge)?;
+        ask(u32::from_ne_bytes(master.try_into().ok()?)).ok()
     };
-    ask(interface_index).ok().and_then(kind) == Some(true)
+    if let Some(bridge) = bridge() {
+        return attribute(bridge.get(HEADERS_BYTES..)?, IFLA_ADDRESS)?.try_into().ok();
+    }
+    attribute(attributes, IFLA_ADDRESS)?.try_into().ok()
 }
 
 /// The answer to `RTM_GETLINK`.

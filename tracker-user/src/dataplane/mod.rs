@@ -4,7 +4,7 @@
 //! * `load`: the program and its maps; `probe` says whether this host can run it;
 //! * `pins`: what of it outlives the daemon;
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
-//! * `attach`, `endpoints`: interfaces and addresses, followed as they change; `link` and `nic` know
+//! * `attach`, `endpoints`, `local`: interfaces and addresses, followed as they change; `link` and `nic` know
 //!   more of an interface than files tell;
 //! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
@@ -21,6 +21,7 @@ mod jiffies;
 mod link;
 mod lists;
 mod load;
+mod local;
 mod nic;
 mod pins;
 mod policy;
@@ -383,7 +384,13 @@ impl Worker {
         } else {
             self.publisher.set_clock()?;
         }
+        self.publisher
+            .set_local(&local::addresses())
+            .context("cannot tell the kernel this machine's addresses")?;
         let followed = self.attacher.follow();
+        self.publisher
+            .set_links(self.attacher.links())
+            .context("cannot tell the kernel the interfaces' MAC addresses")?;
         self.publisher.set_jiffies(self.attacher.jiffies()?);
         followed
     }

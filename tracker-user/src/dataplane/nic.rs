@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, os::fd::AsRawFd as _, ptr};
 
 use socket2::{Domain, Socket, Type};
 
-use super::link::{attribute, exchange};
+use super::link::{self, attribute, exchange};
 
 /// Commands of `SIOCETHTOOL` (`linux/ethtool.h`); none needs a capability.
 const GDRVINFO: u32 = 0x03;
@@ -64,6 +64,14 @@ pub(super) fn driver(interface: &str) -> Option<String> {
     let bytes: Vec<_> = words[1..9].iter().flat_map(|word| word.to_ne_bytes()).collect();
     let name = bytes.split(|byte| *byte == 0).next()?;
     Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Whether datagrams may arrive whose checksum has not been worked out (`CHECKSUM_PARTIAL`): those of virtual
+/// interfaces, and of drivers of virtual machines, come from the same host.
+pub(super) fn hands_over_partial_sums(interface: &str, interface_index: u32) -> bool {
+    const DRIVERS: [&str; 4] = ["virtio_net", "vif", "hv_netvsc", "vmxnet3"];
+    link::kind(interface_index).is_some()
+        || driver(interface).is_some_and(|driver| DRIVERS.contains(&driver.as_str()))
 }
 
 /// Its queues, where the driver tells.

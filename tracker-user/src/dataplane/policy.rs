@@ -13,7 +13,7 @@ use tracker_common::{
 
 use super::probe::wait_for_kernel;
 use crate::{
-    config::{BadConnectionId, Config, ReplyRoute},
+    config::{BadConnectionId, Config, ReplyRoute, ReversePath},
     pipeline::{
         Follower, Interest, ListKind, NetworkList, Offload, Pipeline, PostHook, TorrentList,
     },
@@ -139,6 +139,9 @@ fn configured_flags(config: &Config) -> u32 {
     }
     if config.xdp.reply == ReplyRoute::Fib {
         flags |= flag::REPLY_FIB;
+    }
+    if config.xdp.reverse_path == ReversePath::On {
+        flags |= flag::REVERSE_PATH;
     }
     flags
 }

@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, MapData},
 };
 use tracker_common::{
-    abi::{self, EndpointV4, EndpointV6, flag, name},
+    abi::{self, EndpointV4, EndpointV6, LINKS, Link, flag, name},
     time::Jiffies,
 };
 
@@ -69,6 +69,31 @@ impl Publisher {
         self.publish()
     }
 
+    /// Publishes the configuration with these addresses of this machine, if they are others than before; what there
+    /// is no room for is left out.
+    ///
+    /// # Errors
+    /// As for [`Publisher::set_endpoints`].
+    pub(super) fn set_local(&mut self, addresses: &[[u64; 2]]) -> anyhow::Result<()> {
+        let before = (self.config.local, self.config.local_len);
+        self.config.local_len = fill(&mut self.config.local, addresses);
+        self.publish_if(before != (self.config.local, self.config.local_len))
+    }
+
+    /// Publishes the configuration with these interfaces, if they are others than before.
+    ///
+    /// # Errors
+    /// As for [`Publisher::set_endpoints`].
+    pub(super) fn set_links(&mut self, links: [Link; LINKS]) -> anyhow::Result<()> {
+        let is_new = self.config.links != links;
+        self.config.links = links;
+        self.publish_if(is_new)
+    }
+
+    fn publish_if(&mut self, is_new: bool) -> anyhow::Result<()> {
+        if is_new { self.publish() } else { Ok(()) }
+    }
+
     /// Publishes another configuration with the endpoints of the last.
     ///
     /// # Errors
@@ -79,6 +104,9 @@ impl Publisher {
             endpoints_v6: self.config.endpoints_v6,
             endpoints_v4_len: self.config.endpoints_v4_len,
             endpoints_v6_len: self.config.endpoints_v6_len,
+            links: self.config.links,
+            local: self.config.local,
+            local_len: self.config.local_len,
             ..*policy
         };
         self.publish()
@@ -143,8 +171,8 @@ impl Publisher {
 }
 
 /// Copies as many as there is room for, and returns their number.
-fn fill<T: Copy + Default>(slots: &mut [T; abi::ENDPOINTS_MAX], endpoints: &[T]) -> u32 {
-    *slots = [T::default(); abi::ENDPOINTS_MAX];
+fn fill<T: Copy + Default>(slots: &mut [T], endpoints: &[T]) -> u32 {
+    slots.fill(T::default());
     for (slot, endpoint) in slots.iter_mut().zip(endpoints) {
         *slot = *endpoint;
     }

@@ -8,7 +8,7 @@ use nix::{
 };
 
 use super::{
-    interfaces, link,
+    attach, interfaces, link,
     nic::{self, Queues, Spreading},
     probe,
 };
@@ -41,6 +41,9 @@ pub fn survey(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut findings = host(&config.xdp.pin_path);
     for name in interfaces(config)? {
         findings.extend(interface(&name));
+        let index = if_nametoindex(name.as_str()).unwrap_or(0);
+        let checksums = attach::checksums(&name, index, config.xdp.verify_checksums);
+        findings.push(finding(format!("{name} UDP checksums"), checksums, None));
     }
     Ok(findings)
 }

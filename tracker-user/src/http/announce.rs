@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use tracker_common::{announce::Event, id::PeerId};
+use tracker_common::{announce::Event, id::PeerId, source::socket_can_be_a_peer};
 
 use super::{options::HttpOptions, proxies::parse_address, query::Query};
 use crate::pipeline::{AnnounceRequest, Params, Refusal};
@@ -76,11 +76,13 @@ pub(super) fn parse(
     if port == 0 {
         return Err(refusal("invalid port"));
     }
-    if address.is_unspecified() || address.is_multicast() {
+    let peer = SocketAddr::new(address, port);
+    // Only clients of the same host reach what is on its loopback interface.
+    let is_reachable = !address.is_loopback() || client.is_none_or(|client| client.is_loopback());
+    if !is_reachable || !socket_can_be_a_peer(peer) {
         return Err(refusal("invalid IP"));
     }
     let params = params(query, &PARSED, route_params);
-    let peer = SocketAddr::new(address, port);
     let request = AnnounceRequest {
         info_hash,
         peer_id: PeerId(peer_id),

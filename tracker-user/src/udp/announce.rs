@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tracker_common::wire::{self, AnnounceHead, AnnounceTail, Failure, action, option};
+use tracker_common::{
+    source::socket_can_be_a_peer,
+    wire::{self, AnnounceHead, AnnounceTail, Failure, action, option},
+};
 
 use super::{layout::split, options::UdpOptions, url_data};
 use crate::pipeline::{AnnounceRequest, Params};
@@ -61,7 +64,10 @@ fn claimed(claim: IpAddr, source: IpAddr) -> Result<IpAddr, Failure> {
     if claim.is_unspecified() || claim.is_ipv4() != source.is_ipv4() {
         return Ok(source);
     }
-    if claim.is_multicast() {
+    // Only clients of the same host reach what is on its loopback interface.
+    let is_reachable = !claim.is_loopback() || source.is_loopback();
+    // The port has been looked at.
+    if !is_reachable || !socket_can_be_a_peer(SocketAddr::new(claim, 1)) {
         return Err(Failure::InvalidIp);
     }
     Ok(claim)

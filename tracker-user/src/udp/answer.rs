@@ -8,7 +8,7 @@ use std::{
 use tracker_common::{
     family::{V4, V6},
     id::InfoHash,
-    source::is_answered_port,
+    source::{is_answered_port, socket_can_be_a_peer},
     wire::{
         AnnounceReply, ConnectReply, Failure, PROTOCOL_ID, ReplyHead, RequestHead, SCRAPE_MAX,
         ScrapeEntry, action, is_told_of_bad_id,
@@ -197,7 +197,7 @@ impl UdpFrontend {
     /// Whether a client can be there, rather than a service that answers whatever it gets, or ourselves.
     fn is_answered(&self, source: SocketAddr) -> bool {
         let source = SocketAddr::new(source.ip().to_canonical(), source.port());
-        is_answered_port(source.port()) && !self.own.contain(source)
+        is_answered_port(source.port()) && socket_can_be_a_peer(source) && !self.own.contain(source)
     }
 
     fn connect(&self, head: &RequestHead, datagram: &Datagram<'_>, reply: &mut Vec<u8>) -> Outcome {

@@ -27,9 +27,19 @@ use tracker_user::{
 use super::{
     PORT, TRACKER_V4, TRACKER_V6, XDP_DROP, XDP_PASS, XDP_TX,
     daemon::{Daemon, now_ns},
-    frame::Frame,
+    frame::{Frame, MAC},
     world::{REFUSED, World},
 };
+
+/// The index of the loopback interface, by which frames come in test runs.
+pub const INTERFACE: u32 = 1;
+
+/// That interface, with the MAC address that frames have.
+pub fn link(flags: u32) -> abi::Link {
+    let [a, b, c, d, e, f] = MAC;
+    let start = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+    abi::Link { key: abi::Link::key(start, INTERFACE), flags, _pad: 0 }
+}
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -117,6 +127,7 @@ impl Both {
         let port = PORT.to_be_bytes();
         config.endpoints_v4[0] = EndpointV4 { addr: TRACKER_V4.octets(), port, _pad: [0; 2] };
         config.endpoints_v6[0] = EndpointV6 { addr: TRACKER_V6.octets(), port, _pad: [0; 6] };
+        config.links[abi::Link::slot(INTERFACE) as usize] = link(abi::link::VERIFY);
         world.configure(&mut config, &mut self.ebpf);
         let jiffies = jiffies(&self.ebpf).expect("the kernel's clock");
         let control = abi::Control { jiffies, ..Default::default() };

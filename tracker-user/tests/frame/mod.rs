@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+/// The MAC address of the tracker's interface.
+pub const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
 /// A request's frame.
 pub struct Frame {
     pub bytes: Vec<u8>,
@@ -10,7 +13,7 @@ pub struct Frame {
 impl Frame {
     pub fn new(source: SocketAddr, to: SocketAddr, vlans: usize, payload: &[u8]) -> Self {
         let udp_len = (8 + payload.len()) as u16;
-        let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+        let mut bytes = [MAC, [2, 0, 0, 0, 0, 2]].concat();
         for tag in 0..vlans {
             bytes.extend(if vlans == 2 && tag == 0 { [0x88, 0xa8] } else { [0x81, 0x00] });
             bytes.extend([0, 7]);
@@ -21,6 +24,17 @@ impl Frame {
         udp.extend(udp_len.to_be_bytes());
         udp.extend([0, 0]);
         udp.extend(payload);
+        let addresses = match (source.ip(), to.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(to)) => [source.octets(), to.octets()].concat(),
+            (IpAddr::V6(source), IpAddr::V6(to)) => [source.octets(), to.octets()].concat(),
+            _ => panic!("one family only"),
+        };
+        let pseudo_header = u32::from(sum(&addresses, 17)) + u32::from(udp_len);
+        let checksum = match !sum(&udp, pseudo_header) {
+            0 => 0xffff,
+            checksum => checksum,
+        };
+        udp[6..8].copy_from_slice(&checksum.to_be_bytes());
         match (source.ip(), to.ip()) {
             (IpAddr::V4(source), IpAddr::V4(to)) => {
                 bytes.extend([0x08, 0x00]);

@@ -8,7 +8,7 @@
 
 use std::net::SocketAddr;
 
-use tracker_common::{id::InfoHash, time::ticks_ns};
+use tracker_common::{id::InfoHash, source::socket_can_be_a_peer, time::ticks_ns};
 
 use super::change::{Change, Key, State};
 
@@ -89,7 +89,11 @@ pub fn decode(message: &[u8]) -> Result<(u64, Vec<Heard>), MessageError> {
     let sender = u64::from_be_bytes(take(&mut rest)?);
     let mut changes = Vec::with_capacity(rest.len() / 29);
     while !rest.is_empty() {
-        changes.push(change(&mut rest)?);
+        let change = change(&mut rest)?;
+        // A tracker of another version may let others into its swarms.
+        if socket_can_be_a_peer(change.peer) {
+            changes.push(change);
+        }
     }
     Ok((sender, changes))
 }
@@ -132,7 +136,9 @@ mod tests {
     const NOW: u64 = 1_700_000_000_000_000_000;
 
     fn changes() -> impl Strategy<Value = Vec<(Key, Change)>> {
-        let peer = (any::<bool>(), any::<[u8; 4]>(), 1..=u16::MAX).prop_map(|(is_v4, ip, port)| {
+        let peer = (any::<bool>(), 1..224_u8, any::<[u8; 3]>(), 1..=u16::MAX);
+        let peer = peer.prop_map(|(is_v4, a, [b, c, d], port)| {
+            let ip = [a, b, c, d];
             let v6 = [0x20; 16];
             if is_v4 { SocketAddr::from((ip, port)) } else { SocketAddr::from((v6, port)) }
         });

@@ -12,7 +12,10 @@
 
 use std::net::SocketAddr;
 
-use tracker_common::id::{InfoHash, PeerId};
+use tracker_common::{
+    id::{InfoHash, PeerId},
+    source::socket_can_be_a_peer,
+};
 
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,8 +119,7 @@ pub fn parse_field(group: Group, field: &[u8]) -> Option<SocketAddr> {
         Group::V4 => (<[u8; 4]>::try_from(address).ok()?, port).into(),
         Group::V6 => (<[u8; 16]>::try_from(address).ok()?, port).into(),
     };
-    let is_mapped = peer.ip().to_canonical() != peer.ip();
-    (port != 0 && !is_mapped).then_some(peer)
+    socket_can_be_a_peer(peer).then_some(peer)
 }
 
 /// A time in nanoseconds since 1970.
@@ -153,8 +155,10 @@ mod tests {
             assert_eq!(Swarm::parse(key.as_bytes()), None, "{key}");
         }
         let mapped = field(&PeerId([1; 20]), &"[::ffff:192.0.2.1]:1".parse().unwrap());
+        let broadcast = field(&PeerId([1; 20]), &"255.255.255.255:1".parse().unwrap());
         let no_port = field(&PeerId([1; 20]), &"192.0.2.1:0".parse().unwrap());
         assert_eq!(parse_field(Group::V6, &mapped), None);
+        assert_eq!(parse_field(Group::V4, &broadcast), None);
         assert_eq!(parse_field(Group::V4, &no_port), None);
         assert_eq!(parse_time(b"-1"), None);
     }
@@ -169,9 +173,8 @@ mod tests {
                 let group = Group::of(&peer);
                 let swarm = Swarm { group, is_seeders, info_hash: InfoHash(info_hash) };
                 prop_assert_eq!(Swarm::parse(swarm.key().as_bytes()), Some(swarm));
-                let is_mapped = peer.ip().to_canonical() != peer.ip();
                 let read = parse_field(group, &field(&PeerId(peer_id), &peer));
-                prop_assert_eq!(read, (!is_mapped).then_some(peer));
+                prop_assert_eq!(read, socket_can_be_a_peer(peer).then_some(peer));
             }
         }
 

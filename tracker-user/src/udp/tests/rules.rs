@@ -331,9 +331,28 @@ fn the_old_ipv6_announce_claims_16_bytes_of_either_family() {
 }
 
 #[test]
-fn a_multicast_claim_is_an_error() {
-    let claim = Announce { ip: vec![224, 0, 0, 1], ..Announce::default() };
-    assert_eq!(spoofing().error(&claim.packet()), "invalid IP");
+fn a_claim_of_what_cannot_be_a_peer_is_an_error() {
+    for ip in [[224, 0, 0, 1], [240, 0, 0, 1], [255; 4], [0, 1, 2, 3], [127, 0, 0, 1]] {
+        let claim = Announce { ip: ip.to_vec(), ..Announce::default() };
+        assert_eq!(spoofing().error(&claim.packet()), "invalid IP", "{ip:?}");
+    }
+    // On loopback there are others.
+    let claim = Announce { ip: vec![127, 0, 0, 9], ..Announce::default() };
+    assert_eq!(address(&mut spoofing(), &claim, "127.0.0.1:5000"), "127.0.0.9");
+}
+
+#[test]
+fn a_source_that_cannot_be_a_peer_is_met_with_silence() {
+    let mut tracker = tracker();
+    for source in ["0.0.0.0:5000", "240.0.0.1:5000", "[::]:5000", "[ff02::1]:5000", "[::9]:5000"] {
+        let outcome = tracker.answer(&connect(), source);
+        assert_eq!(outcome.error(), "unanswered source");
+        assert!(tracker.reply.is_empty(), "{source}");
+    }
+    for source in ["127.0.0.1:5000", "[::1]:5000", "10.0.0.1:5000", "[fe80::1]:5000"] {
+        tracker.answer(&connect(), source);
+        assert_eq!(tracker.reply.len(), 16, "{source}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tracker_common::{
     family::{Family, V4, V6},
     id::InfoHash,
+    source::can_be_a_peer,
     table::owner::SavedPeer,
 };
 
@@ -193,8 +194,11 @@ impl<R: Read> Source<R> {
                 let seeder = self.bytes()? != [0];
                 let age = u64::from(u16::from_le_bytes(self.bytes()?)).saturating_add(elapsed);
                 let age = u16::try_from(age).unwrap_or(u16::MAX);
-                Ok(SavedPeer { addr, port, seeder, age })
+                let peer = SavedPeer { addr, port, seeder, age };
+                // A tracker of an older version may have let others into its swarms.
+                Ok(can_be_a_peer::<F>(&addr, u16::from_be_bytes(port)).then_some(peer))
             })
+            .filter_map(Result::transpose)
             .collect()
     }
 }

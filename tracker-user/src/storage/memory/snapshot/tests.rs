@@ -60,6 +60,23 @@ fn what_is_saved_is_restored() {
 }
 
 #[test]
+fn what_cannot_be_a_peer_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("swarms");
+    let (before, after) = (table(), table());
+    for addr in [[192, 0, 2, 1], [240, 0, 0, 1], [0, 1, 2, 3], [127, 0, 0, 1]] {
+        let (port, event) = ([0x1a, 0xe1], Event::Started);
+        let announce = Announce::<V4> { addr, port, seeder: false, event, numwant: 0, seed: 0 };
+        before.announce(&HASH, &announce, monotonic_ns(), &mut PeerBuf::new());
+        before.announce(&HASH, &announce, monotonic_ns(), &mut PeerBuf::new());
+    }
+    save(&before, &path, true).unwrap();
+    restore(&after, &path);
+    let leechers = |table: &Table<MappedMemory>| table.scrape::<V4>(&HASH, monotonic_ns()).leechers;
+    assert_eq!((leechers(&before), leechers(&after)), (4, 2));
+}
+
+#[test]
 fn without_peers_only_completed_downloads_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("swarms");
