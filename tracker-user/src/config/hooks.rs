@@ -110,9 +110,18 @@ pub struct PasskeyConfig {
     /// How long it counts that a key is not.
     #[default(GoDuration::from_mins(1))]
     pub refused_lifetime: GoDuration,
-    /// How many answers are remembered.
+    /// How many good keys are remembered. Of keys that are not good a quarter as many are, in room of
+    /// their own.
     #[default(100_000)]
     pub answers_max: u32,
+    /// How many unknown keys the service is asked about each second at most. Those beyond have
+    /// `internal server error`. 0 for no limit.
+    #[default(2_000)]
+    pub unknown_keys: u32,
+    /// How many of them one source (an IPv4 address, or an IPv6 /64) may bring each minute, and a /48
+    /// four times as many. Those beyond are refused. 0 for no limit.
+    #[default(1_000)]
+    pub unknown_keys_per_source: u32,
 }
 
 /// Options of `torrent approval`: a whitelist or a blacklist, not both. Files are read again when

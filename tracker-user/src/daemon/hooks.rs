@@ -126,6 +126,8 @@ fn pre_hook(
                     refused_lifetime: *options.refused_lifetime,
                     answers_max: NonZeroUsize::new(options.answers_max as usize)
                         .context("`answers_max` is 0")?,
+                    unknown_keys: options.unknown_keys,
+                    unknown_keys_per_source: options.unknown_keys_per_source,
                 }),
             };
             Box::new(Passkey::new(options, metrics, Arc::clone(grants))?)

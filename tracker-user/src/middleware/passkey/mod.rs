@@ -6,6 +6,7 @@
 
 mod cache;
 mod service;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +32,6 @@ use super::{
     lists::{self, ListError, read_text},
 };
 use crate::{
-    config::ServiceUrl,
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, GrantSink, Offload, PreHook, Refusal},
 };
@@ -57,15 +57,19 @@ pub enum PasskeyOptions {
 #[derive(Debug, Clone)]
 pub struct PasskeyService {
     /// Its URL, of HTTP or HTTPS.
-    pub url: ServiceUrl,
+    pub url: String,
     /// How long it may take to answer.
     pub timeout: Duration,
     /// How long it counts that a key is good. For as long again it counts while it is asked for anew.
     pub admitted_lifetime: Duration,
     /// How long it counts that a key is not.
     pub refused_lifetime: Duration,
-    /// How many answers are remembered.
+    /// How many good keys are remembered. Of keys that are not good a quarter as many are.
     pub answers_max: NonZeroUsize,
+    /// Unknown keys that the service is asked about each second; 0 for no limit.
+    pub unknown_keys: u32,
+    /// Those of one IPv4 address or IPv6 /64 each minute; 0 for no limit.
+    pub unknown_keys_per_source: u32,
 }
 
 /// Why the hook cannot be made.
@@ -94,6 +98,8 @@ enum Keys {
         cache: Credentials<Arc<Cache>>,
         /// Counts how often there was too much to ask.
         overloads: IntCounter,
+        /// Counts keys of sources that had brought too many.
+        source_limited: IntCounter,
     },
 }
 
@@ -150,6 +156,8 @@ impl Keys {
             admitted: options.admitted_lifetime,
             refused: options.refused_lifetime,
             answers: options.answers_max,
+            unknown_per_second: options.unknown_keys,
+            unknown_per_source: options.unknown_keys_per_source,
         };
         let (wake, woken) = mpsc::sync_channel(1);
         let cache = Arc::new(Cache::new(limits, wake));
@@ -161,7 +169,9 @@ impl Keys {
             is_failing: false,
         };
         let overloads = metrics.limit_reached("passkey_questions");
-        (Self::Asked { cache: Credentials::new(cache, grants), overloads }, service, woken)
+        let source_limited = metrics.limit_reached("passkeys_per_source");
+        let cache = Credentials::new(cache, grants);
+        (Self::Asked { cache, overloads, source_limited }, service, woken)
     }
 }
 
@@ -194,9 +204,9 @@ impl PreHook for Passkey {
                 is_good.then(|| Some(SystemTime::now() + GRANT_WITHOUT_END)).ok_or(INVALID)
             }),
             Keys::Asked { .. } if key.len() > KEY_BYTES_MAX => Err(INVALID),
-            Keys::Asked { cache, overloads } => {
-                let now = Instant::now();
-                cache.approve(request, |cache| match cache.look_up(key, now) {
+            Keys::Asked { cache, overloads, source_limited } => {
+                let (source, now) = (request.peer.ip(), Instant::now());
+                cache.approve(request, |cache| match cache.look_up(key, source, now) {
                     Known::Admitted(until) => {
                         let left = until.checked_duration_since(now);
                         Ok(left.map(|left| SystemTime::now() + left))
@@ -207,6 +217,10 @@ impl PreHook for Passkey {
                         overloads.inc();
                         Err(no_answer("has too much to ask"))
                     }
+                    Known::SourceLimited => {
+                        source_limited.inc();
+                        Err(SOURCE_LIMITED)
+                    }
                     Known::Asking(pending) => Err(Refusal::Pending(pending)),
                 })
             }
@@ -216,17 +230,13 @@ impl PreHook for Passkey {
     fn offload(&self) -> Offload {
         Offload::Grants
     }
-
-    fn revision(&self) -> u64 {
-        match &self.keys {
-            Keys::Listed { keys, .. } => keys.revision(),
-            // It is asked again with the next announce.
-            Keys::Asked { .. } => 0,
-        }
-    }
 }
 
 const INVALID: Refusal = Refusal::Client(Cow::Borrowed("unapproved request: invalid passkey"));
+
+/// Not that the key is invalid, which it need not be.
+const SOURCE_LIMITED: Refusal =
+    Refusal::Client(Cow::Borrowed("unapproved request: too many unknown passkeys"));
 
 fn no_answer(cause: &str) -> Refusal {
     Refusal::Internal(format!("the hook `{NAME}` {cause}"))

@@ -55,11 +55,13 @@ impl Stage {
 
 fn options(url: &str) -> PasskeyService {
     PasskeyService {
-        url: url.into(),
+        url: url.to_owned(),
         timeout: Duration::from_secs(10),
         admitted_lifetime: Duration::from_secs(600),
         refused_lifetime: Duration::from_secs(60),
         answers_max: NonZeroUsize::new(100).unwrap(),
+        unknown_keys: 100_000,
+        unknown_keys_per_source: 1000,
     }
 }
 
@@ -76,21 +78,6 @@ fn keys_in_a_file_are_approved_of_and_leave_a_grant() {
     assert_eq!(announce(&hook, Some("k3y")), Ok(()));
     assert_eq!(announce(&hook, Some("0ther")), Ok(()));
     assert_eq!(ledger.grants().len(), 2);
-}
-
-#[test]
-fn a_key_that_is_taken_out_of_its_file_changes_the_revision() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), "k3y\n0ther\n").unwrap();
-    let options = PasskeyOptions::Files(vec![file.path().to_owned()]);
-    let hook =
-        Passkey::new(options, &Metrics::new().unwrap(), Arc::new(Ledger::default())).unwrap();
-    let before = hook.revision();
-    fs::write(file.path(), "0ther\n").unwrap();
-    while hook.revision() == before {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(announce(&hook, Some("k3y")), invalid());
 }
 
 #[test]
@@ -151,6 +138,17 @@ fn a_service_that_is_down_or_talks_nonsense_is_a_fault_of_ours() {
     assert_eq!(announce(&stage.hook, Some("good")), Ok(()));
     let refreshes = stage.metrics.hook_refreshes("passkey");
     assert_eq!((refreshes.succeeded.get(), refreshes.failed.get()), (1, 5));
+}
+
+#[test]
+fn a_client_whose_address_has_brought_too_many_keys_is_told_so_and_counted() {
+    let mut stage = Stage::new(r#"{"passkeys":["good"]}"#);
+    stage.announce("good").unwrap();
+    let limited = Err(Refusal::Client("unapproved request: too many unknown passkeys".into()));
+    let is_limited = |key: u32| announce(&stage.hook, Some(&key.to_string())) == limited;
+    assert!((0..100_000).any(is_limited));
+    assert_eq!(stage.metrics.limit_reached("passkeys_per_source").get(), 1);
+    assert_eq!(announce(&stage.hook, Some("good")), Ok(()));
 }
 
 #[tokio::test]
