@@ -512,7 +512,7 @@ mod tests {
         for second in 0..150 {
             stage.now += SECOND;
             for key in keys.by_ref().take(600) {
-                stage.look_up_from(1 << 16 | key % 10, &key.to_string());
+                stage.look_up_from((1 << 16) + key % 10, &key.to_string());
             }
             // Each of the members comes every ten seconds.
             for (at, member) in members.iter().enumerate().skip(second % 10).step_by(10) {
