@@ -89,7 +89,10 @@ pub fn run(data: &[u8]) {
         let peer = u16::from_le_bytes([low, high]) % PEERS;
         match what % 16 {
             0 => table = adopt(settled(table, &model)),
-            1 => drop(table.sweep(model.now_ns(), || ())),
+            1 => {
+                table.sweep(model.now_ns(), || ());
+                table.compact(model.now_ns(), || ());
+            }
             2 => model.tick += u64::from(low % 60),
             3 => list(&table, torrent),
             4 => drop(table.grow(model.now_ns(), || ())),
@@ -101,6 +104,8 @@ pub fn run(data: &[u8]) {
         }
     }
     let table = settled(table, &model);
+    model.assert_holds(&table);
+    model.assert_compact(&table);
     model.assert_holds(&table);
     assert_adoptable(table);
 }
@@ -187,6 +192,35 @@ impl Model {
         let own = [addr.as_ref(), &port].concat();
         assert!(peers.len() <= 50, "too many peers");
         assert!(peers.len() == 1 || !peers.contains(&&own[..]), "given itself among others");
+    }
+
+    /// Nothing is left of peers that are gone: the others take at most 1.3 times what they would in a table
+    /// of their own.
+    fn assert_compact(&self, table: &Table<MappedMemory>) {
+        for _ in 0..4 {
+            table.sweep(self.now_ns(), || ());
+            while table.compact(self.now_ns(), || ()) {}
+        }
+        let stats = table.stats();
+        if stats.admission_refused + stats.queue_dropped > 0 {
+            return;
+        }
+        let afresh = new(false);
+        for (&(torrent, is_v6), swarm) in &self.swarms {
+            for (&peer, &(seeder, seen)) in swarm {
+                if self.tick - seen > LIFETIME.into() {
+                    continue;
+                }
+                let hash = info_hash(torrent);
+                if is_v6 {
+                    self.announce_in::<V6>(&afresh, &hash, v6(peer), seeder, Event::None);
+                } else {
+                    self.announce_in::<V4>(&afresh, &hash, v4(peer), seeder, Event::None);
+                }
+            }
+        }
+        let [used, needed] = [stats, afresh.stats()].map(|stats| stats.block_bytes);
+        assert!(used * 10 <= needed * 13, "{used} bytes in use, {needed} afresh");
     }
 
     /// The peers that live, unless some found no room.

@@ -79,10 +79,22 @@ fn leechers<F: Family>(world: &World<F>, info_hash: &InfoHash) -> Vec<u32> {
     world.peers(info_hash).into_iter().map(|(peer, _)| peer).collect()
 }
 
-/// Room is made where the last of so many leechers waits, while the first completes its download, and
+/// What the daemon moves, with its grace period.
+type Move<F> = fn(&World<F>, &mut dyn FnMut());
+
+fn grow<F: Family>(world: &World<F>, grace: &mut dyn FnMut()) {
+    world.table.grow(NOW, grace);
+}
+
+fn compact<F: Family>(world: &World<F>, grace: &mut dyn FnMut()) {
+    world.table.compact(NOW, grace);
+}
+
+/// The daemon moves the peers of a torrent of so many leechers, while the first completes its download, and
 /// then another announces. What the program passes reaches the daemon afterwards.
-fn growth<F: Family>(
+fn moved<F: Family>(
     world: &Shared<F>,
+    step: Move<F>,
     leechers: u32,
     (other, is_seeder): (u32, bool),
     order: Order,
@@ -99,7 +111,7 @@ fn growth<F: Family>(
     };
     let (mut first, mut second) = (begin(1, true), Option::None);
     let mut passed = Vec::new();
-    world.table.grow(NOW, || {
+    step(world, &mut || {
         second = begin(other, is_seeder);
         if grace == Grace::Waits {
             passed.extend(first.take().and_then(end));
@@ -128,7 +140,7 @@ fn line_that_is_outgrown<F: Family>(order: Order, grace: Grace) {
         world.daemon(&HASH, &announce(peer, false, Started));
     }
     let world = world.share(1, 2 * F::GROUP_UNITS as usize);
-    growth(&world, F::INLINE_PEERS + 1, (FIRST, false), order, grace);
+    moved(&world, grow, F::INLINE_PEERS + 1, (FIRST, false), order, grace);
 }
 
 /// A full leaf is moved into a bigger one.
@@ -141,7 +153,22 @@ fn leaf_that_grows(order: Order, grace: Grace) {
     for peer in 7..=9 {
         world.daemon(&HASH, &announce(peer, false, Started));
     }
-    growth(&world.share(1, 6), 9, (2, true), order, grace);
+    moved(&world.share(1, 6), grow, 9, (2, true), order, grace);
+}
+
+/// A leaf that peers have left is moved into a smaller one.
+fn leaf_that_shrinks(order: Order, grace: Grace) {
+    let world = World::<V4>::new();
+    for peer in 1..=9 {
+        world.daemon(&HASH, &announce(peer, false, Started));
+        world.table.grow(NOW, || {});
+    }
+    for peer in 7..=9 {
+        world.daemon(&HASH, &announce(peer, false, Stopped));
+    }
+    world.table.sweep(NOW, || {});
+    assert!(world.table.is_loose(), "there is nothing to shrink");
+    moved(&world.share(1, 6), compact, 6, (FIRST, false), order, grace);
 }
 
 #[test]
@@ -165,6 +192,17 @@ fn a_line_may_be_taken_for_outgrown_too_early_where_loads_are_reordered() {
 #[test]
 fn nobody_is_lost_when_a_leaf_grows() {
     explore(3, || leaf_that_grows(Order::Strong, Grace::Waits));
+}
+
+#[test]
+fn nobody_is_lost_when_a_leaf_shrinks() {
+    explore(3, || leaf_that_shrinks(Order::Strong, Grace::Waits));
+}
+
+#[test]
+fn without_a_grace_period_a_leaf_shrinks_under_somebody() {
+    let failure = failure_of(2, || leaf_that_shrinks(Order::Strong, Grace::Ends));
+    assert!(failure.contains("peers are lost"), "{failure}");
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn counts(world: &World, table: &Table<Heap>) {
     for sweep in [false, true] {
         if sweep {
             table.sweep(world.now_ns(), || ());
+            while table.compact(world.now_ns(), || ()) {}
         }
         if sweep || !(died || world.has_time()) {
             counts_of::<V4>(world, table);

@@ -145,6 +145,7 @@ impl World {
             let answered = locked(&self.answered).clone();
             if self.random(|rng| rng.u32(..4)) == 0 {
                 let _ = table.sweep(self.now_ns(), || self.grace());
+                while table.compact(self.now_ns(), || self.grace()) {}
                 continue;
             }
             self.growing.store(self.tick(), Relaxed);

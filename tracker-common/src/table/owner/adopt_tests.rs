@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Memory whose user is killed at the n-th time that it looks something up.
-struct Fused<'a> {
+pub(super) struct Fused<'a> {
     heap: &'a Heap,
-    left: AtomicU32,
+    pub(super) left: AtomicU32,
 }
 
 impl Fused<'_> {
@@ -45,18 +45,18 @@ impl Memory for Fused<'_> {
 
 const LIFE_S: u64 = 1800;
 
-fn fused(heap: &Heap) -> Table<Fused<'_>> {
+pub(super) fn fused(heap: &Heap) -> Table<Fused<'_>> {
     let memory = Fused { heap, left: AtomicU32::new(u32::MAX) };
     Table::new(memory, shape(), lifetime_from_secs(LIFE_S), [200, 200], true)
 }
 
-fn adopt(heap: &Heap) -> (Table<Fused<'_>>, Adopted) {
+pub(super) fn adopt(heap: &Heap) -> (Table<Fused<'_>>, Adopted) {
     let memory = Fused { heap, left: AtomicU32::new(u32::MAX) };
     Table::adopt(memory, shape(), lifetime_from_secs(LIFE_S), [200, 200], || ())
 }
 
 /// Announces of so many peers of each family, remembered by the end.
-fn fill(table: &Table<Fused<'_>>, peers: u32) {
+pub(super) fn fill(table: &Table<Fused<'_>>, peers: u32) {
     let mut list = PeerBuf::new();
     for n in 1..=peers {
         table.announce(&HASH, &v4(n, n % 3 == 0, Event::Started), NOW, &mut list);
@@ -69,7 +69,7 @@ fn fill(table: &Table<Fused<'_>>, peers: u32) {
 }
 
 /// Whether each of so many peers is there, once: announcing anew changes no count.
-fn assert_whole(table: &Table<Fused<'_>>, peers: u32) {
+pub(super) fn assert_whole(table: &Table<Fused<'_>>, peers: u32) {
     let totals = table.sweep(NOW, || ());
     let seeders = u64::from(peers / 3);
     assert_eq!(totals.seeders, [seeders; 2]);

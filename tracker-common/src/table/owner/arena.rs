@@ -10,6 +10,10 @@ use crate::table::layout::CHUNK_UNITS;
 /// All units of a chunk.
 const WHOLE: u16 = u16::MAX;
 
+/// Whole chunks that stay free for [`Arena::open_reserve`], and the chunks of an arena that can spare them.
+const RESERVE: u32 = 1;
+const RESERVE_FROM: u32 = 64;
+
 /// Which units are in use.
 #[derive(Debug)]
 pub(super) struct Arena {
@@ -19,12 +23,26 @@ pub(super) struct Arena {
     by_run: [BTreeSet<u32>; CHUNK_UNITS as usize + 1],
     chunks: u32,
     units_used: u64,
+    /// Whole chunks that stay free.
+    reserve: u32,
 }
 
 impl Arena {
     /// All of an arena of so many chunks is free, but for chunk 0: a reference to unit 0 means none.
     pub(super) fn new(chunks: u32) -> Self {
-        Self { free: vec![0], by_run: Default::default(), chunks: chunks.max(1), units_used: 0 }
+        Self {
+            free: vec![0],
+            by_run: Default::default(),
+            chunks: chunks.max(1),
+            units_used: 0,
+            reserve: reserve(chunks),
+        }
+    }
+
+    /// Lets allocations have the last free chunk too, or keeps it from them. Moving peers together takes room
+    /// for a moment before it makes some: without a reserve, a full arena would stay full.
+    pub(super) fn open_reserve(&mut self, is_open: bool) {
+        self.reserve = if is_open { 0 } else { reserve(self.chunks) };
     }
 
     /// One of which all chunks before `first` are in use, for good.
@@ -88,14 +106,27 @@ impl Arena {
 
     fn within_chunk(&mut self, units: u32) -> Option<u32> {
         let fitting = (units..=CHUNK_UNITS).find_map(|run| self.by_run[run as usize].first());
-        let chunk = fitting.copied().or_else(|| self.fresh_chunks(1))?;
+        let is_split = |chunk: &u32| self.free[*chunk as usize] != WHOLE;
+        let chunk = match fitting.copied().filter(is_split) {
+            Some(chunk) => chunk,
+            None if self.whole_free() <= self.reserve => return None,
+            None => fitting.copied().or_else(|| self.fresh_chunks(1))?,
+        };
         let free = self.free[chunk as usize];
         let at = (0..=CHUNK_UNITS - units).find(|at| free >> at & mask(units) == mask(units))?;
         self.set_free(chunk, free & !(mask(units) << at));
         Some(chunk * CHUNK_UNITS + at)
     }
 
+    /// Chunks of which nothing is in use.
+    fn whole_free(&self) -> u32 {
+        self.by_run[CHUNK_UNITS as usize].len() as u32 + self.chunks - self.free.len() as u32
+    }
+
     fn whole_chunks(&mut self, count: u32) -> Option<u32> {
+        if self.whole_free() < count + self.reserve {
+            return None;
+        }
         let first = self.free_row(count).or_else(|| self.fresh_chunks(count))?;
         for chunk in first..first + count {
             self.set_free(chunk, 0);
@@ -139,6 +170,10 @@ impl Arena {
             self.by_run[longest_run(free)].insert(chunk);
         }
     }
+}
+
+const fn reserve(chunks: u32) -> u32 {
+    if chunks >= RESERVE_FROM { RESERVE } else { 0 }
 }
 
 /// Long pieces take whole chunks.
@@ -191,7 +226,11 @@ mod tests {
                 arena.release(unit, units);
             }
             prop_assert_eq!(arena.units_used(), 0);
-            prop_assert!((1..chunks).all(|_| arena.allocate(CHUNK_UNITS).is_some()));
+            let rest = 1..chunks - reserve(chunks);
+            prop_assert!(rest.into_iter().all(|_| arena.allocate(CHUNK_UNITS).is_some()));
+            prop_assert_eq!(arena.allocate(1), None);
+            arena.open_reserve(true);
+            prop_assert_eq!(arena.allocate(1).is_some(), reserve(chunks) > 0);
         }
     }
 }

@@ -79,7 +79,8 @@ impl<M: Memory> Table<M> {
         waiting.len()
     }
 
-    fn release_retired(&self) {
+    /// After a grace period, or where there is no kernel.
+    pub(super) fn release_retired(&self) {
         let mut owner = self.owner();
         for (unit, units) in std::mem::take(&mut owner.retired) {
             owner.arena.release(unit, units);

@@ -186,6 +186,15 @@ impl<M: Memory> Table<M> {
         }
     }
 
+    /// Keeps the kernel away from the leaves that some entries refer to, or lets it have them again.
+    pub(super) fn set_frozen(&self, half: &Half<'_>, entries: Range<u32>, frozen: bool) {
+        let root = half.root();
+        for entry in entries {
+            let Ok(leaf) = root.entry(&self.memory, entry) else { return };
+            self.refer(half, entry..entry + 1, leaf.with_frozen(frozen));
+        }
+    }
+
     /// A directory twice as long that refers to the same leaves; `None` when there is no room. The
     /// old one is retired: the kernel may still be reading it.
     pub(super) fn double(
@@ -229,6 +238,6 @@ pub(super) fn directory(root: Root) -> Option<(u32, u32)> {
     (root.depth() > 0).then(|| (root.unit(), directory_units(root.depth())))
 }
 
-fn directory_units(depth: u32) -> u32 {
+pub(super) fn directory_units(depth: u32) -> u32 {
     (1_u32 << depth).div_ceil(UNIT_ENTRIES)
 }

@@ -9,6 +9,9 @@ mod adopt;
 #[cfg(test)]
 mod adopt_tests;
 mod arena;
+mod compact;
+#[cfg(test)]
+mod compact_tests;
 mod displace;
 mod grow;
 mod journal;
@@ -34,6 +37,7 @@ use std::sync::{
 
 pub use self::adopt::Adopted;
 use self::arena::Arena;
+use self::compact::Loose;
 pub use self::saved::SavedPeer;
 pub use self::sweep::Totals;
 use self::waiting::Waiting;
@@ -80,6 +84,8 @@ struct Owner {
     torrents: [u32; 2],
     /// Directories that the kernel may still be reading: first unit and units.
     retired: Vec<(u32, u32)>,
+    /// Halves that hold more than their peers need, as the last sweep found.
+    loose: Vec<Loose>,
 }
 
 /// How full the table is.
@@ -118,7 +124,12 @@ impl<M: Memory> Table<M> {
             unlisted_gate: AtomicU32::new(Gate::Open as u32),
             mover: Mutex::new(()),
             moving: RwLock::new(()),
-            owner: Mutex::new(Owner { arena, torrents: [0; 2], retired: Vec::new() }),
+            owner: Mutex::new(Owner {
+                arena,
+                torrents: [0; 2],
+                retired: Vec::new(),
+                loose: Vec::new(),
+            }),
             queue: Mutex::default(),
             queue_len: AtomicUsize::new(0),
             queue_dropped: AtomicU64::new(0),

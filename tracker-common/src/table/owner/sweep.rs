@@ -2,6 +2,7 @@
 
 use super::{
     Table,
+    compact::{LOOSE_MAX, Loose, Looseness},
     leaves::{Collected, fill_line},
 };
 use crate::{
@@ -46,12 +47,13 @@ impl Totals {
 
 impl<M: Memory> Table<M> {
     /// Takes out peers that have expired and torrents that have none left, puts the peers of torrents
-    /// that have shrunk back into their lines, and wrong tallies right. `grace` is that of [`Table::grow`],
-    /// and called at most twice for each family.
+    /// that have shrunk back into their lines, and wrong tallies right. Notes what [`Table::compact`] is to see
+    /// to. `grace` is that of [`Table::grow`], and called at most twice for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
         let clock = self.clock(now_ns);
         let _mover = self.mover_lock();
         let mut totals = Totals::default();
+        self.owner().loose.clear();
         self.sweep_family::<V4>(&clock, &mut totals, &mut grace);
         self.sweep_family::<V6>(&clock, &mut totals, &mut grace);
         totals
@@ -101,10 +103,10 @@ impl<M: Memory> Table<M> {
                 continue;
             }
             let _reading = self.read_lock();
-            let is_tallied = self.sweep_line(line, clock);
+            let is_tallied = self.sweep_line(line, number, clock);
             let counts = figures(line, clock);
             let peers = counts.seeders + counts.leechers;
-            let is_too_big = line.is_outgrown() && peers < F::INLINE_PEERS;
+            let is_too_big = line.is_outgrown() && peers <= F::INLINE_PEERS;
             if !is_tallied || is_too_big || self.is_useless(line, peers) {
                 line.freeze(true);
                 to_settle.push(line);
@@ -149,7 +151,7 @@ impl<M: Memory> Table<M> {
 
     /// Clears expired peers. Returns whether the tallies are right, as far as can be seen while others
     /// come and go.
-    fn sweep_line<F: Family>(&self, line: Line<F>, clock: &Clock) -> bool {
+    fn sweep_line<F: Family>(&self, line: Line<F>, number: u32, clock: &Clock) -> bool {
         if !line.is_outgrown() {
             if F::IS_V6 {
                 clear_stale(&line.run::<4>(), clock);
@@ -159,20 +161,35 @@ impl<M: Memory> Table<M> {
             return true;
         }
         let mut is_tallied = true;
-        for half in [line.halves().leechers(), line.halves().seeders()] {
+        for seeder in [false, true] {
+            let [half, _] = line.halves().own_and_other(seeder);
             let before = half.count.load();
             let (mut cleared, mut left) = (0, 0);
+            let mut looseness = Looseness::default();
             for leaf in self.leaves_of(half.root()) {
+                let mut peers = 0;
                 self.each_group::<F>(leaf, |run| {
                     cleared += clear_stale(run, clock);
-                    left += peers_in(run);
+                    peers += peers_in(run);
                 });
+                looseness.see::<F>(leaf, peers);
+                left += peers;
+            }
+            if looseness.is_found() {
+                self.note_loose(Loose { number, is_v6: F::IS_V6, seeder });
             }
             half.count.add(0_u32.wrapping_sub(cleared));
             let expected = before.wrapping_sub(cleared);
             is_tallied &= left == expected || half.count.load() != expected;
         }
         is_tallied
+    }
+
+    fn note_loose(&self, loose: Loose) {
+        let mut owner = self.owner();
+        if owner.loose.len() < LOOSE_MAX {
+            owner.loose.push(loose);
+        }
     }
 
     /// Counts the peers of an outgrown torrent that nobody else uses: a process that was killed between a
@@ -197,7 +214,7 @@ impl<M: Memory> Table<M> {
         let peers = counts.seeders + counts.leechers;
         let useless = self.is_useless(line, peers);
         let mut owner = self.owner();
-        if line.is_outgrown() && (useless || peers < F::INLINE_PEERS) {
+        if line.is_outgrown() && (useless || peers <= F::INLINE_PEERS) {
             let halves = [line.halves().leechers(), line.halves().seeders()];
             let left: Vec<_> = halves
                 .iter()
@@ -224,7 +241,7 @@ impl<M: Memory> Table<M> {
 }
 
 /// Slots that hold a peer, live or not.
-fn peers_in<F: Family, const N: usize>(run: &Run<F, N>) -> u32 {
+pub(super) fn peers_in<F: Family, const N: usize>(run: &Run<F, N>) -> u32 {
     (0..N).filter(|&slot| run.peer(slot).is_peer()).count() as u32
 }
 

@@ -105,6 +105,9 @@ impl Work {
                 let grown = self.table.grow(monotonic_ns(), &mut self.grace);
                 thread::sleep(if grown > 0 { GROW_PAUSE } else { FULL_PAUSE });
             }
+            if self.table.is_loose() {
+                self.table.compact(monotonic_ns(), &mut self.grace);
+            }
             let now = Instant::now();
             if now >= sweep_at {
                 self.sweep(now);
@@ -126,7 +129,7 @@ impl Work {
                 let pause = started.elapsed() * COUNT_SHARE;
                 count_at = started + pause.max(*self.config.load().prometheus_reporting_interval);
             }
-            if !self.table.has_work() {
+            if !self.table.has_work() && !self.table.is_loose() {
                 let now = Instant::now();
                 let next = sweep_at.min(report_at).min(count_at);
                 stopping.rest(next.saturating_duration_since(now));
