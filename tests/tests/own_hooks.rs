@@ -111,6 +111,7 @@ fn start(
         uploaded: 0,
         numwant: 0,
         seed: 0,
+        is_udp: false,
         params: Default::default(),
     };
     // The daemon's part: from then on the kernel knows the torrent.

@@ -47,9 +47,8 @@ pub mod name {
     /// Array of one number, which the daemon maps into its memory: grants of this generation count, and
     /// no others. 0 means that none counts.
     pub const GENERATION: &str = "GENERATION";
-    /// Hash table of what is remembered of sources ([`Source`](crate::limit::Source)), which forgets
-    /// those that are seen least; with the keys of [`Limits::source`](crate::limit::Limits::source).
-    pub const SOURCES: &str = "SOURCES";
+    /// Array of [`Meter`](crate::limit::Meter)s, for [budgets](crate::budget).
+    pub const BUDGETS: &str = "BUDGETS";
     /// Array of one [`Total`](crate::limit::Total).
     pub const TOTAL: &str = "TOTAL";
 }
@@ -377,6 +376,8 @@ pub struct Counters {
     pub verdicts: [[u64; VERDICTS]; 2],
     /// Events that found the ring buffer full.
     pub events_lost: u64,
+    /// Announces answered without being listed: their source has its budget of peers in the swarm.
+    pub unlisted: u64,
 }
 
 /// How many bytes of an announce's options (BEP 41) an event has room for: a power of two.
@@ -416,13 +417,13 @@ const _: () = {
     assert!(size_of::<TableShape>() == 72);
     assert!(size_of::<ConnectionIds>() == 56);
     assert!(
-        size_of::<Config>() == 288 + 16 * 8 + 16 * 24 + 32 * 16 + 64 * 16 + 8
+        size_of::<Config>() == 448 + 16 * 8 + 16 * 24 + 32 * 16 + 64 * 16 + 8
             && align_of::<Config>() == 8
     );
     assert!(size_of::<State>() == 40 + 2 * size_of::<Config>());
     // A frame is no shorter than its Ethernet header.
     assert!(size_of::<Moment>() == 16);
-    assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 8);
+    assert!(size_of::<Counters>() == 2 * VERDICTS * 8 + 16);
     assert!(size_of::<AnnounceEvent>() == 92);
     assert!(size_of::<GrantKey>() == 40);
     assert!(size_of::<Grant>() == 16);

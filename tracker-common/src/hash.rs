@@ -97,7 +97,12 @@ impl TableKey {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = hash.0;
         let first = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
         let second = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
-        let third = u32::from_ne_bytes([q, r, s, t]) as u64;
+        self.hash_words([first, second, u32::from_ne_bytes([q, r, s, t]) as u64])
+    }
+
+    /// The same of its words.
+    #[inline(always)]
+    pub(crate) fn hash_words(&self, [first, second, third]: [u64; 3]) -> u64 {
         let [x, y, z, _] = self.0;
         mix(product(first, x).wrapping_add(product(second, y)).wrapping_add(product(third, z)))
     }
@@ -112,6 +117,12 @@ impl TableKey {
     #[inline(always)]
     pub(crate) fn peer(&self, addr: [u64; 2], port: [u8; 2]) -> u64 {
         self.words(addr, u16::from_ne_bytes(port) as u64)
+    }
+
+    /// Where a source's meters are, of a kind and in a torrent.
+    #[inline(always)]
+    pub(crate) fn claim(&self, kind: u32, source: u64, torrent: u64) -> u64 {
+        self.words([source, torrent], kind as u64 + 1)
     }
 
     #[inline(always)]

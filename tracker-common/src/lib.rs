@@ -6,6 +6,7 @@
 //! * [`wire`]: the messages of the UDP protocol, read in place; [`connection`]: its connection ids;
 //!   [`source`]: who is answered, and which addresses can be a peer's;
 //! * [`table`]: the swarm table; [`peers`]: the compact peer list of a reply;
+//! * [`limit`], [`budget`]: rates, and how much of what one source may have;
 //! * [`policy`]: what hooks decide, as data; [`abi`]: the maps in which the two sides meet;
 //! * [`time`], [`hash`], [`checksum`], [`sync`], [`verifier`]: coarse time, keyed hashes, checksums,
 //!   shared words, and what the kernel's verifier wants to hear.
@@ -18,6 +19,7 @@
 
 pub mod abi;
 pub mod announce;
+pub mod budget;
 pub mod checksum;
 pub mod connection;
 pub mod family;

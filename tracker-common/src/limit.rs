@@ -3,7 +3,10 @@
 //! The generic cell rate algorithm: all that is kept of the past is one time, up to which what was
 //! had is paid for. It may lie ahead of the present by as much as a burst.
 
-use crate::{family::Family, sync::Word64};
+use crate::{
+    budget::{Budget, KINDS, Kind},
+    sync::Word64,
+};
 
 /// A rate and the burst that it allows. All zeros (the default) is no limit.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -104,19 +107,6 @@ impl Meter {
     }
 }
 
-/// What is remembered of a source.
-#[derive(Default)]
-#[repr(C)]
-pub struct Source {
-    /// Connects, which prove nothing of where they are from: others who claim a source's address can
-    /// cost it its connects, but no more.
-    pub connects: Meter,
-    /// Announces and scrapes, whose source is proven.
-    pub requests: Meter,
-    /// Announces of torrents that are not in the table.
-    pub misses: Meter,
-}
-
 /// Interfaces with an egress budget of their own; those with higher numbers share.
 pub const INTERFACES: usize = 16;
 
@@ -132,17 +122,13 @@ pub struct Total {
     pub egress: [Meter; INTERFACES],
 }
 
-/// What one may have in the kernel. All zeros (the default) is no limit.
+/// What one may have. All zeros (the default) is no limit.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Limits {
-    /// Connects of a source.
-    pub connects: Rate,
-    /// Announces and scrapes of a source.
-    pub requests: Rate,
-    /// Announces of a source, of torrents that are not in the table.
-    pub misses: Rate,
-    /// The same of all sources.
+    /// What sources may have, by [`Kind`](crate::budget::Kind).
+    pub budgets: [Budget; KINDS],
+    /// Announces of torrents that are not in the table, of all sources.
     pub all_misses: Rate,
     /// Errors for bad connection ids, for all sources.
     pub bad_ids: Rate,
@@ -150,29 +136,47 @@ pub struct Limits {
     pub egress: Rate,
     /// The bits of an IPv4 address that make a source, as in memory.
     pub mask_v4: u32,
-    /// When who is over a limit may come again, in seconds.
+    /// When a client over a limit may come again, in seconds.
     pub calm_interval_s: u32,
     /// The bits of the first half of an IPv6 address that make a source, as in memory.
     pub mask_v6: u64,
+    /// The bits of an IPv4 address that make a wider prefix, as in memory; 0 for no such budget.
+    pub wide_mask_v4: u32,
+    /// Meters of a row, less one: all ones in the lower bits.
+    pub meters_mask: u32,
+    /// The bits of the first half of an IPv6 address that make a wider prefix; 0 for no such budget.
+    pub wide_mask_v6: u64,
 }
 
 impl Limits {
+    /// The budgets of a kind.
+    #[must_use]
+    pub const fn of(&self, kind: Kind) -> &Budget {
+        &self.budgets[kind as usize]
+    }
+
     /// Whether every request must be looked at.
     #[must_use]
     pub const fn concern_all(&self) -> bool {
-        self.connects.is_limited() || self.requests.is_limited() || self.egress.is_limited()
+        self.of(Kind::Connects).source.is_limited()
+            || self.of(Kind::Requests).source.is_limited()
+            || self.egress.is_limited()
     }
 
-    /// The key of an address's source. No IPv6 address of one host begins like one of IPv4's.
+    /// The source that an address is of, and its wider prefix, as keys; 0 for no wider prefix. No IPv6 address of
+    /// a host begins like a key of IPv4's, and none of the two prefixes of a family are alike.
     #[inline(always)]
     #[must_use]
-    pub fn source<F: Family>(&self, addr: &F::Addr) -> u64 {
-        let [first, _] = F::words(addr);
-        if F::IS_V6 {
-            first & self.mask_v6
+    pub const fn prefixes(&self, addr: u64, is_v6: bool) -> [u64; 2] {
+        const WIDE: u64 = 1 << 63;
+        let (short, wide) = if is_v6 {
+            (addr & self.mask_v6, addr & self.wide_mask_v6)
         } else {
-            first & self.mask_v4 as u64 | 0xffff_ffff << 32
-        }
+            let mark = 0xffff_ffff << 32;
+            (addr & self.mask_v4 as u64 | mark, addr & self.wide_mask_v4 as u64 | mark)
+        };
+        let mask = if is_v6 { self.wide_mask_v6 } else { self.wide_mask_v4 as u64 };
+        [short, if mask == 0 { 0 } else { wide.rotate_left(32) ^ WIDE }]
     }
 }
 
@@ -181,7 +185,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::family::{V4, V6};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -237,16 +240,17 @@ mod tests {
         let limits = Limits {
             mask_v4: u32::from_ne_bytes([255, 255, 255, 0]),
             mask_v6: u64::from_ne_bytes([255, 255, 255, 255, 255, 255, 0, 0]),
+            wide_mask_v6: u64::from_ne_bytes([255, 255, 255, 255, 0, 0, 0, 0]),
             ..Limits::default()
         };
-        let v4 = |addr| limits.source::<V4>(&addr);
+        let v4 = |addr| limits.prefixes(u32::from_ne_bytes(addr).into(), false);
         assert_eq!(v4([198, 51, 100, 1]), v4([198, 51, 100, 2]));
         assert_ne!(v4([198, 51, 100, 1]), v4([198, 51, 101, 1]));
-        let v6 = |subnet, host| {
-            let mut addr = [0; 16];
-            (addr[0], addr[7], addr[15]) = (0x20, subnet, host);
-            limits.source::<V6>(&addr)
-        };
-        assert_eq!(v6(1, 1), v6(2, 2));
+        assert_eq!(v4([198, 51, 100, 1])[1], 0, "no wider prefix");
+        let v6 = |addr| limits.prefixes(u64::from_ne_bytes(addr), true);
+        assert_eq!(v6([0x20, 1, 0, 0, 0, 0, 0, 1]), v6([0x20, 1, 0, 0, 0, 0, 0, 2]));
+        let [[short, wide], [other, same]] =
+            [[0x20, 1, 0, 0, 0, 1, 0, 0], [0x20, 1, 0, 0, 0, 2, 0, 0]].map(v6);
+        assert!(short != other && wide == same && wide != 0);
     }
 }

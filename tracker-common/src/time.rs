@@ -60,7 +60,8 @@ pub struct Clock {
     span: u64,
     /// The oldest tick that is not stale, in its place in the upper half of a word.
     start: u32,
-    _pad: u32,
+    /// The present tick, all of it.
+    tick: u32,
 }
 
 impl Clock {
@@ -73,8 +74,15 @@ impl Clock {
             seen: now << SEEN_SHIFT,
             span: (lifetime as u64).wrapping_add(AHEAD_MAX + 1) << UPPER_SHIFT,
             start: (now as u32).wrapping_sub(lifetime) << UPPER_SHIFT,
-            _pad: 0,
+            tick: now as u32,
         }
+    }
+
+    /// The monotonic clock in nanoseconds, to a tick.
+    #[inline(always)]
+    #[must_use]
+    pub const fn now_ns(&self) -> u64 {
+        ticks_ns(self.tick as u64)
     }
 
     /// The present tick, as a word carries it.

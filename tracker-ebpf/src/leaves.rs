@@ -7,22 +7,45 @@ use tracker_common::{
     family::{Family, V4, V6},
     table::{
         Miss,
-        layout::Memory,
-        leaf::{LeafRef, Outcome, Pick},
-        outgrown::{self, Leaves, Root},
+        layout::{Line, Memory},
+        leaf::{LeafRef, Outcome, Pick, Write},
+        outgrown::{self, Charge, Leaves, Root},
         swarm::Visit,
     },
 };
 
-use crate::maps::{Maps, Scratch};
+use crate::{
+    budget,
+    maps::{Env, Maps, Scratch, count_unlisted},
+};
+
+/// [`Leaves::join`] into a swarm of the line with this number, within the budgets of the announcer's source.
+#[inline(always)]
+fn join<F: Family>(visit: &Visit, number: u32, leaf: LeafRef, is_known: bool) -> Outcome {
+    let Some(line) = Line::<F>::at(&Maps, number) else { return Outcome::CONTENDED };
+    let [all, here] = outgrown::join_claims::<F>(&Env::get().config.shape.key, visit, &line);
+    let joined = outgrown::join::<F, Maps>(&Maps, visit, leaf, |charge| match charge {
+        _ if is_known => true,
+        Charge::Nothing => budget::is_within(&all) && budget::is_within(&here),
+        Charge::One => {
+            budget::spend(&all);
+            budget::spend(&here);
+            true
+        }
+    });
+    if joined == Outcome::OVER_BUDGET {
+        count_unlisted();
+    }
+    joined
+}
 
 /// The global functions, by address family. They work on the visit and the list in the scratch space.
 pub trait LeafFunctions: Family {
     /// [`Leaves::replace`].
-    fn replace(scratch: *mut Scratch, leaf: u64, remove: u32) -> u32;
+    fn replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32;
 
     /// [`Leaves::join`].
-    fn join(scratch: *mut Scratch, leaf: u64) -> u32;
+    fn join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32;
 
     /// [`Leaves::draw`].
     fn draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32;
@@ -43,22 +66,24 @@ macro_rules! functions {
     ($family:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $replace(scratch: *mut Scratch, leaf: u64, remove: u32) -> u32 {
+        extern "C" fn $replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32 {
             // SAFETY: that is how functions call each other.
             let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return Outcome::CONTENDED.0;
             };
-            outgrown::replace::<$family, Maps>(&Maps, visit, LeafRef(leaf), remove != 0).0
+            outgrown::replace::<$family, Maps>(&Maps, visit, LeafRef(leaf), Write(write)).0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $join(scratch: *mut Scratch, leaf: u64) -> u32 {
+        extern "C" fn $join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32 {
             // SAFETY: that is how functions call each other.
             let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
                 return Outcome::CONTENDED.0;
             };
-            outgrown::join::<$family, Maps>(&Maps, visit, LeafRef(leaf)).0
+            // SAFETY: it is not null.
+            let number = unsafe { (*scratch).line };
+            join::<$family>(visit, number, LeafRef(leaf), is_known != 0).0
         }
 
         #[unsafe(no_mangle)]
@@ -89,13 +114,13 @@ macro_rules! functions {
 
         impl LeafFunctions for $family {
             #[inline(always)]
-            fn replace(scratch: *mut Scratch, leaf: u64, remove: u32) -> u32 {
-                $replace(scratch, leaf, remove)
+            fn replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32 {
+                $replace(scratch, leaf, write)
             }
 
             #[inline(always)]
-            fn join(scratch: *mut Scratch, leaf: u64) -> u32 {
-                $join(scratch, leaf)
+            fn join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32 {
+                $join(scratch, leaf, is_known)
             }
 
             #[inline(always)]
@@ -129,13 +154,13 @@ impl<F: LeafFunctions> LeavesInMaps<F> {
 
 impl<F: LeafFunctions> Leaves for LeavesInMaps<F> {
     #[inline(always)]
-    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome {
-        Outcome(F::replace(self.scratch, leaf.0, remove as u32))
+    fn replace(&mut self, leaf: LeafRef, write: Write) -> Outcome {
+        Outcome(F::replace(self.scratch, leaf.0, write.0))
     }
 
     #[inline(always)]
-    fn join(&mut self, leaf: LeafRef) -> Outcome {
-        Outcome(F::join(self.scratch, leaf.0))
+    fn join(&mut self, leaf: LeafRef, is_known: bool) -> Outcome {
+        Outcome(F::join(self.scratch, leaf.0, is_known as u32))
     }
 
     #[inline(always)]

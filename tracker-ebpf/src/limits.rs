@@ -4,17 +4,18 @@
 //! without peers and with a long interval, after which its client comes back, while one that gets an
 //! error or nothing tries again soon.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::Verdict,
-    limit::{INTERFACES, Level, Limits, Meter, Rate, Source},
+    budget::{Claim, Kind},
+    limit::{INTERFACES, Level, Limits, Meter},
     verifier::bounded,
     wire::{AnnounceReply, RequestHead, action},
 };
 
 use crate::{
-    ANNOUNCE_BYTES, Answer,
-    maps::{Env, SOURCES},
+    ANNOUNCE_BYTES, Answer, budget,
+    maps::Env,
     packet::{Datagram, Ip},
     reply::{self, Head},
 };
@@ -41,12 +42,8 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
     if level == Level::Over {
         return Err(if is_announce { Verdict::EgressCalmed } else { Verdict::EgressDropped });
     }
-    let key = limits.source::<F>(&F::source(datagram.ip));
-    let admitted = if is_connect {
-        take(key, &limits.connects, now_ns, |source| &source.connects)
-    } else {
-        take(key, &limits.requests, now_ns, |source| &source.requests)
-    };
+    let kind = if is_connect { Kind::Connects } else { Kind::Requests };
+    let admitted = budget::take(&claim::<F, _>(datagram, kind, now_ns));
     match (admitted, is_announce) {
         (true, _) => Ok(()),
         (false, true) => Err(Verdict::SourceCalmed),
@@ -58,28 +55,16 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
 #[inline(always)]
 pub fn may_miss<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, now_ns: u64) -> Option<bool> {
     let datagram = Datagram::<F>::again(ctx, l3)?;
-    let limits = &env.config.limits;
-    let key = limits.source::<F>(&F::source(datagram.ip));
-    let admitted = take(key, &limits.misses, now_ns, |source| &source.misses)
-        && env.total()?.misses.take(&limits.all_misses, now_ns);
+    let admitted = budget::take(&claim::<F, _>(&datagram, Kind::Misses, now_ns))
+        && env.total()?.misses.take(&env.config.limits.all_misses, now_ns);
     Some(admitted)
 }
 
-/// Counts one more of a source's; `false` when it had its share.
+/// One more of a kind for a datagram's source.
 #[inline(always)]
-fn take(key: u64, rate: &Rate, now_ns: u64, of: impl Fn(&Source) -> &Meter) -> bool {
-    if !rate.is_limited() {
-        return true;
-    }
-    // SAFETY: an entry that is forgotten meanwhile may be another source's, whom it costs one request.
-    if let Some(source) = unsafe { SOURCES.get(key) } {
-        return of(source).take(rate, now_ns);
-    }
-    let source = Source::default();
-    of(&source).spend(rate, now_ns, 1);
-    // The map is full only of those who were seen this moment, or another processor was first.
-    let _ = SOURCES.insert(key, &source, BPF_NOEXIST as u64);
-    true
+fn claim<F: Ip, T>(datagram: &Datagram<F, T>, kind: Kind, now_ns: u64) -> Claim {
+    let [addr, _] = F::words(&F::source(datagram.ip));
+    Claim { kind: kind as u32, addr, is_v6: F::IS_V6, torrent: 0, now_ns }
 }
 
 /// Answers an announce without peers, for the reason of a verdict as a number.

@@ -3,7 +3,7 @@
 //! * `packet`: finds a UDP datagram for the tracker in a frame;
 //! * `connect`, `announce`, `scrape`: answer one kind of request from the swarm table;
 //! * `approval`: what the lists of the approval hooks say;
-//! * `limits`: what floods are held to;
+//! * `limits`, `budget`: what floods and sources are held to;
 //! * `functions`, `leaves`: the parts that the verifier looks at one by one;
 //! * `reply`, `copy`, `checksum`: turn the frame around;
 //! * `maps`: the maps, and the table in them;
@@ -17,6 +17,7 @@
 
 mod announce;
 mod approval;
+mod budget;
 mod checksum;
 mod clock;
 mod connect;

@@ -18,7 +18,7 @@ use tracker_common::{
         VERDICTS,
     },
     family::Family,
-    limit::{Source, Total},
+    limit::{Meter, Total},
     peers::PeerBuf,
     table::{
         layout::{BucketV4, BucketV6, Chunk, Memory},
@@ -65,6 +65,9 @@ static TORRENTS_V6: Array<BucketV6> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 #[map]
 static BLOCKS: Array<Chunk> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
+#[map]
+static BUDGETS: Array<Meter> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
 // Nor is memory taken for what is not in these three.
 #[map]
 pub static CLIENTS: HashMap<u64, u8> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
@@ -80,9 +83,6 @@ pub static GRANTS: LruHashMap<GrantKey, Grant> = LruHashMap::with_max_entries(1,
 
 #[map]
 pub static GENERATION: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-#[map]
-pub static SOURCES: LruHashMap<u64, Source> = LruHashMap::with_max_entries(1, 0);
 
 #[map]
 static TOTAL: Array<Total> = Array::with_max_entries(1, 0);
@@ -107,6 +107,11 @@ impl Memory for Maps {
     #[inline(always)]
     fn chunk(&self, index: u32) -> Option<*mut u8> {
         BLOCKS.get_ptr_mut(index).map(<*mut Chunk>::cast)
+    }
+
+    #[inline(always)]
+    fn meter(&self, index: u32) -> Option<&Meter> {
+        BUDGETS.get(index)
     }
 }
 
@@ -278,6 +283,14 @@ pub fn count<F: Family>(verdict: u32) {
             let family = &mut (*counters).verdicts[F::IS_V6 as usize];
             *family.get_unchecked_mut(bounded::<{ VERDICTS as u32 - 1 }>(verdict)) += 1;
         }
+    }
+}
+
+#[inline(always)]
+pub fn count_unlisted() {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: per-CPU.
+        unsafe { (*counters).unlisted += 1 };
     }
 }
 

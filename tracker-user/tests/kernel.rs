@@ -90,14 +90,24 @@ fn kernel_and_daemon_agree_with_each_hook_and_with_all() {
             networks: true,
             variation: true,
             subnet: true,
+            budgets: true,
         },
     ] {
         agree(world, cases(100_000) / 5);
     }
 }
 
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn kernel_and_daemon_list_the_same_peers_of_a_source_over_its_budget() {
+    let both = agree(World { budgets: true, ..World::default() }, cases(100_000) / 5);
+    let (kernel, daemon) = (both.unlisted, both.shared.storage.0.stats().unlisted);
+    println!("{kernel} not listed by the kernel, {daemon} by the daemon");
+    assert!(kernel > 100 && daemon > 0);
+}
+
 /// Sends requests both ways. Returns when that many have been answered alike.
-fn agree(world: World, total: usize) {
+fn agree(world: World, total: usize) -> Both {
     let mut both = Both::new(world);
     let mut rng = Rng::with_seed(20_261_123);
     let mut answered = 0;
@@ -108,6 +118,7 @@ fn agree(world: World, total: usize) {
     }
     println!("{total} requests compared, {answered} of them answered by the kernel: {world:?}");
     assert!(answered * 3 > total, "the kernel answered only {answered} of {total}: {world:?}");
+    both
 }
 
 /// An announce of a torrent that is known, from one of its peers.

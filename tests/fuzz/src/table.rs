@@ -36,6 +36,7 @@ const SIZE: TableSize = TableSize {
     chunks: 300,
     torrents_max: [TORRENTS as u32; 2],
     subnet: PreferredSubnet { ipv4_bits: 0, ipv6_bits: 0 },
+    meters_of_row: 0,
 };
 
 const KEY: TableKey = TableKey([

@@ -6,6 +6,7 @@ use super::{half::Halves, run::Run};
 use crate::{
     family::Family,
     id::InfoHash,
+    limit::Meter,
     sync::{Word32, Word64},
     verifier::{Sign, bounded},
 };
@@ -164,11 +165,17 @@ impl<F: Family> Line<F> {
         head.hash_end.put(end as u32);
     }
 
+    /// The info-hash of a line that is not vacant, in words.
+    #[inline(always)]
+    pub(crate) fn hash_words(&self) -> [u64; 3] {
+        let head = self.head();
+        [head.hash[0].load(), head.hash[1].load(), head.hash_end.load() as u64]
+    }
+
     /// The info-hash of a line that is not vacant.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn info_hash(&self) -> InfoHash {
-        let head = self.head();
-        let words = [head.hash[0].load(), head.hash[1].load(), head.hash_end.load().into()];
+        let words = self.hash_words();
         let mut info_hash = InfoHash([0; 20]);
         let bytes = words.iter().flat_map(|word| word.to_ne_bytes());
         info_hash.0.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
@@ -381,4 +388,11 @@ pub trait Memory {
 
     /// The chunk of the arena at `index`, or `None` past the end.
     fn chunk(&self, index: u32) -> Option<*mut u8>;
+
+    /// The meter at `index` of those that [budgets](crate::budget) are kept with, or `None` past the end. Memory
+    /// without any has no budgets.
+    #[inline(always)]
+    fn meter(&self, _index: u32) -> Option<&Meter> {
+        None
+    }
 }

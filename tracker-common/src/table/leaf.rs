@@ -82,6 +82,22 @@ impl Outcome {
     pub const FULL: Self = Self(3);
     /// Somebody else changed the same slot at the same moment.
     pub const CONTENDED: Self = Self(4);
+    /// The announcer's source has its budget of peers.
+    pub const OVER_BUDGET: Self = Self(5);
+}
+
+/// What becomes of the announcer's slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Write(pub u32);
+
+impl Write {
+    /// It gets the announcer's new word.
+    pub const NEW: Self = Self(0);
+    /// It becomes vacant.
+    pub const VACANT: Self = Self(1);
+    /// It stays as it is: the announcer is only looked for.
+    pub const NOTHING: Self = Self(2);
 }
 
 /// Which peers of a leaf are drawn.
@@ -170,9 +186,9 @@ impl<F: Family> Leaf<F> {
         NOWHERE
     }
 
-    /// Writes `word` into the announcer's slot.
+    /// Changes the announcer's slot.
     #[inline(always)]
-    pub(crate) fn replace(&self, visit: &Visit, word: PeerWord) -> Outcome {
+    pub(crate) fn replace(&self, visit: &Visit, write: Write) -> Outcome {
         let at = self.search(visit, |run, slot| run.is_of(slot, visit));
         if at == NOWHERE {
             return Outcome::ABSENT;
@@ -183,7 +199,8 @@ impl<F: Family> Leaf<F> {
         if !visit.key.is_of(old) {
             return Outcome::CONTENDED;
         }
-        if old == word || run.word(slot).replace(old.0, word.0) {
+        let word = if write == Write::VACANT { PeerWord::VACANT } else { visit.new };
+        if write == Write::NOTHING || old == word || run.word(slot).replace(old.0, word.0) {
             Outcome::DONE
         } else {
             Outcome::CONTENDED

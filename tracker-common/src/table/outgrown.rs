@@ -6,12 +6,16 @@ use super::{
     half::{Half, Halves},
     index::NEAR_BITS,
     layout::{Form, Line, Memory},
-    leaf::{Leaf, LeafRef, Outcome, Pick},
+    leaf::{Leaf, LeafRef, Outcome, Pick, Write},
     swarm::{Change, Counts, complete},
     visit::Visit,
-    word::PeerWord,
 };
-use crate::{family::Family, peers::PeerBuf};
+use crate::{
+    budget::{Claim, Kind},
+    family::Family,
+    hash::TableKey,
+    peers::PeerBuf,
+};
 
 /// Leaves of one half that a reply draws from, at most.
 const DRAWS_MAX: u32 = 4;
@@ -19,10 +23,10 @@ const DRAWS_MAX: u32 = 4;
 /// The parts of an announce that search a leaf. The verifier looks at each of them once, if they
 /// are functions of their own.
 pub trait Leaves {
-    /// Writes a word into the announcer's slot: its new one, or none if it is of the other role now.
-    fn replace(&mut self, leaf: LeafRef, remove: bool) -> Outcome;
-    /// Gives the announcer a slot.
-    fn join(&mut self, leaf: LeafRef) -> Outcome;
+    /// Changes the announcer's slot.
+    fn replace(&mut self, leaf: LeafRef, write: Write) -> Outcome;
+    /// Gives the announcer a slot, if its source is within its budget or the peer `is_known` already.
+    fn join(&mut self, leaf: LeafRef, is_known: bool) -> Outcome;
     /// Appends peers to the list of the reply. Returns whether it is full.
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool;
 
@@ -49,22 +53,57 @@ pub fn replace<F: Family, M: Memory>(
     memory: &M,
     visit: &Visit,
     leaf: LeafRef,
-    remove: bool,
+    write: Write,
 ) -> Outcome {
-    let word = if remove { PeerWord::VACANT } else { visit.new };
     match Leaf::<F>::open(memory, leaf) {
-        Some(leaf) => leaf.replace(visit, word),
+        Some(leaf) => leaf.replace(visit, write),
         None => Outcome::ABSENT,
     }
 }
 
-/// [`Leaves::join`], with all that it needs.
+/// [`Leaves::join`], with all that it needs. `budget` says whether the announcer's source is within its budget,
+/// or charges it.
 #[inline(always)]
-pub fn join<F: Family, M: Memory>(memory: &M, visit: &Visit, leaf: LeafRef) -> Outcome {
-    match Leaf::<F>::open(memory, leaf) {
-        Some(leaf) => leaf.join(visit),
-        None => Outcome::FULL,
+pub fn join<F: Family, M: Memory>(
+    memory: &M,
+    visit: &Visit,
+    leaf: LeafRef,
+    mut budget: impl FnMut(Charge) -> bool,
+) -> Outcome {
+    let Some(leaf) = Leaf::<F>::open(memory, leaf) else { return Outcome::FULL };
+    // A source over its budget makes no leaf grow.
+    if !budget(Charge::Nothing) {
+        return Outcome::OVER_BUDGET;
     }
+    let joined = leaf.join(visit);
+    // A join that waits for room is charged when it is applied, and only then.
+    if joined == Outcome::DONE || joined == Outcome::TAKEN_OVER {
+        budget(Charge::One);
+    }
+    joined
+}
+
+/// What is asked of the budget of joins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Charge {
+    /// Whether the source is within it.
+    Nothing,
+    /// To count one peer more.
+    One,
+}
+
+/// The budgets of the announcer's source in the torrent of a line: of all its joins, and of those in this torrent.
+#[inline(always)]
+pub fn join_claims<F: Family>(key: &TableKey, visit: &Visit, line: &Line<F>) -> [Claim; 2] {
+    let all = Claim {
+        kind: Kind::Joins as u32,
+        addr: visit.addr[0],
+        is_v6: F::IS_V6,
+        torrent: 0,
+        now_ns: visit.clock.now_ns(),
+    };
+    let torrent = key.hash_words(line.hash_words());
+    [all, Claim { kind: Kind::Peers as u32, torrent, ..all }]
 }
 
 /// [`Leaves::draw`], with all that it needs.
@@ -105,8 +144,9 @@ pub fn announce<F: Family, M: Memory>(
     if !visit.is_seeder() && first.len() < visit.numwant {
         prefetch::<F, M>(memory, second, visit);
     }
-    let was_seeder = settle(memory, &line, visit, leaves)?;
-    let completed = complete(&line, meta, visit.has_completed(was_seeder == Some(true)));
+    let Settled { was_seeder, is_listed } = settle(memory, &line, visit, leaves)?;
+    let has_completed = visit.has_completed(was_seeder == Some(true)) && is_listed;
+    let completed = complete(&line, meta, has_completed);
     draw_peers(memory, line.halves(), visit, leaves)?;
     let counts = Counts {
         seeders: line.halves().seeders().len(),
@@ -128,22 +168,31 @@ fn prefetch<F: Family, M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) {
     }
 }
 
-/// Changes the announcer's slot. Returns whether it was a seeder, if it had one.
+/// What has become of the announcer's slot.
+struct Settled {
+    /// Whether the announcer was a seeder, if it had a slot.
+    was_seeder: Option<bool>,
+    /// Whether all is as the announce says. A new peer of a source over its budget is answered only.
+    is_listed: bool,
+}
+
+/// Changes the announcer's slot.
 #[inline(always)]
 fn settle<F: Family, M: Memory>(
     memory: &M,
     line: &Line<F>,
     visit: &Visit,
     leaves: &mut impl Leaves,
-) -> Result<Option<bool>, Miss> {
+) -> Result<Settled, Miss> {
     let [own, other] = line.halves().own_and_other(visit.is_seeder());
     let own_leaf = leaf_of(memory, own, visit)?;
-    let refreshed = leaves.replace(own_leaf, visit.leaves());
+    let write = if visit.leaves() { Write::VACANT } else { Write::NEW };
+    let refreshed = leaves.replace(own_leaf, write);
     if refreshed == Outcome::DONE {
         if visit.leaves() {
             own.count.add(u32::MAX);
         }
-        return Ok(Some(visit.is_seeder()));
+        return Ok(Settled { was_seeder: Some(visit.is_seeder()), is_listed: true });
     }
     if refreshed != Outcome::ABSENT {
         return Err(Miss::Contended);
@@ -151,7 +200,14 @@ fn settle<F: Family, M: Memory>(
     // New, or of the other role until now. It joins before it leaves, so that it is never lost.
     let other_leaf = leaf_of(memory, other, visit)?;
     if !visit.leaves() {
-        let joined = leaves.join(own_leaf);
+        let mut joined = leaves.join(own_leaf, false);
+        if joined == Outcome::OVER_BUDGET {
+            // A peer that is there already may change its role.
+            if leaves.replace(other_leaf, Write::NOTHING) != Outcome::DONE {
+                return Ok(Settled { was_seeder: None, is_listed: false });
+            }
+            joined = leaves.join(own_leaf, true);
+        }
         if joined == Outcome::FULL {
             return Err(Miss::Full);
         }
@@ -162,11 +218,11 @@ fn settle<F: Family, M: Memory>(
             own.count.add(1);
         }
     }
-    let was_other = leaves.replace(other_leaf, true) == Outcome::DONE;
+    let was_other = leaves.replace(other_leaf, Write::VACANT) == Outcome::DONE;
     if was_other {
         other.count.add(u32::MAX);
     }
-    Ok(was_other.then_some(!visit.is_seeder()))
+    Ok(Settled { was_seeder: was_other.then_some(!visit.is_seeder()), is_listed: true })
 }
 
 /// The leaf of one half that the announcer belongs to.

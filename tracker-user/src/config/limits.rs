@@ -1,33 +1,54 @@
-//! What floods are held to in the kernel.
+//! What sources and floods are held to.
 
 use bytesize::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
-use tracker_common::limit::{Limits, Rate};
+use tracker_common::{
+    budget::{Budget, KINDS, Kind, meters_of_row},
+    limit::{Limits, Rate},
+};
 
-use super::GoDuration;
+use super::{GoDuration, TableConfig};
 
-/// Limits in the kernel. Each is a number a second, and allows as many at once; 0 is no limit. Who is
-/// over one is not told to go away, which makes clients try again: an announce is answered without
-/// peers and with `calm_interval`, other requests are dropped.
+/// What sources may have, in the kernel and in the daemon. 0 is no limit. A client over a limit is not told to go
+/// away, which makes clients try again: its announce is answered without peers, or without being listed; other
+/// requests are dropped.
 #[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LimitsConfig {
-    /// Connects of one source.
+    /// Connects of one source a second, in the kernel.
     pub connects_per_source: u32,
-    /// Announces and scrapes of one source.
+    /// Announces and scrapes of one source a second, in the kernel.
     pub requests_per_source: u32,
-    /// Announces by one source of torrents that are not in the table, each of which the daemon sees
-    /// to. Others cost nothing to count.
+    /// Announces a second by one source of torrents that are not in the table, over UDP or HTTP.
+    /// Others cost nothing to count.
     #[default(1000)]
     #[schemars(extend("x-no-limit" = 0))]
     pub misses_per_source: u32,
-    /// The same by all sources.
+    /// The same by all sources, in the kernel.
     #[default(100_000)]
     #[schemars(extend("x-no-limit" = 0))]
     pub misses: u32,
-    /// Errors sent for bad connection ids; beyond, they are dropped.
+    /// New peers of one source in one torrent, within one `peer_lifetime`, of torrents with more
+    /// than a handful of peers. Beyond, a new peer is answered but not listed.
+    #[default(128)]
+    #[schemars(extend("x-no-limit" = 0))]
+    pub peers_per_source: u32,
+    /// The same in all torrents together.
+    #[default(131_072)]
+    #[schemars(extend("x-no-limit" = 0))]
+    pub joins_per_source: u32,
+    /// Torrents that one source brings into a table that is half full, within one `peer_lifetime`;
+    /// at most a quarter of `xdp.table`'s smaller number of torrents.
+    #[default(32_768)]
+    #[schemars(extend("x-no-limit" = 0))]
+    pub torrents_per_source: u32,
+    /// How many times the limits of misses, peers and torrents a wider prefix has.
+    #[default(4)]
+    #[schemars(range(min = 1))]
+    pub wide_factor: u32,
+    /// Errors sent for bad connection ids a second; beyond, they are dropped.
     #[default(100_000)]
     #[schemars(extend("x-no-limit" = 0))]
     pub bad_connection_ids: u32,
@@ -46,31 +67,67 @@ pub struct LimitsConfig {
     #[default(64)]
     #[schemars(range(max = 64))]
     pub ipv6_prefix: u32,
-    /// How many sources are remembered, of about 100 bytes each. Those that are seen least are
-    /// forgotten.
+    /// How many leading bits make the wider prefix of an IPv4 address; 0 for none.
+    #[default(24)]
+    #[schemars(range(max = 32))]
+    pub ipv4_wide_prefix: u32,
+    /// The same of an IPv6 address, at most 64.
+    #[default(48)]
+    #[schemars(range(max = 64))]
+    pub ipv6_wide_prefix: u32,
+    /// For how many sources that are busy at the same time there are meters, of about 200 bytes.
     #[default(65_536)]
     #[schemars(range(min = 1))]
     pub sources: u32,
 }
 
 impl LimitsConfig {
-    /// The same for the kernel; the prefixes are no longer than addresses.
+    /// The same for kernel and daemon, with peers that live for so many seconds, and meters for so many sources;
+    /// the prefixes are no longer than addresses.
     #[must_use]
-    pub fn compile(&self) -> Limits {
+    pub fn compile(&self, lifetime_s: u64, table: &TableConfig, sources: u32) -> Limits {
         let rate = |units: u32| Rate::per_second(units.into());
+        let lifetime_s = lifetime_s.clamp(1, LIFETIME_MAX_S);
+        let wide = |units: u32| u64::from(units) * u64::from(self.wide_factor.max(1));
+        let per_second =
+            |units: u32| Budget { source: rate(units), wide: Rate::per_second(wide(units)) };
+        let per_life = |units: u32, most: u64| Budget {
+            source: Rate::per(u64::from(units).min(most), lifetime_s),
+            wide: Rate::per(wide(units).min(2 * most), lifetime_s),
+        };
+        let narrow = |source: Rate| Budget { source, wide: Rate::default() };
+        let torrents = [table.torrents_ipv4, table.torrents_ipv6].into_iter().filter(|n| *n > 0);
+        let share_of_table = (u64::from(torrents.min().unwrap_or(u32::MAX)) / 4).max(1);
+        let mut budgets = [Budget::default(); KINDS];
+        for (kind, budget) in [
+            (Kind::Connects, narrow(rate(self.connects_per_source))),
+            (Kind::Requests, narrow(rate(self.requests_per_source))),
+            (Kind::Misses, per_second(self.misses_per_source)),
+            (Kind::Torrents, per_life(self.torrents_per_source, share_of_table)),
+            (Kind::Joins, narrow(Rate::per(self.joins_per_source.into(), lifetime_s))),
+            (Kind::Peers, per_life(self.peers_per_source, u64::from(u32::MAX))),
+        ] {
+            budgets[kind as usize] = budget;
+        }
+        let mask_v4 = |bits: u32| (!(u64::from(u32::MAX) >> bits.min(32)) as u32).to_be();
+        let mask_v6 = |bits: u32| (!u64::MAX.checked_shr(bits).unwrap_or(0)).to_be();
         Limits {
-            connects: rate(self.connects_per_source),
-            requests: rate(self.requests_per_source),
-            misses: rate(self.misses_per_source),
+            budgets,
             all_misses: rate(self.misses),
             bad_ids: rate(self.bad_connection_ids),
             egress: Rate::per_second(self.egress.as_u64()),
             calm_interval_s: u32::try_from(self.calm_interval.as_secs()).unwrap_or(u32::MAX),
-            mask_v4: (!(u64::from(u32::MAX) >> self.ipv4_prefix) as u32).to_be(),
-            mask_v6: (!u64::MAX.checked_shr(self.ipv6_prefix).unwrap_or(0)).to_be(),
+            mask_v4: mask_v4(self.ipv4_prefix),
+            mask_v6: mask_v6(self.ipv6_prefix),
+            wide_mask_v4: mask_v4(self.ipv4_wide_prefix),
+            wide_mask_v6: mask_v6(self.ipv6_wide_prefix),
+            meters_mask: meters_of_row(sources) - 1,
         }
     }
 }
+
+/// Peers live for 38 hours at most.
+const LIFETIME_MAX_S: u64 = 38 * 3600;
 
 #[cfg(test)]
 mod tests {
@@ -82,15 +139,25 @@ mod tests {
         let yaml = "chihaya: { udp: { addr: 0.0.0.0:6969 }, xdp: { limits: { misses: 0, misses_per_source: 0 } } }";
         let loaded = parse("limits.yaml", yaml, UnknownKeys::Refuse).unwrap();
         assert_eq!(loaded.warnings, []);
-        let Limits { misses, all_misses, bad_ids, .. } = loaded.config.xdp.limits.compile();
-        assert!(!misses.is_limited() && !all_misses.is_limited() && bad_ids.is_limited());
+        let limits = loaded.config.limits(1);
+        let Limits { all_misses, bad_ids, .. } = limits;
+        assert!(!limits.of(Kind::Misses).source.is_limited() && !all_misses.is_limited());
+        assert!(bad_ids.is_limited() && limits.of(Kind::Peers).wide.is_limited());
+    }
+
+    #[test]
+    fn no_source_may_bring_more_than_a_quarter_of_the_table_however_small() {
+        let table = TableConfig { torrents_ipv4: 400, torrents_ipv6: 0, ..TableConfig::default() };
+        let limits = LimitsConfig::default().compile(1800, &table, 1);
+        let Budget { source, wide } = *limits.of(Kind::Torrents);
+        assert_eq!((source, wide), (Rate::per(100, 1800), Rate::per(200, 1800)));
     }
 
     #[test]
     fn prefixes_become_masks_in_network_byte_order() {
         let masks = |ipv4_prefix, ipv6_prefix| {
             let config = LimitsConfig { ipv4_prefix, ipv6_prefix, ..LimitsConfig::default() };
-            let Limits { mask_v4, mask_v6, .. } = config.compile();
+            let Limits { mask_v4, mask_v6, .. } = config.compile(1800, &TableConfig::default(), 1);
             (mask_v4.to_ne_bytes(), mask_v6.to_ne_bytes())
         };
         assert_eq!(masks(32, 64), ([255; 4], [255; 8]));

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
+use tracker_common::limit::Limits;
 
 pub use address::{ListenAddr, Network};
 pub use broker::{Broker, BrokerError};
@@ -83,4 +84,13 @@ pub struct Config {
     pub posthooks: Vec<HookConfig>,
     /// Answering in the kernel (XDP).
     pub xdp: XdpConfig,
+}
+
+impl Config {
+    /// What sources may have, in the kernel and in the daemon, with meters for so many of them.
+    #[must_use]
+    pub fn limits(&self, sources: u32) -> Limits {
+        let lifetime = self.storage.memory().peer_lifetime.as_secs();
+        self.xdp.limits.compile(lifetime, &self.xdp.table, sources)
+    }
 }

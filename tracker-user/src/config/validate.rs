@@ -300,9 +300,12 @@ fn xdp(xdp: &XdpConfig, path: &Path, findings: &mut Findings) {
         findings.error(&path.key("table").key("blocks"), message);
     }
     let limits = path.key("limits");
-    for (key, len, max) in
-        [("ipv4_prefix", xdp.limits.ipv4_prefix, 32), ("ipv6_prefix", xdp.limits.ipv6_prefix, 64)]
-    {
+    for (key, len, max) in [
+        ("ipv4_prefix", xdp.limits.ipv4_prefix, 32),
+        ("ipv6_prefix", xdp.limits.ipv6_prefix, 64),
+        ("ipv4_wide_prefix", xdp.limits.ipv4_wide_prefix, 32),
+        ("ipv6_wide_prefix", xdp.limits.ipv6_wide_prefix, 64),
+    ] {
         if len > max {
             findings.error(&limits.key(key), format!("{len} is more than {max}"));
         }

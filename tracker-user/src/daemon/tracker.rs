@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
+use tracker_common::budget::meters_of_row;
 
 use super::{
     frontends::Frontends, hooks, prepared::Prepared, restart, secrets, signals::TERMINATE,
@@ -50,9 +51,11 @@ impl Tracker {
         let config = &prepared.config;
         let mut size = TableSize::of(&config.xdp.table);
         size.subnet = hooks::preferred_subnet(config);
+        size.meters_of_row = meters_of_row(config.xdp.limits.sources);
         let kernel = dataplane::load(config, &size)?;
         let connection_key = connection_key(kernel.as_ref(), config)?;
         let storage = storage(kernel.as_ref(), config, &size, metrics)?;
+        storage.set_limits(config.limits(config.xdp.limits.sources));
         let replica = match &config.storage {
             StorageConfig::Memory(_) => None,
             StorageConfig::Redis(redis) => Some(Replica::start(redis, &storage, metrics)?),
@@ -103,6 +106,9 @@ impl Tracker {
     /// lost: each goes by the one or by the other.
     pub(super) fn reload(&mut self, prepared: Prepared) -> Vec<&'static str> {
         self.storage.reload(&prepared.config.storage.memory());
+        // Their number waits for a restart.
+        let sources = self.started_with.xdp.limits.sources;
+        self.storage.set_limits(prepared.config.limits(sources));
         if let (Some(replica), StorageConfig::Redis(redis)) =
             (&self.replica, &prepared.config.storage)
         {

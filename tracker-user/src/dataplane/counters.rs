@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use aya::{
@@ -87,6 +90,8 @@ pub(super) fn register(kernel: &mut Kernel, metrics: &Arc<Metrics>) -> anyhow::R
         passed: passed_counters()?,
         limited: limited_counters()?,
         events_lost: Mutex::new(events_lost),
+        unlisted: metrics.limit_reached("peers_per_source"),
+        unlisted_before: AtomicU64::new(0),
     })?;
     metrics.udp().add_untimed(move || map.served());
     Ok(())
@@ -117,6 +122,9 @@ struct KernelCounters {
     passed: IntCounterVec,
     limited: IntCounterVec,
     events_lost: Mutex<IntCounter>,
+    /// Beside it the daemon counts its own.
+    unlisted: IntCounter,
+    unlisted_before: AtomicU64,
 }
 
 impl CountersMap {
@@ -148,11 +156,12 @@ impl CountersMap {
     /// The sums over all processors.
     fn read(&self) -> Option<abi::Counters> {
         let per_cpu = self.0.get(&0, 0).ok()?;
-        let mut sum = abi::Counters { verdicts: [[0; VERDICTS]; 2], events_lost: 0 };
+        let mut sum = abi::Counters { verdicts: [[0; VERDICTS]; 2], events_lost: 0, unlisted: 0 };
         for Counters(one) in per_cpu.iter() {
             let all = sum.verdicts.as_flattened_mut().iter_mut();
             all.zip(one.verdicts.as_flattened()).for_each(|(sum, one)| *sum += one);
             sum.events_lost += one.events_lost;
+            sum.unlisted += one.unlisted;
         }
         Some(sum)
     }
@@ -168,6 +177,8 @@ impl Collector for KernelCounters {
         let events_lost = self.events_lost.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(counters) = self.map.read() else { return Vec::new() };
         raise(&events_lost, counters.events_lost);
+        let before = self.unlisted_before.swap(counters.unlisted, Relaxed);
+        self.unlisted.inc_by(counters.unlisted.saturating_sub(before));
         for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
             // Several verdicts may have one label.
             let mut sums = BTreeMap::<_, u64>::new();

@@ -122,6 +122,7 @@ fn read(
         numwant: 0,
         seed: 0,
         // The kernel has walked over them.
+        is_udp: true,
         params: udp::read_options(options, url_data).unwrap_or_default(),
     };
     let response = AnnounceResponse {

@@ -39,8 +39,15 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracker
 const EVENTS_BYTES: u32 = 1 << 20;
 
 /// The maps that outlive the daemon, where anything does.
-const PINNED: [&str; 6] =
-    [name::STATE, name::COUNTERS, name::TORRENTS_V4, name::TORRENTS_V6, name::BLOCKS, name::EVENTS];
+const PINNED: [&str; 7] = [
+    name::STATE,
+    name::COUNTERS,
+    name::TORRENTS_V4,
+    name::TORRENTS_V6,
+    name::BLOCKS,
+    name::BUDGETS,
+    name::EVENTS,
+];
 
 /// What a mode of attaching is called, in the metrics and among the pins.
 pub(super) const NATIVE: &str = "native";
@@ -99,7 +106,7 @@ impl Kernel {
             .map_max_entries(name::NETWORKS_V4, NETWORKS_MAX)
             .map_max_entries(name::NETWORKS_V6, NETWORKS_MAX)
             .map_max_entries(name::GRANTS, GRANTS_MAX)
-            .map_max_entries(name::SOURCES, config.xdp.limits.sources.max(1))
+            .map_max_entries(name::BUDGETS, size.meters())
             .map_max_entries(name::EVENTS, EVENTS_BYTES)
             .load(OBJECT)
             .context("the kernel refuses the XDP program's maps; is xdp.table too large?")?;
@@ -121,7 +128,7 @@ impl Kernel {
         self.inherited.map(|state| state.config().connection_ids.key())
     }
 
-    /// Maps the table's three maps into this process.
+    /// Maps the table's maps, and the meters of sources, into this process.
     ///
     /// # Errors
     /// When that fails.
@@ -131,7 +138,7 @@ impl Kernel {
             _ => Err(io::Error::other(format!("the XDP program has no array {name}"))),
         };
         let (v4, v6) = (fd(name::TORRENTS_V4)?, fd(name::TORRENTS_V6)?);
-        MappedMemory::of_maps(size, v4, v6, fd(name::BLOCKS)?)
+        MappedMemory::of_maps(size, v4, v6, fd(name::BLOCKS)?, fd(name::BUDGETS)?)
     }
 
     /// How to wait until the kernel has let go of an address in the table.
@@ -228,7 +235,7 @@ impl Kernel {
 fn inherit(pins: &Pins, size: &TableSize) -> Option<State> {
     let inherited = pins.inherited(size);
     match &inherited {
-        Ok(Some(_)) => pins.check_events(EVENTS_BYTES),
+        Ok(Some(_)) => pins.check_others(EVENTS_BYTES, size.meters()),
         Ok(None) => pins.drop_maps(),
         Err(reason) => {
             tracing::warn!(

@@ -104,10 +104,16 @@ impl Pins {
         array.and_then(|array| array.get(&index, 0)).map_err(|error| format!("{name}: {error}"))
     }
 
-    /// Removes the ring buffer unless it is of this size: what is in it is worth less than a table.
-    pub(super) fn check_events(&self, bytes: u32) {
-        if self.check(&(name::EVENTS, MapType::RingBuf, 0, bytes)).is_err() {
-            let _ = fs::remove_file(self.map(name::EVENTS));
+    /// Removes the ring buffer and the meters of sources unless they are of these sizes: what is in them is worth
+    /// less than a table.
+    pub(super) fn check_others(&self, event_bytes: u32, meters: u32) {
+        for layout in [
+            (name::EVENTS, MapType::RingBuf, 0, event_bytes),
+            (name::BUDGETS, MapType::Array, TableSize::METER_BYTES, meters),
+        ] {
+            if self.check(&layout).is_err() {
+                let _ = fs::remove_file(self.map(layout.0));
+            }
         }
     }
 

@@ -123,7 +123,7 @@ impl Policies {
             numwant_max: udp.max_numwant,
             scrape_max: udp.max_scrape_infohashes,
             events: interest.map_or(0, events),
-            limits: config.xdp.limits.compile(),
+            limits: storage.limits(),
             ..abi::Config::default()
         }
     }

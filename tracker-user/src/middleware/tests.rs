@@ -26,6 +26,7 @@ pub(crate) fn announce_of(info_hash: InfoHash) -> AnnounceRequest {
         uploaded: 0,
         numwant: 50,
         seed: 0,
+        is_udp: false,
         params: Params::default(),
     }
 }

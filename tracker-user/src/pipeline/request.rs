@@ -35,6 +35,8 @@ pub struct AnnounceRequest {
     /// Chooses among peers when there are more than asked for. UDP takes it from the request, so
     /// that kernel and daemon choose alike; HTTP draws it.
     pub seed: u32,
+    /// Whether it came by UDP. Where the kernel answers, it has counted then what it left to the daemon.
+    pub is_udp: bool,
     /// Query and route parameters (HTTP), or URL data (UDP, BEP 41).
     pub params: Params,
 }

@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, Map, MapData},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use tracker_common::{
@@ -28,7 +28,7 @@ use super::{
     PORT, TRACKER_V4, TRACKER_V6, XDP_DROP, XDP_PASS, XDP_TX,
     daemon::{Daemon, now_ns},
     frame::{Frame, MAC},
-    world::{REFUSED, World},
+    world::{METERS_OF_ROW, REFUSED, World},
 };
 
 /// The index of the loopback interface, by which frames come in test runs.
@@ -48,12 +48,21 @@ struct State(abi::State);
 // SAFETY: integers and arrays of them, without padding.
 unsafe impl Pod for State {}
 
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Counters(abi::Counters);
+
+// SAFETY: integers of one size.
+unsafe impl Pod for Counters {}
+
 /// The program with a table in its maps, and an equal table that only the daemon knows.
 pub struct Both {
     pub ebpf: Ebpf,
     pub shared: Daemon,
     alone: Daemon,
     ids: ConnectionIds,
+    /// Announces that the program has answered without listing their peer.
+    pub unlisted: u64,
 }
 
 impl Both {
@@ -70,6 +79,7 @@ impl Both {
             chunks: 8192,
             torrents_max: [1000, 1000],
             subnet: world.preferred_subnet(),
+            meters_of_row: METERS_OF_ROW,
         };
         let mut ebpf = EbpfLoader::new()
             .override_global("AYA_LOG_LEVEL", &0_u8, false)
@@ -80,7 +90,7 @@ impl Both {
             .map_max_entries(name::NETWORKS_V4, 8)
             .map_max_entries(name::NETWORKS_V6, 8)
             .map_max_entries(name::GRANTS, 64)
-            .map_max_entries(name::SOURCES, 4096)
+            .map_max_entries(name::BUDGETS, size.meters())
             .load(&object)
             .expect("maps; is this root?");
         for name in [name::PROGRAM, name::CLOCK] {
@@ -94,7 +104,8 @@ impl Both {
             _ => panic!("no array {name}"),
         };
         let maps = (fd(name::TORRENTS_V4), fd(name::TORRENTS_V6), fd(name::BLOCKS));
-        let memory = MappedMemory::of_maps(&size, maps.0, maps.1, maps.2).unwrap();
+        let memory =
+            MappedMemory::of_maps(&size, maps.0, maps.1, maps.2, fd(name::BUDGETS)).unwrap();
         let shared = Daemon::new(world, memory, &size, ids);
         let alone = Daemon::new(world, MappedMemory::anonymous(&size).unwrap(), &size, ids);
         if world.torrents {
@@ -104,7 +115,7 @@ impl Both {
                 assert_eq!(storage.0.list::<V6>([&REFUSED], Gate::Refuse, || {}), 0);
             }
         }
-        let mut both = Self { ebpf, shared, alone, ids };
+        let mut both = Self { ebpf, shared, alone, ids, unlisted: 0 };
         both.configure(world, 0);
         both
     }
@@ -177,7 +188,12 @@ impl Both {
     pub fn compare(&mut self, payload: &[u8], source: SocketAddr, vlans: usize) -> u32 {
         let tracker: IpAddr = if source.is_ipv4() { TRACKER_V4.into() } else { TRACKER_V6.into() };
         let frame = Frame::new(source, SocketAddr::new(tracker, PORT), vlans, payload);
+        let before = self.unlisted_by_program();
         let (action, out) = self.run(&frame.bytes);
+        // What the program has no reply for it passes, and the daemon finds the same.
+        if action == XDP_TX {
+            self.unlisted += self.unlisted_by_program() - before;
+        }
         let expected = self.alone.answer(payload, source);
         match action {
             XDP_TX => {
@@ -199,9 +215,17 @@ impl Both {
             }
             other => panic!("XDP action {other} for {payload:02x?}"),
         }
-        let [shared, alone] = [&self.shared, &self.alone].map(|daemon| daemon.storage.0.stats());
+        let [mut shared, alone] =
+            [&self.shared, &self.alone].map(|daemon| daemon.storage.0.stats());
+        shared.unlisted += self.unlisted;
         assert_eq!(shared, alone, "after action {action}, from {source} with {payload:02x?}");
         action
+    }
+
+    fn unlisted_by_program(&self) -> u64 {
+        let map = self.ebpf.map(name::COUNTERS).unwrap();
+        let map: PerCpuArray<&MapData, Counters> = map.try_into().unwrap();
+        map.get(&0, 0).unwrap().iter().map(|counters| counters.0.unlisted).sum()
     }
 
     fn assert_valid_id(&self, reply: &[u8], source: SocketAddr) {

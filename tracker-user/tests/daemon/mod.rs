@@ -87,6 +87,7 @@ impl Daemon {
         ]);
         let table =
             Table::new(memory, size.shape(key), lifetime_from_secs(1800), size.torrents_max, false);
+        table.set_limits(world.limits());
         let storage = Arc::new(TableStorage(table));
         let pipeline = Pipeline::new(storage.clone(), world.hooks(), vec![], 1800, 900);
         let addrs = vec![SocketAddr::from((TRACKER_V4, PORT))];

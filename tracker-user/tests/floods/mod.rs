@@ -2,6 +2,7 @@
 
 use tracker_common::{
     abi::flag,
+    budget::{Budget, Kind},
     limit::{Limits, Rate},
 };
 
@@ -16,8 +17,7 @@ const BURST: usize = 10;
 impl Both {
     /// Sets limits, of one source to an address.
     fn limit(&mut self, limits: Limits) {
-        let limits =
-            Limits { mask_v4: u32::MAX, mask_v6: u64::MAX, calm_interval_s: 300, ..limits };
+        let limits = Limits { calm_interval_s: 300, ..limits };
         let mut state = self.state();
         let config = &mut state.configs[0];
         config.limits = limits;
@@ -75,12 +75,25 @@ fn few() -> Rate {
     Rate::per(BURST as u64, 60)
 }
 
+fn no_limits() -> Limits {
+    Limits { wide_mask_v4: 0, ..World::default().limits() }
+}
+
+/// Few of these for each source.
+fn budget(kinds: &[Kind]) -> Limits {
+    let mut limits = no_limits();
+    for kind in kinds {
+        limits.budgets[*kind as usize] = Budget { source: few(), wide: Rate::default() };
+    }
+    limits
+}
+
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn a_source_that_announces_too_much_is_calmed_and_others_are_not() {
     let mut both = Both::new(World::default());
     both.admit(7);
-    both.limit(Limits { requests: few(), ..Limits::default() });
+    both.limit(budget(&[Kind::Requests]));
     let announce = both.announce_of(CLIENT, 7);
     for _ in 0..BURST {
         assert!(both.send(CLIENT, &announce).1.len() > 20);
@@ -96,7 +109,7 @@ fn a_source_that_announces_too_much_is_calmed_and_others_are_not() {
 fn who_claims_the_address_of_another_cannot_use_up_what_that_may_announce() {
     let mut both = Both::new(World::default());
     both.admit(7);
-    both.limit(Limits { requests: few(), connects: few(), ..Limits::default() });
+    both.limit(budget(&[Kind::Requests, Kind::Connects]));
     let mut forged = both.announce_of(CLIENT, 7);
     forged[0] ^= 1;
     for _ in 0..3 * BURST {
@@ -112,7 +125,7 @@ fn who_claims_the_address_of_another_cannot_use_up_what_that_may_announce() {
 fn only_so_many_unknown_torrents_of_a_source_pass_to_the_daemon() {
     let mut both = Both::new(World::default());
     both.admit(7);
-    both.limit(Limits { misses: few(), ..Limits::default() });
+    both.limit(budget(&[Kind::Misses]));
     let passed = |source: &str| {
         let announces = (100..100 + 3 * BURST as u8).map(|n| both.announce_of(source, n));
         announces.filter(|announce| both.send(source, announce).0 == XDP_PASS).count()
@@ -128,7 +141,7 @@ fn only_so_many_unknown_torrents_of_a_source_pass_to_the_daemon() {
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn only_so_many_unknown_torrents_of_all_pass_to_the_daemon() {
     let mut both = Both::new(World::default());
-    both.limit(Limits { all_misses: few(), ..Limits::default() });
+    both.limit(Limits { all_misses: few(), ..no_limits() });
     let sources = (1..=3 * BURST).map(|n| format!("203.0.113.{n}:2000"));
     let passed = sources.filter(|source| {
         let announce = both.announce_of(source, 1);
@@ -141,7 +154,7 @@ fn only_so_many_unknown_torrents_of_all_pass_to_the_daemon() {
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn only_so_many_bad_connection_ids_are_told_so() {
     let mut both = Both::new(World::default());
-    both.limit(Limits { bad_ids: few(), ..Limits::default() });
+    both.limit(Limits { bad_ids: few(), ..no_limits() });
     let mut forged = both.announce_of(CLIENT, 7);
     forged[0] ^= 1;
     let told = (0..3 * BURST).filter(|_| both.send(CLIENT, &forged).0 == XDP_TX).count();
@@ -154,7 +167,7 @@ fn only_so_many_bad_connection_ids_are_told_so() {
 fn an_interface_that_has_sent_its_share_calms_first_and_then_is_silent() {
     let mut both = Both::new(World::default());
     both.admit(7);
-    both.limit(Limits { egress: Rate::per(700, 60), ..Limits::default() });
+    both.limit(Limits { egress: Rate::per(700, 60), ..no_limits() });
     let announce = both.announce_of(CLIENT, 7);
     let replies: Vec<_> = (0..100).map(|_| both.send(CLIENT, &announce)).collect();
     assert!(replies[0].1.len() > 20);

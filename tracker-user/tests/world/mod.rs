@@ -7,7 +7,9 @@ use aya::{
 use ipnet::IpNet;
 use tracker_common::{
     abi::{self, client_key, flag, name, network},
+    budget::{Budget, Kind},
     id::{ClientId, InfoHash},
+    limit::{Limits, Rate},
 };
 use tracker_user::{
     metrics::Metrics,
@@ -17,6 +19,9 @@ use tracker_user::{
     },
     pipeline::{Offload, PreHook, PreferredSubnet},
 };
+
+/// Meters of each row.
+pub const METERS_OF_ROW: u32 = 1 << 12;
 
 /// The torrent that `torrent approval` refuses.
 pub const REFUSED: InfoHash = InfoHash([0; 20]);
@@ -37,6 +42,7 @@ pub struct World {
     pub networks: bool,
     pub variation: bool,
     pub subnet: bool,
+    pub budgets: bool,
 }
 
 impl World {
@@ -79,8 +85,26 @@ impl World {
         }
     }
 
+    /// What sources may have: few peers in one torrent.
+    pub fn limits(self) -> Limits {
+        let mut limits = Limits {
+            mask_v4: u32::MAX,
+            mask_v6: u64::MAX,
+            wide_mask_v4: u32::from_ne_bytes([255, 255, 255, 0]),
+            wide_mask_v6: u64::from_ne_bytes([255, 255, 255, 255, 255, 255, 0, 0]),
+            meters_mask: METERS_OF_ROW - 1,
+            ..Limits::default()
+        };
+        if self.budgets {
+            let budget = Budget { source: Rate::per(2, 3600), wide: Rate::per(40, 3600) };
+            limits.budgets[Kind::Peers as usize] = budget;
+        }
+        limits
+    }
+
     /// Tells the kernel, all but of the refused torrent.
     pub fn configure(self, config: &mut abi::Config, ebpf: &mut Ebpf) {
+        config.limits = self.limits();
         if self.variation {
             let Offload::IntervalVariation(variation) = variation().offload() else {
                 unreachable!()

@@ -9,6 +9,8 @@ mod adopt;
 #[cfg(test)]
 mod adopt_tests;
 mod arena;
+#[cfg(test)]
+mod budget_tests;
 mod compact;
 #[cfg(test)]
 mod compact_tests;
@@ -43,7 +45,7 @@ pub use self::sweep::Totals;
 use self::waiting::Waiting;
 use super::{
     Miss,
-    direct::{self, Direct},
+    direct::{self, Direct, JoinBudget},
     index::{Place, TableShape, find},
     inline,
     layout::{BUCKET_LINES, Form, Gate, Line, Memory, Meta},
@@ -51,7 +53,14 @@ use super::{
     swarm::{self, Announce, Counts, Side, Visit},
 };
 use crate::{
-    announce::Event, family::Family, id::InfoHash, peers::PeerBuf, sync::locks, time::Clock,
+    announce::Event,
+    budget::{Budgets, Claim, Kind},
+    family::Family,
+    id::InfoHash,
+    limit::Limits,
+    peers::PeerBuf,
+    sync::locks,
+    time::Clock,
 };
 
 /// How often an announce is tried again when others change the same slot.
@@ -62,6 +71,8 @@ pub struct Table<M> {
     memory: M,
     shape: TableShape,
     lifetime: AtomicU32,
+    /// What sources may have. Nothing is waited for while it is held.
+    limits: RwLock<Limits>,
     torrents_max: [u32; 2],
     /// Whether the kernel uses the table too.
     shared_with_kernel: bool,
@@ -76,6 +87,9 @@ pub struct Table<M> {
     queue_len: AtomicUsize,
     queue_dropped: AtomicU64,
     admission_refused: AtomicU64,
+    unlisted: AtomicU64,
+    misses_refused: AtomicU64,
+    torrents_refused: AtomicU64,
 }
 
 /// What the owner alone knows.
@@ -103,6 +117,12 @@ pub struct Stats {
     pub queue_dropped: u64,
     /// Announces that were answered but not remembered because the table was full.
     pub admission_refused: u64,
+    /// Announces that were answered but not listed because their source had its budget of peers.
+    pub unlisted: u64,
+    /// Announces of unknown torrents beyond what a source, or all of them, may miss.
+    pub misses_refused: u64,
+    /// Announces of unknown torrents whose source had its budget of torrents.
+    pub torrents_refused: u64,
 }
 
 impl<M: Memory> Table<M> {
@@ -119,6 +139,7 @@ impl<M: Memory> Table<M> {
             memory,
             shape,
             lifetime: AtomicU32::new(lifetime),
+            limits: RwLock::default(),
             torrents_max,
             shared_with_kernel,
             unlisted_gate: AtomicU32::new(Gate::Open as u32),
@@ -134,12 +155,25 @@ impl<M: Memory> Table<M> {
             queue_len: AtomicUsize::new(0),
             queue_dropped: AtomicU64::new(0),
             admission_refused: AtomicU64::new(0),
+            unlisted: AtomicU64::new(0),
+            misses_refused: AtomicU64::new(0),
+            torrents_refused: AtomicU64::new(0),
         }
     }
 
     /// Changes how long a peer lives, in ticks of [`crate::time`], from now on.
     pub fn set_lifetime(&self, lifetime: u32) {
         self.lifetime.store(lifetime, Relaxed);
+    }
+
+    /// Changes what sources may have, from now on. A new table has no limits.
+    pub fn set_limits(&self, limits: Limits) {
+        *locks::write(&self.limits) = limits;
+    }
+
+    /// What sources may have.
+    pub fn limits(&self) -> Limits {
+        *locks::read(&self.limits)
     }
 
     fn clock(&self, now_ns: u64) -> Clock {
@@ -172,6 +206,19 @@ impl<M: Memory> Table<M> {
         now_ns: u64,
         peers: &mut PeerBuf,
     ) -> Counts {
+        self.announce_metered(info_hash, announce, now_ns, peers, false)
+    }
+
+    /// The same. If the torrent is not in the table, the announce may count as a miss of its source's: one
+    /// that the kernel has let pass is counted already.
+    pub fn announce_metered<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        now_ns: u64,
+        peers: &mut PeerBuf,
+        mut is_metered: bool,
+    ) -> Counts {
         let clock = self.clock(now_ns);
         for _ in 0..CONTENDED_MAX {
             let missed = {
@@ -180,11 +227,40 @@ impl<M: Memory> Table<M> {
             };
             match missed {
                 Ok(counts) => return counts,
+                Err(Miss::Unknown) if is_metered && !self.may_miss::<F>(announce, now_ns) => break,
                 Err(miss) if self.may_retry(info_hash, announce, &clock, None, miss) => {}
                 Err(_) => break,
             }
+            is_metered = false;
         }
         self.peek(info_hash, announce, &clock, peers)
+    }
+
+    /// Whether a source may announce one more torrent that is not in the table.
+    fn may_miss<F: Family>(&self, announce: &Announce<F>, now_ns: u64) -> bool {
+        let may = self.take::<F>(Kind::Misses, announce, now_ns);
+        if !may {
+            self.misses_refused.fetch_add(1, Relaxed);
+        }
+        may
+    }
+
+    /// Whether a source may bring one more torrent into the table. While half of the table is free, any may.
+    fn may_bring<F: Family>(&self, announce: &Announce<F>, clock: &Clock) -> bool {
+        let family = usize::from(F::IS_V6);
+        let may = self.take::<F>(Kind::Torrents, announce, clock.now_ns())
+            || self.owner().torrents[family] < self.torrents_max[family] / 2;
+        if !may {
+            self.torrents_refused.fetch_add(1, Relaxed);
+        }
+        may
+    }
+
+    fn take<F: Family>(&self, kind: Kind, announce: &Announce<F>, now_ns: u64) -> bool {
+        let limits = self.limits();
+        let [addr, _] = F::words(&announce.addr);
+        let claim = Claim { kind: kind as u32, addr, is_v6: F::IS_V6, torrent: 0, now_ns };
+        Budgets { memory: &self.memory, key: &self.shape.key, limits: &limits }.take(&claim)
     }
 
     /// Makes room for an announce that found none, or has it wait for some. Returns whether to try again at
@@ -200,6 +276,9 @@ impl<M: Memory> Table<M> {
         match miss {
             Miss::Contended => return true,
             Miss::Unknown if announce.event == Event::Stopped => return false,
+            Miss::Unknown if age.is_none() && !self.may_bring::<F>(announce, clock) => {
+                return false;
+            }
             Miss::Unknown if self.admit::<F>(info_hash, Gate::Open, false) => return true,
             Miss::Unknown if self.is_at_cap::<F>() => {}
             Miss::Unknown | Miss::Full if self.shared_with_kernel => {
@@ -245,7 +324,10 @@ impl<M: Memory> Table<M> {
         if let Some(seen) = seen {
             visit.backdate(seen);
         }
-        direct::announce(memory, shape, line, &mut visit, list)
+        // What another tracker has let in, or this one before its end, is within its budget.
+        let budget =
+            seen.is_none().then_some(JoinBudget { limits: &self.limits, unlisted: &self.unlisted });
+        direct::announce_within(memory, shape, line, &mut visit, list, budget)
     }
 
     /// Answers without changing anything; the figures include the announcer.
@@ -301,6 +383,9 @@ impl<M: Memory> Table<M> {
             block_bytes_max: u64::from(self.shape.chunks.saturating_sub(1)) * 1024,
             queue_dropped: self.queue_dropped.load(Relaxed),
             admission_refused: self.admission_refused.load(Relaxed),
+            unlisted: self.unlisted.load(Relaxed),
+            misses_refused: self.misses_refused.load(Relaxed),
+            torrents_refused: self.torrents_refused.load(Relaxed),
         }
     }
 

@@ -5,13 +5,17 @@ use std::{cell::UnsafeCell, collections::HashMap};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{hash::TableKey, table::layout::BUCKET_LINES, time::lifetime_from_secs};
+use crate::{
+    budget::meters, hash::TableKey, limit::Meter, table::layout::BUCKET_LINES,
+    time::lifetime_from_secs,
+};
 
 /// Zeroed memory that outlives the table in it.
 pub(super) struct Heap {
     v4: Box<[UnsafeCell<[u64; 32]>]>,
     v6: Box<[UnsafeCell<[u64; 64]>]>,
     chunks: Box<[UnsafeCell<[u64; 128]>]>,
+    meters: Box<[Meter]>,
 }
 
 impl Heap {
@@ -20,6 +24,7 @@ impl Heap {
             v4: (0..shape.buckets_v4).map(|_| UnsafeCell::new([0; 32])).collect(),
             v6: (0..shape.buckets_v6).map(|_| UnsafeCell::new([0; 64])).collect(),
             chunks: (0..shape.chunks).map(|_| UnsafeCell::new([0; 128])).collect(),
+            meters: (0..meters(METERS_OF_ROW)).map(|_| Meter::default()).collect(),
         }
     }
 }
@@ -36,7 +41,13 @@ impl Memory for Heap {
     fn chunk(&self, index: u32) -> Option<*mut u8> {
         self.chunks.get(index as usize).map(|chunk| chunk.get().cast())
     }
+
+    fn meter(&self, index: u32) -> Option<&Meter> {
+        self.meters.get(index as usize)
+    }
 }
+
+const METERS_OF_ROW: u32 = 1 << 10;
 
 pub(super) fn shape() -> TableShape {
     TableShape {

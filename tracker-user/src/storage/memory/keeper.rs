@@ -90,6 +90,9 @@ struct Work {
 struct Reported {
     queue_dropped: u64,
     admission_refused: u64,
+    unlisted: u64,
+    misses_refused: u64,
+    torrents_refused: u64,
 }
 
 impl Work {
@@ -180,9 +183,19 @@ impl Work {
             );
         }
         self.metrics.limit_reached("torrents").inc_by(refused);
+        for (limit, count, reported) in [
+            ("peers_per_source", stats.unlisted, self.reported.unlisted),
+            ("misses_per_source", stats.misses_refused, self.reported.misses_refused),
+            ("torrents_per_source", stats.torrents_refused, self.reported.torrents_refused),
+        ] {
+            self.metrics.limit_reached(limit).inc_by(count - reported);
+        }
         self.reported = Reported {
             queue_dropped: stats.queue_dropped,
             admission_refused: stats.admission_refused,
+            unlisted: stats.unlisted,
+            misses_refused: stats.misses_refused,
+            torrents_refused: stats.torrents_refused,
         };
         refused
     }

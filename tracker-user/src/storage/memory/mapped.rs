@@ -6,16 +6,17 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use tracker_common::{family::Family, table::layout::Memory};
+use tracker_common::{family::Family, limit::Meter, table::layout::Memory};
 
 use super::TableSize;
 
-/// Three mapped regions: the buckets of both families, and the chunks.
+/// Four mapped regions: the buckets of both families, the chunks, and the meters of sources.
 #[derive(Debug)]
 pub struct MappedMemory {
     v4: Region,
     v6: Region,
     chunks: Region,
+    meters: Region,
 }
 
 impl MappedMemory {
@@ -28,10 +29,11 @@ impl MappedMemory {
             v4: Region::map(size.buckets_v4, TableSize::BUCKET_V4_BYTES, None)?,
             v6: Region::map(size.buckets_v6, TableSize::BUCKET_V6_BYTES, None)?,
             chunks: Region::map(size.chunks, TableSize::CHUNK_BYTES, None)?,
+            meters: Region::map(size.meters(), TableSize::METER_BYTES, None)?,
         })
     }
 
-    /// The values of three BPF arrays made with `BPF_F_MMAPABLE`, each of as many entries as `size`
+    /// The values of four BPF arrays made with `BPF_F_MMAPABLE`, each of as many entries as `size`
     /// says. They stay mapped when the files are closed.
     ///
     /// # Errors
@@ -41,11 +43,13 @@ impl MappedMemory {
         v4: BorrowedFd<'_>,
         v6: BorrowedFd<'_>,
         chunks: BorrowedFd<'_>,
+        meters: BorrowedFd<'_>,
     ) -> io::Result<Self> {
         Ok(Self {
             v4: Region::map(size.buckets_v4, TableSize::BUCKET_V4_BYTES, Some(v4))?,
             v6: Region::map(size.buckets_v6, TableSize::BUCKET_V6_BYTES, Some(v6))?,
             chunks: Region::map(size.chunks, TableSize::CHUNK_BYTES, Some(chunks))?,
+            meters: Region::map(size.meters(), TableSize::METER_BYTES, Some(meters))?,
         })
     }
 }
@@ -63,6 +67,14 @@ impl Memory for MappedMemory {
     #[inline]
     fn chunk(&self, index: u32) -> Option<*mut u8> {
         self.chunks.item::<{ TableSize::CHUNK_BYTES }>(index)
+    }
+
+    #[inline]
+    fn meter(&self, index: u32) -> Option<&Meter> {
+        const { assert!(size_of::<Meter>() == TableSize::METER_BYTES) };
+        let meter = self.meters.item::<{ TableSize::METER_BYTES }>(index)?;
+        // SAFETY: an aligned word within the region, which is changed by atomics only; any value is valid.
+        Some(unsafe { &*meter.cast() })
     }
 }
 
@@ -149,6 +161,7 @@ mod tests {
             chunks: 5,
             torrents_max: [12, 8],
             subnet: Default::default(),
+            meters_of_row: 1,
         };
         let memory = MappedMemory::anonymous(&size).unwrap();
         let exists = |item: Option<_>| item.is_some();

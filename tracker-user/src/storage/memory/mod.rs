@@ -16,6 +16,7 @@ use tracker_common::{
     family::{Family, V4, V6},
     hash::TableKey,
     id::InfoHash,
+    limit::Limits,
     peers::PeerBuf,
     table::{
         index::TableShape,
@@ -55,6 +56,8 @@ pub struct MemoryStorage {
     table: Arc<Table<MappedMemory>>,
     keeper: Keeper,
     saver: Saver,
+    /// Whether the kernel uses the table too.
+    is_shared: bool,
 }
 
 impl MemoryStorage {
@@ -99,7 +102,7 @@ impl MemoryStorage {
         let keeper =
             Keeper::start(Arc::clone(&table), config, is_adopted, grace, Arc::clone(metrics))?;
         let saver = Saver::start(Arc::clone(&table), &config.snapshot, Arc::clone(metrics))?;
-        Ok(Arc::new(Self { table, keeper, saver }))
+        Ok(Arc::new(Self { table, keeper, saver, is_shared }))
     }
 
     /// Exchanges the options while running. A peer's new life counts at once.
@@ -107,6 +110,17 @@ impl MemoryStorage {
         self.table.set_lifetime(time::lifetime_from_secs(config.peer_lifetime.as_secs()));
         self.keeper.reload(config.clone());
         self.saver.reload(config.snapshot.clone());
+    }
+
+    /// Changes what sources may have.
+    pub fn set_limits(&self, limits: Limits) {
+        self.table.set_limits(limits);
+    }
+
+    /// What sources may have, for the kernel to go by too.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.table.limits()
     }
 
     /// Stops the keeper, saves the table, and waits for both.
@@ -201,7 +215,11 @@ impl MemoryStorage {
         peers: &mut PeerBuf,
     ) -> SwarmStats {
         let announce = request.for_table::<F>(addr);
-        let counts = self.table.announce(&request.info_hash, &announce, monotonic_ns(), peers);
+        // What came by UDP beside a kernel that answers has been counted there.
+        let is_metered = !(self.is_shared && request.is_udp);
+        let now_ns = monotonic_ns();
+        let counts =
+            self.table.announce_metered(&request.info_hash, &announce, now_ns, peers, is_metered);
         self.see_to_room();
         counts.into()
     }

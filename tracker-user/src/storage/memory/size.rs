@@ -1,6 +1,7 @@
 //! How big the table is.
 
 use tracker_common::{
+    budget::meters,
     hash::TableKey,
     table::{index::TableShape, layout::CHUNKS_MAX},
 };
@@ -30,6 +31,8 @@ pub struct TableSize {
     pub torrents_max: [u32; 2],
     /// The subnet whose peers are close to each other.
     pub subnet: PreferredSubnet,
+    /// Meters of the budgets of sources, in each row; 0 for no budgets.
+    pub meters_of_row: u32,
 }
 
 impl TableSize {
@@ -37,6 +40,8 @@ impl TableSize {
     pub const BUCKET_V4_BYTES: usize = 256;
     /// Bytes of a bucket of IPv6 torrents.
     pub const BUCKET_V6_BYTES: usize = 512;
+    /// Bytes of a meter.
+    pub const METER_BYTES: usize = 8;
     /// Bytes of a chunk.
     pub const CHUNK_BYTES: usize = CHUNK_BYTES as usize;
 
@@ -50,7 +55,15 @@ impl TableSize {
             chunks: u32::try_from(chunks).unwrap_or(u32::MAX).min(CHUNKS_MAX),
             torrents_max: [config.torrents_ipv4, config.torrents_ipv6],
             subnet: PreferredSubnet::default(),
+            meters_of_row: 0,
         }
+    }
+
+    /// Meters of all rows. An empty map cannot be made.
+    #[must_use]
+    pub const fn meters(&self) -> u32 {
+        let meters = meters(self.meters_of_row);
+        if meters == 0 { 1 } else { meters }
     }
 
     /// The shape of a table of this size.

@@ -40,6 +40,7 @@ fn request(peer: &str, left: u64, event: Event) -> AnnounceRequest {
         uploaded: 0,
         numwant: 50,
         seed: 1,
+        is_udp: false,
         params: Params::default(),
     }
 }

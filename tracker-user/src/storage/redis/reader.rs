@@ -143,6 +143,7 @@ fn announce(shared: &Shared, heard: &Heard) {
         uploaded: 0,
         numwant: 0,
         seed: 0,
+        is_udp: false,
         params: Params::default(),
     };
     // The table refuses nobody.

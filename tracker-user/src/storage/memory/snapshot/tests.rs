@@ -21,6 +21,7 @@ fn table() -> Table<MappedMemory> {
         chunks: 1000,
         torrents_max: [100; 2],
         subnet: Default::default(),
+        meters_of_row: 0,
     };
     let memory = MappedMemory::anonymous(&size).unwrap();
     let key = TableKey([11, 22, 33, 44]);
