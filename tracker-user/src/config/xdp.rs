@@ -31,7 +31,7 @@ pub struct XdpConfig {
     pub bad_connection_id: BadConnectionId,
     /// Which of the announces that the kernel answers are reported to the post-hooks, at least.
     pub events: EventLevel,
-    /// What floods are held to.
+    /// What sources and floods are held to.
     pub limits: LimitsConfig,
     /// Room for torrents and peers, set aside at the start.
     pub table: TableConfig,

@@ -78,7 +78,8 @@ fn a_peer_of_a_source_over_its_budget_is_refreshed_changes_its_role_and_leaves()
 fn one_source_fills_half_of_the_table_and_no_more_than_its_budget_beyond() {
     let table = with_budget(Kind::Torrents, 10);
     let mut peers = PeerBuf::new();
-    let torrent = |n: u8, last: u8| InfoHash(std::array::from_fn(|at| if at == 19 { last } else { n }));
+    let torrent =
+        |n: u8, last: u8| InfoHash(std::array::from_fn(|at| if at == 19 { last } else { n }));
     for n in 0..200 {
         table.announce(&torrent(n, 1), &v4(SOURCE, false, Event::Started), NOW, &mut peers);
     }

@@ -75,7 +75,12 @@ fn configuration(frontend: &str, mode: &str, figures: &Figures) -> String {
     interfaces: [{INTERFACE}]
     mode: {mode}
     # The load comes from few addresses.
-    limits: {{ misses_per_source: 0, misses: 0 }}
+    limits:
+      misses_per_source: 0
+      misses: 0
+      peers_per_source: 0
+      joins_per_source: 0
+      torrents_per_source: 0
     table:
       torrents_ipv4: {torrents}
       torrents_ipv6: {torrents_v6}
