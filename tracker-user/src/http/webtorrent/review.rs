@@ -132,6 +132,7 @@ impl Client {
             uploaded,
             numwant: 0,
             seed: fastrand::u32(..),
+            is_udp: false,
             params: self.params.clone(),
         }
     }
