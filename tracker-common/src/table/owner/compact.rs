@@ -46,10 +46,10 @@ const fn groups_filled(peers: u32) -> u32 {
     if groups == 0 { 1 } else { groups }
 }
 
-/// Whether a leaf is a quarter longer than its peers need.
+/// Whether a leaf is more than an eighth longer than its peers fill.
 const fn is_too_long(groups: u32, peers: u32) -> bool {
     let filled = groups_filled(peers);
-    groups > filled + filled / 4
+    groups > filled + filled / 8
 }
 
 /// Whether two leaves with so many peers together become one, with room for an eighth more.

@@ -57,7 +57,7 @@ pub enum PasskeyOptions {
 #[derive(Debug, Clone)]
 pub struct PasskeyService {
     /// Its URL, of HTTP or HTTPS.
-    pub url: String,
+    pub url: ServiceUrl,
     /// How long it may take to answer.
     pub timeout: Duration,
     /// How long it counts that a key is good. For as long again it counts while it is asked for anew.
