@@ -19,12 +19,12 @@ use tracker_common::{
 };
 
 use super::{
+    grace,
     grants::GRANTS_MAX,
     jiffies::jiffies,
     link,
     lists::{CLIENTS_MAX, NETWORKS_MAX},
     pins::Pins,
-    probe,
     publish::State,
 };
 use crate::{
@@ -113,6 +113,7 @@ impl Kernel {
         for name in [name::PROGRAM, name::CLOCK] {
             program(&mut ebpf, name)?.load().map_err(|error| explain(name, error))?;
         }
+        grace::prepare();
         Ok(Self { ebpf, pins, inherited })
     }
 
@@ -144,7 +145,7 @@ impl Kernel {
     /// How to wait until the kernel has let go of an address in the table.
     #[must_use]
     pub fn grace(&self) -> Grace {
-        Box::new(probe::wait_for_kernel)
+        Box::new(grace::wait_for_kernel)
     }
 
     /// Takes a map out, for one user to own it.

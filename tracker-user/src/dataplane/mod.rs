@@ -9,6 +9,7 @@
 //! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
 //! * `jiffies`: by which clock it goes;
+//! * `grace`: waits until the kernel reads no more what it found before;
 //! * `survey`: what the host can do, for `xdp-tracker probe`;
 //! * `counters`, `events`: what the kernel has done.
 
@@ -16,6 +17,7 @@ mod attach;
 mod counters;
 mod endpoints;
 mod events;
+mod grace;
 mod grants;
 mod jiffies;
 mod link;
@@ -56,12 +58,12 @@ use crate::{
 use attach::Attacher;
 use endpoints::Endpoints;
 use events::Events;
+use grace::wait_for_kernel;
 pub use grants::Grants;
 pub use jiffies::jiffies;
 use lists::Lists;
 use pins::Pins;
 use policy::{Policies, Policy};
-use probe::wait_for_kernel;
 use publish::{DECIDES, LISTS, Publisher};
 
 /// How often interfaces and addresses are looked at.

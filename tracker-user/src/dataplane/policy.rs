@@ -11,7 +11,7 @@ use tracker_common::{
     time,
 };
 
-use super::probe::wait_for_kernel;
+use super::grace::wait_for_kernel;
 use crate::{
     config::{BadConnectionId, Config, ReplyRoute, ReversePath},
     pipeline::{

@@ -1,6 +1,6 @@
 //! What this host can do, asked before anything is loaded, so that the answer is one sentence.
 
-use std::{fs, thread, time::Duration};
+use std::fs;
 
 use anyhow::{Context as _, bail};
 
@@ -8,9 +8,6 @@ use crate::privileges;
 
 /// The oldest kernel that the program is made for.
 const KERNEL_MIN: (u32, u32) = (6, 1);
-
-/// Waiting this long stands in for `membarrier` where that is refused: no XDP program runs longer.
-const GRACE_FALLBACK: Duration = Duration::from_millis(100);
 
 /// Whether this process can load and attach the program here.
 ///
@@ -50,18 +47,6 @@ pub(super) fn check_kernel(release: &str) -> anyhow::Result<()> {
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-/// Waits until no XDP program that runs now still does.
-///
-/// `membarrier(MEMBARRIER_CMD_GLOBAL)` waits for an RCU grace period, and XDP programs run inside
-/// RCU read-side sections. Hosts with `nohz_full` refuse it.
-pub(super) fn wait_for_kernel() {
-    // SAFETY: the call takes no pointers.
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if result != 0 {
-        thread::sleep(GRACE_FALLBACK);
-    }
 }
 
 #[cfg(test)]

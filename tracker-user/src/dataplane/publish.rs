@@ -12,7 +12,7 @@ use tracker_common::{
     time::Jiffies,
 };
 
-use super::{Kernel, probe::wait_for_kernel};
+use super::{Kernel, grace::wait_for_kernel};
 use crate::clock;
 
 /// Flags that have the program look into lists of clients and networks.
