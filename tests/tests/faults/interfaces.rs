@@ -128,3 +128,48 @@ fn a_program_that_takes_the_interface_meanwhile_is_named_and_stays() -> Result<(
     tracker.wait_until_attached(INTERFACE, "userspace")?;
     Ok(())
 }
+
+/// Has the system detach the tracker's program, as `rm` of its pin and `bpftool link detach` do.
+fn detach(server: &Host) -> Result<()> {
+    server.namespace.run("find", &["/sys/fs/bpf", "-name", "native-*", "-delete"])?;
+    eventually(|| {
+        ensure!(program_id(server)? == 0, "the program is still there");
+        Ok(())
+    })
+}
+
+fn ensure_said(tracker: &Tracker<'_>, what: &str) -> Result<()> {
+    eventually(|| {
+        ensure!(tracker.output().contains(what), "{}", tracker.output());
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn a_program_that_is_detached_behind_our_back_is_missed_and_attached_again() -> Result<()> {
+    answers_again(|server, tracker, _| {
+        // It must not have been attached again before we have looked.
+        server.namespace.run("find", &["/sys/fs/bpf", "-name", "native-*", "-delete"])?;
+        ensure_said(tracker, "WARN eth0: the XDP program is attached no more")?;
+        tracker.wait_until_attached(INTERFACE, "native")
+    })
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn a_program_that_takes_the_place_of_ours_stays_until_it_goes() -> Result<()> {
+    answers_again(|server, tracker, client| {
+        detach(server)?;
+        let other = XdpPass::attach(&server.namespace, INTERFACE)?;
+        let id = program_id(server)?;
+        let said =
+            format!("another XDP program (`{}`, id {id}) has taken the place", XdpPass::NAME);
+        ensure_said(tracker, &said)?;
+        tracker.wait_until_attached(INTERFACE, "userspace")?;
+        client.announce(&Announce::leecher(TORRENT, 1))?;
+        ensure!(program_id(server)? == id, "the program was replaced");
+        drop(other);
+        tracker.wait_until_attached(INTERFACE, "native")
+    })
+}

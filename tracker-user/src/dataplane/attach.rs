@@ -40,11 +40,22 @@ struct Interface {
     /// not: only another one is worth a new attempt. 0 when there is none.
     index: u32,
     hold: Option<Hold>,
+    /// The program was attached, and then it was not, without our doing.
+    loss: Option<Loss>,
+}
+
+/// How an interface looked that has lost the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// It has no XDP program.
+    Vacant,
+    /// It has another one.
+    Taken,
 }
 
 impl Interface {
     fn new(name: String) -> Self {
-        Self { name, index: 0, hold: None }
+        Self { name, index: 0, hold: None, loss: None }
     }
 }
 
@@ -102,6 +113,8 @@ impl Attacher {
             // Where the system does not tell, what was true before is.
             let index = index_of(&interface.name).unwrap_or(interface.index);
             if index == interface.index {
+                let watched = self.watch(i);
+                result = result.and(watched);
                 continue;
             }
             if index == 0 {
@@ -140,6 +153,38 @@ impl Attacher {
         links
     }
 
+    /// Sees whether an interface still runs the program. Where it does not, says so, and attaches again.
+    ///
+    /// A program that replaces ours detaches it first. So the interface must have been vacant twice in a
+    /// row, and another program has it for as long as it likes.
+    fn watch(&mut self, i: usize) -> anyhow::Result<()> {
+        let Interface { name, index, hold, loss } = &self.interfaces[i];
+        if hold.is_none() && loss.is_none() {
+            return Ok(());
+        }
+        // Where the system does not tell, what was true before is.
+        let Some(programs) = link::attached_programs(*index) else { return Ok(()) };
+        if hold.is_some() && programs.contains(&self.kernel.program_id()?) {
+            return Ok(());
+        }
+        let now = if programs.is_empty() { Loss::Vacant } else { Loss::Taken };
+        let before = *loss;
+        if before == Some(Loss::Vacant) && now == Loss::Vacant {
+            self.interfaces[i].loss = None;
+            return self.attach_to(i);
+        }
+        if before != Some(now) {
+            say_lost(name, *index, now);
+        }
+        self.interfaces[i].loss = Some(now);
+        if let Some(hold) = self.interfaces[i].hold.take() {
+            let Interface { name, index, .. } = &self.interfaces[i];
+            self.kernel.release(hold, *index);
+            self.metrics.attach().set(name, Some("userspace"));
+        }
+        Ok(())
+    }
+
     /// Detaches from all interfaces.
     pub(super) fn detach(&mut self) {
         for i in 0..self.interfaces.len() {
@@ -148,7 +193,7 @@ impl Attacher {
     }
 
     fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
-        let Interface { name, index, hold } = &mut self.interfaces[i];
+        let Interface { name, index, hold, .. } = &mut self.interfaces[i];
         let is_veth = link::is_veth(*index);
         let modes: &[_] = match self.mode {
             AttachMode::Native => &[NATIVE],
@@ -176,7 +221,8 @@ impl Attacher {
     }
 
     fn detach_from(&mut self, i: usize) {
-        let Interface { name, index, hold } = &mut self.interfaces[i];
+        let Interface { name, index, hold, loss } = &mut self.interfaces[i];
+        *loss = None;
         self.metrics.attach().set(name, None);
         let index = std::mem::take(index);
         if let Some(hold) = hold.take() {
@@ -280,6 +326,21 @@ fn asks_routes(config: &XdpConfig) -> Option<&'static str> {
         (ReplyRoute::Fib, _) => Some("xdp.reply: fib"),
         (_, ReversePath::On) => Some("xdp.reverse_path: on"),
         _ => None,
+    }
+}
+
+/// Says that an interface does not run the program any more.
+fn say_lost(interface: &str, index: u32, loss: Loss) {
+    match loss {
+        Loss::Vacant => tracing::warn!(
+            "{interface}: the XDP program is attached no more, which was not the tracker's doing; \
+             it is attached again unless another program takes the interface"
+        ),
+        Loss::Taken => tracing::warn!(
+            "{interface}: another XDP program ({}) has taken the place of the tracker's; answering in \
+             userspace until it has gone",
+            link::occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
+        ),
     }
 }
 

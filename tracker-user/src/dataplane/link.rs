@@ -17,6 +17,9 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 /// Within `IFLA_XDP`: the program's id.
 const IFLA_XDP_PROG_ID: u16 = 4;
+/// Also within it: the ids by mode. An interface may run one program in hardware and another one beside it,
+/// and then there is no `IFLA_XDP_PROG_ID`.
+const IFLA_XDP_PROG_IDS: [u16; 3] = [5, 6, 7];
 
 /// The kind of an attribute, without its flags.
 const KIND_MASK: u16 = 0x3fff;
@@ -39,6 +42,19 @@ pub(super) fn attached_program(interface_index: u32) -> Option<u32> {
     let answer = ask(interface_index).ok()?;
     let id = attribute(attribute(answer.get(HEADERS_BYTES..)?, IFLA_XDP)?, IFLA_XDP_PROG_ID)?;
     Some(u32::from_ne_bytes(id.try_into().ok()?))
+}
+
+/// The ids of all XDP programs attached to the interface of this index. `None` when the system does not tell.
+pub(super) fn attached_programs(interface_index: u32) -> Option<Vec<u32>> {
+    let answer = ask(interface_index).ok()?;
+    let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
+    if kind != libc::RTM_NEWLINK {
+        return None;
+    }
+    let xdp = attribute(answer.get(HEADERS_BYTES..)?, IFLA_XDP)?;
+    let id = |kind| Some(u32::from_ne_bytes(attribute(xdp, kind)?.try_into().ok()?));
+    let kinds = [IFLA_XDP_PROG_ID].into_iter().chain(IFLA_XDP_PROG_IDS);
+    Some(kinds.filter_map(id).collect())
 }
 
 /// Whether the interface is one end of a veth pair, as far as the system tells.
@@ -131,6 +147,11 @@ mod tests {
         for bytes in [&[][..], &[1], &[0; 8], &[0xff; 8], &[2, 0, 43, 0]] {
             assert_eq!(attribute(bytes, 43), None, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_has_no_answer() {
+        assert_eq!(attached_programs(u32::MAX >> 1), None);
     }
 
     #[test]

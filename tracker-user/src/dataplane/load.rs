@@ -169,6 +169,14 @@ impl Kernel {
         jiffies(&self.ebpf).context("cannot tell the clock by which the XDP program goes")
     }
 
+    /// The number by which the system knows the program.
+    ///
+    /// # Errors
+    /// When it does not tell.
+    pub(super) fn program_id(&mut self) -> anyhow::Result<u32> {
+        Ok(program(&mut self.ebpf, name::PROGRAM)?.info()?.id())
+    }
+
     /// Attaches the program to an interface that has none.
     ///
     /// # Errors
