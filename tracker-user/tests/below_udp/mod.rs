@@ -1,6 +1,6 @@
 //! What the network stack would drop the program passes, so that the stack does.
 
-use tracker_common::abi::{flag, link};
+use tracker_common::abi::{self, flag, link};
 
 use super::{both::link as link_with, *};
 

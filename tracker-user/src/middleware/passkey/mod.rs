@@ -32,6 +32,7 @@ use super::{
     lists::{self, ListError, read_text},
 };
 use crate::{
+    config::ServiceUrl,
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, GrantSink, Offload, PreHook, Refusal},
 };

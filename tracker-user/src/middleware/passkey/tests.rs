@@ -55,7 +55,7 @@ impl Stage {
 
 fn options(url: &str) -> PasskeyService {
     PasskeyService {
-        url: url.to_owned(),
+        url: url.into(),
         timeout: Duration::from_secs(10),
         admitted_lifetime: Duration::from_secs(600),
         refused_lifetime: Duration::from_secs(60),
