@@ -228,6 +228,14 @@ impl PreHook for Passkey {
         }
     }
 
+    fn revision(&self) -> u64 {
+        match &self.keys {
+            Keys::Listed { keys, .. } => keys.revision(),
+            // It is asked again with the next announce.
+            Keys::Asked { .. } => 0,
+        }
+    }
+
     fn offload(&self) -> Offload {
         Offload::Grants
     }

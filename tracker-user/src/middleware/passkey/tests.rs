@@ -81,6 +81,21 @@ fn keys_in_a_file_are_approved_of_and_leave_a_grant() {
 }
 
 #[test]
+fn a_key_that_is_taken_out_of_its_file_changes_the_revision() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "k3y\n0ther\n").unwrap();
+    let options = PasskeyOptions::Files(vec![file.path().to_owned()]);
+    let hook =
+        Passkey::new(options, &Metrics::new().unwrap(), Arc::new(Ledger::default())).unwrap();
+    let before = hook.revision();
+    fs::write(file.path(), "0ther\n").unwrap();
+    while hook.revision() == before {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(announce(&hook, Some("k3y")), invalid());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_an_error_at_start() {
     let options = PasskeyOptions::Files(vec!["/no/such/list".into()]);
     let hook = Passkey::new(options, &Metrics::new().unwrap(), Arc::new(Ledger::default()));
