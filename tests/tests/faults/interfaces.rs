@@ -163,8 +163,8 @@ fn a_program_that_takes_the_place_of_ours_stays_until_it_goes() -> Result<()> {
         detach(server)?;
         let other = XdpPass::attach(&server.namespace, INTERFACE)?;
         let id = program_id(server)?;
-        let said =
-            format!("another XDP program (`{}`, id {id}) has taken the place", XdpPass::NAME);
+        // A tracker that has started is told no names of programs.
+        let said = format!("another XDP program (id {id}) has taken the place");
         ensure_said(tracker, &said)?;
         tracker.wait_until_attached(INTERFACE, "userspace")?;
         client.announce(&Announce::leecher(TORRENT, 1))?;

@@ -27,14 +27,16 @@ const KIND_MASK: u16 = 0x3fff;
 /// Bytes of the headers before the attributes of an answer: `nlmsghdr` and `ifinfomsg`.
 const HEADERS_BYTES: usize = 16 + 16;
 
-/// The name and id of the XDP program attached to the interface of this index, as far as the
-/// system tells.
+/// The name, if the system tells it, and the id of the XDP program attached to the interface of this index.
 pub(super) fn occupant(interface_index: u32) -> Option<String> {
     let id = attached_program(interface_index)?;
     let programs = loaded_programs().filter_map(Result::ok);
     let program = programs.into_iter().find(|program| program.id() == id);
-    let name = program.as_ref().and_then(|program| program.name_as_str()).unwrap_or("unnamed");
-    Some(format!("`{name}`, id {id}"))
+    // Names are told only to a thread with capabilities, which the tracker gives up once it has started.
+    Some(match program.as_ref().and_then(|program| program.name_as_str()) {
+        Some(name) => format!("`{name}`, id {id}"),
+        None => format!("id {id}"),
+    })
 }
 
 /// The id of the XDP program attached to the interface of this index.
