@@ -56,6 +56,22 @@ pub fn rust_files(folder: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The names of the folders in a folder of ours that have a `main.rs`, in their order.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn folders_with_main(folder: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root().join(folder))? {
+        let entry = entry?;
+        if entry.path().join("main.rs").is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Runs `command` to its end with our own input and output.
 ///
 /// # Errors

@@ -163,8 +163,13 @@ impl Group {
             Self::Kernel => vec!["kernel".to_owned()],
             Self::Package => vec!["packaging".to_owned()],
             Self::Faults => vec!["faults".to_owned()],
-            // The faults have a folder of their own in there.
-            _ => process::rust_files("tests/tests")?,
+            // In there are files, and folders of several files with a `main.rs`; one of them is the faults'.
+            _ => {
+                let mut targets = process::rust_files("tests/tests")?;
+                targets.extend(process::folders_with_main("tests/tests")?);
+                targets.retain(|target| target != "faults");
+                targets
+            }
         };
         let package = match self {
             Self::Kernel | Self::Package => "tracker-user",
