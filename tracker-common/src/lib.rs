@@ -4,7 +4,7 @@
 //!
 //! * [`id`], [`announce`], [`family`]: the vocabulary;
 //! * [`wire`]: the messages of the UDP protocol, read in place; [`connection`]: its connection ids;
-//!   [`source`]: who is answered, and which addresses can be a peer's;
+//!   [`source`]: which sources are answered, and which addresses can be a peer's;
 //! * [`table`]: the swarm table; [`peers`]: the compact peer list of a reply;
 //! * [`limit`], [`budget`]: rates, and how much of what one source may have;
 //! * [`policy`]: what hooks decide, as data; [`abi`]: the maps in which the two sides meet;

@@ -194,7 +194,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Puts a FIFO, of which nobody has the other end, in the place of what is there.
+    /// Puts a FIFO whose other end is not open in the place of what is there.
     pub(crate) fn put_fifo(path: &Path) {
         let _ = fs::remove_file(path);
         mkfifo(path, Mode::S_IRWXU).unwrap();

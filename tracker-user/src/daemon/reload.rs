@@ -114,7 +114,7 @@ impl Reloads {
         let (send, ended) = oneshot::channel();
         let (parts, tracker) = (Arc::clone(&self.parts), Arc::clone(&self.tracker));
         let thread = privileges::spawn("reload", move || {
-            // Nobody waits where the tracker ends.
+            // When the tracker ends, no client waits for the answer.
             let _ = send.send(reload(&parts, &tracker));
         });
         if let Err(error) = thread {

@@ -136,7 +136,7 @@ impl Tracker {
     /// Stops everything as this signal asks for, the kernel first: it answers in the stead of the others, and
     /// goes on to where that is wanted. Not to be called in the runtime.
     pub(super) fn stop(self, runtime: &Handle, signal: &str) {
-        // Who presses Ctrl-C is not about to start it again, and wants nothing left.
+        // After Ctrl-C the operator does not start it again at once, and wants nothing left.
         let is_kernel_kept = signal == TERMINATE && self.config.xdp.on_exit == OnExit::Keep;
         match self.data_plane {
             Some(data_plane) if is_kernel_kept => data_plane.leave(),

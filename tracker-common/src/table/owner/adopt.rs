@@ -7,7 +7,7 @@ use super::{Table, leaves::directory};
 use crate::{
     family::{Family, V4, V6},
     table::{
-        half::{DEPTH_MAX, Half, Root},
+        half::{DEPTH_MAX, Half},
         index::{TableShape, find},
         layout::{BUCKET_LINES, Form, Line, Memory, Meta},
         leaf::{LeafRef, groups_max},
@@ -93,7 +93,7 @@ impl<M: Memory> Table<M> {
                 return false;
             }
         }
-        halves.iter().for_each(|half| self.unfreeze_half(half));
+        halves.iter().for_each(|half| self.set_frozen(half, 0..1 << half.root().depth(), false));
         true
     }
 
@@ -117,21 +117,5 @@ impl<M: Memory> Table<M> {
             last = leaf;
         }
         Some(pieces)
-    }
-
-    fn unfreeze_half(&self, half: &Half<'_>) {
-        let root = half.root();
-        for entry in 0..1 << root.depth() {
-            let Ok(leaf) = root.entry(&self.memory, entry) else { return };
-            if !leaf.is_frozen() {
-                continue;
-            }
-            let leaf = leaf.with_frozen(false);
-            if root.depth() == 0 {
-                half.set_root(Root::leaf(leaf));
-            } else if let Ok(slot) = root.slot(&self.memory, entry) {
-                slot.store(leaf.0);
-            }
-        }
     }
 }

@@ -214,17 +214,9 @@ impl<M: Memory> Table<M> {
         let Some((_, line)) = found.filter(|(_, line)| line.is_outgrown()) else { return };
         let [half, _] = line.halves().own_and_other(span.seeder);
         let root = half.root();
-        if root.depth() == 0 {
-            let Ok(leaf) = root.entry(&self.memory, 0) else { return };
-            return half.set_root(Root::leaf(leaf.with_frozen(false)));
-        }
         let size = 1_u32 << (root.depth() - span.depth);
         let start = root.entry_of(span.hash) & !(size - 1);
-        for entry in start..start + size {
-            if let Ok(slot) = root.slot(&self.memory, entry) {
-                slot.store(LeafRef(slot.load()).with_frozen(false).0);
-            }
-        }
+        self.set_frozen(&half, start..start + size, false);
     }
 
     /// Makes room at once, for a table that the kernel does not use.

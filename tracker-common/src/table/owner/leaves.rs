@@ -191,7 +191,9 @@ impl<M: Memory> Table<M> {
         let root = half.root();
         for entry in entries {
             let Ok(leaf) = root.entry(&self.memory, entry) else { return };
-            self.refer(half, entry..entry + 1, leaf.with_frozen(frozen));
+            if leaf.is_frozen() != frozen {
+                self.refer(half, entry..entry + 1, leaf.with_frozen(frozen));
+            }
         }
     }
 

@@ -181,7 +181,7 @@ impl Cache {
         let pending = state.asking.1.clone();
         state.next.push(key.to_owned());
         state.asked.insert(key.to_owned(), pending.clone());
-        // Full: a wake-up waits. Nobody listens: the hook is about to go.
+        // Full: a wake-up waits. Closed: the hook is about to go.
         let _ = self.wake.try_send(());
         Some(pending)
     }
