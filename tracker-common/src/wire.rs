@@ -56,7 +56,7 @@ pub struct AnnounceHead {
     pub left: [u8; 8],
     /// Bytes sent.
     pub uploaded: [u8; 8],
-    /// Only the last byte counts.
+    /// See [`Event::from_wire`].
     pub event: [u8; 4],
 }
 
@@ -148,11 +148,11 @@ const _: () = {
 };
 
 impl AnnounceHead {
-    /// Why the client announces, or `None` for a number without meaning.
+    /// Why the client announces.
     #[inline(always)]
     #[must_use]
-    pub const fn event(&self) -> Option<Event> {
-        Event::from_wire(self.event[3])
+    pub fn event(&self) -> Event {
+        Event::from_wire(u32::from_be_bytes(self.event))
     }
 
     /// Whether the peer has nothing left to fetch.
@@ -161,7 +161,8 @@ impl AnnounceHead {
     pub fn is_seeder(&self) -> bool {
         // One in two is, in no order: a processor would guess wrong at a branch.
         let nothing_left = Sign::is_zero(u64::from_ne_bytes(self.left));
-        let completed = Sign::less((self.event[3] ^ Event::Completed as u8) as u64, 1);
+        let event = u32::from_ne_bytes(self.event);
+        let completed = Sign::less((event ^ (Event::Completed as u32).to_be()) as u64, 1);
         nothing_left.or(completed).holds()
     }
 
@@ -217,8 +218,6 @@ pub const fn is_told_of_bad_id(head: &RequestHead, payload_len: usize) -> bool {
 pub enum Failure {
     /// Too short, or options that end too early.
     MalformedPacket,
-    /// An event other than BEP 15's four.
-    MalformedEvent,
     /// Neither connect, announce nor scrape.
     UnknownAction,
     /// Expired, forged or another client's.
@@ -251,7 +250,6 @@ impl Failure {
     pub const fn text(self) -> &'static str {
         match self {
             Self::MalformedPacket => "malformed packet",
-            Self::MalformedEvent => "malformed event ID",
             Self::UnknownAction => "unknown action ID",
             Self::BadConnectionId => "bad connection ID",
             Self::UnknownOption => "unknown option type",

@@ -10,7 +10,6 @@ use core::slice;
 use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{AnnounceEvent, Config, EVENT_OPTIONS_MAX, Verdict, flag},
-    announce::Event,
     peers::PeerBuf,
     table::{
         Miss,
@@ -82,7 +81,6 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
         return Ok(Done::Refused(Failure::BadConnectionId));
     }
-    let event = fixed.event().or_pass(Verdict::Unusual)?;
     if request.tail.port == [0; 2] {
         return pass(Verdict::Unusual);
     }
@@ -103,7 +101,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
         return judged(gate, objections);
     }
     let Some((number, line)) = found else { return pass(Verdict::UnknownTorrent) };
-    let announce = announce_of(datagram, config, event);
+    let announce = announce_of(datagram, config);
     let clock = Clock::new(now_ns, config.lifetime);
     begin(datagram, config, scratch, &announce, clock, number, line)
 }
@@ -186,13 +184,13 @@ fn gate_of_unknown(config: &Config, objections: u32) -> Gate {
 }
 
 #[inline(always)]
-fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> Announce<F> {
+fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config) -> Announce<F> {
     let request = datagram.payload;
     Announce {
         addr: F::source(datagram.ip),
         port: request.tail.port,
         seeder: request.fixed.is_seeder(),
-        event,
+        event: request.fixed.event(),
         numwant: numwant(request.tail.numwant, config.numwant_default, config.numwant_max),
         seed: request.fixed.seed(),
     }
@@ -337,7 +335,7 @@ fn note<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) ->
         info_hash: fixed.info_hash.0,
         peer_id: fixed.peer_id.0,
         port: request.tail.port,
-        event: fixed.event[3],
+        event: fixed.event() as u8,
         change: *change as u8,
         seeders: counts.seeders,
         leechers: counts.leechers,

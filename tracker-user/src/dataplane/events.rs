@@ -115,7 +115,7 @@ fn read(
         info_hash: InfoHash(event.info_hash),
         peer_id: PeerId(event.peer_id),
         peer: SocketAddr::new(ip, u16::from_be_bytes(event.port)),
-        event: Event::from_wire(event.event)?,
+        event: Event::from_wire(event.event.into()),
         left: u64::from_be_bytes(event.left),
         downloaded: u64::from_be_bytes(event.downloaded),
         uploaded: u64::from_be_bytes(event.uploaded),

@@ -21,7 +21,6 @@ pub(super) fn parse(
     let (head, rest) = split::<AnnounceHead>(packet).ok_or(Failure::MalformedPacket)?;
     let (claim, rest) = split_address(head.head.action, rest).ok_or(Failure::MalformedPacket)?;
     let (tail, rest) = split::<AnnounceTail>(rest).ok_or(Failure::MalformedPacket)?;
-    let event = head.event().ok_or(Failure::MalformedEvent)?;
     let params = read_options(rest, url_data)?;
     let port = u16::from_be_bytes(tail.port);
     if port == 0 {
@@ -33,7 +32,7 @@ pub(super) fn parse(
         info_hash: head.info_hash,
         peer_id: head.peer_id,
         peer: SocketAddr::new(address, port),
-        event,
+        event: head.event(),
         left: u64::from_be_bytes(head.left),
         downloaded: u64::from_be_bytes(head.downloaded),
         uploaded: u64::from_be_bytes(head.uploaded),

@@ -67,6 +67,14 @@ pub fn request(rng: &mut Rng, both: &Both, source: SocketAddr) -> Vec<u8> {
     packet
 }
 
+/// One of the five events (BEP 15, BEP 21), or a number without a meaning.
+fn event(rng: &mut Rng) -> u32 {
+    match rng.u8(..16) {
+        0 => [5, 77, 0x101, 0x203, 0xffff_ff03, u32::MAX][rng.usize(..6)],
+        _ => rng.u32(..5),
+    }
+}
+
 fn announce(
     rng: &mut Rng,
     both: &Both,
@@ -81,7 +89,7 @@ fn announce(
     packet.extend([0; 8]);
     packet.extend(u64::from(rng.bool()).to_be_bytes());
     packet.extend(rng.u64(..1000).to_be_bytes());
-    packet.extend(u32::from(rng.u8(..5)).to_be_bytes());
+    packet.extend(event(rng).to_be_bytes());
     packet.extend([0; 8]);
     let numwant = [-1, 0, 1, 3, 50, 100, 1000, i32::MIN][rng.usize(..8)];
     packet.extend(numwant.to_be_bytes());

@@ -1,6 +1,6 @@
 //! One test for each rule of the protocol and of Chihaya.
 
-use tracker_common::{announce::Event, id::PeerId, wire::action};
+use tracker_common::{announce::Event, family::V4, id::PeerId, wire::action};
 
 use super::*;
 use crate::{
@@ -213,18 +213,25 @@ fn an_announce_has_98_bytes_and_the_old_ipv6_announce_110() {
 }
 
 #[test]
-fn the_event_is_the_last_byte_of_its_field() {
+fn an_unknown_event_is_a_plain_announce() {
     let event = |event| {
         tracker().announced(&Announce { event, ..Announce::default() }.packet(), CLIENT_V4).event
     };
     assert_eq!(event(0), Event::None);
     assert_eq!(event(1), Event::Completed);
     assert_eq!(event(3), Event::Stopped);
-    assert_eq!(event(0xffff_ff02), Event::Started);
-    for unknown in [4, 255] {
-        let packet = Announce { event: unknown, ..Announce::default() }.packet();
-        assert_eq!(tracker().error(&packet), "malformed event ID");
+    assert_eq!(event(4), Event::Paused);
+    for unknown in [5, 77, 255, 0xffff_ff03, u32::MAX] {
+        assert_eq!(event(unknown), Event::None, "{unknown}");
     }
+}
+
+#[test]
+fn a_partial_seed_is_a_leecher_with_a_place_in_the_swarm() {
+    let packet = Announce { event: 4, ..Announce::default() }.packet();
+    let request = tracker().announced(&packet, CLIENT_V4);
+    let announce = request.for_table::<V4>([192, 0, 2, 1]);
+    assert_eq!((announce.event, announce.seeder), (Event::Paused, false));
 }
 
 #[test]
@@ -243,9 +250,7 @@ fn numwant_is_clamped_and_negative_asks_for_the_default() {
 
 #[test]
 fn port_0_is_an_error_and_the_last_to_be_found() {
-    let mut announce = Announce { port: 0, event: 9, options: vec![9], ..Announce::default() };
-    assert_eq!(tracker().error(&announce.packet()), "malformed event ID");
-    announce.event = 0;
+    let mut announce = Announce { port: 0, options: vec![9], ..Announce::default() };
     assert_eq!(tracker().error(&announce.packet()), "unknown option type");
     announce.options.clear();
     assert_eq!(tracker().error(&announce.packet()), "invalid port");
