@@ -216,14 +216,12 @@ pub const fn is_told_of_bad_id(head: &RequestHead, payload_len: usize) -> bool {
 /// Why a UDP request is refused; the texts are those of Chihaya.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// Too short, or options that end too early.
+    /// Too short.
     MalformedPacket,
     /// Neither connect, announce nor scrape.
     UnknownAction,
     /// Expired, forged or another client's.
     BadConnectionId,
-    /// A BEP 41 option that nobody knows.
-    UnknownOption,
     /// Port 0.
     InvalidPort,
     /// A claimed address that no peer can have.
@@ -252,7 +250,6 @@ impl Failure {
             Self::MalformedPacket => "malformed packet",
             Self::UnknownAction => "unknown action ID",
             Self::BadConnectionId => "bad connection ID",
-            Self::UnknownOption => "unknown option type",
             Self::InvalidPort => "invalid port",
             Self::InvalidIp => "invalid IP",
             Self::UnapprovedTorrent => "unapproved torrent",
@@ -262,13 +259,13 @@ impl Failure {
     }
 }
 
-/// BEP 41 options.
+/// BEP 41 options. Any other than these two without a length has a length byte and so many bytes.
 pub mod option {
     /// Nothing follows.
     pub const END: u8 = 0;
     /// A byte of padding.
     pub const NOP: u8 = 1;
-    /// A length byte and so many bytes of the tracker URL's path and query.
+    /// A part of the tracker URL's path and query.
     pub const URL_DATA: u8 = 2;
 }
 

@@ -21,7 +21,7 @@ use tracker_common::{
     },
     time::Clock,
     verifier::bounded,
-    wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant, option},
+    wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant},
 };
 
 use crate::{
@@ -34,9 +34,6 @@ use crate::{
 };
 
 type Request<'a, F> = Datagram<'a, F, AnnounceRequest>;
-
-/// Options after which a packet is passed on: clients send one or two.
-const OPTIONS_MAX: usize = 6;
 
 /// Flags by which some announces pass.
 const PASSES: u32 = flag::PASS_ANNOUNCES | flag::IP_SPOOFING | flag::TELL_OPTIONS;
@@ -84,12 +81,9 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     if request.tail.port == [0; 2] {
         return pass(Verdict::Unusual);
     }
-    let options_len = datagram.rest_len();
+    // Options (BEP 41) have no meaning but for hooks, so none is looked at here, not even a malformed one.
     if config.flags & PASSES != 0 {
-        check_flags(request, config.flags, options_len)?;
-    }
-    if options_len != 0 {
-        check_options(datagram)?;
+        check_flags(request, config.flags, datagram.rest_len())?;
     }
 
     let found = search.end(&Maps, &config.shape, &fixed.info_hash);
@@ -294,31 +288,6 @@ fn check_flags(request: &AnnounceRequest, flags: u32, options_len: u32) -> Resul
         return pass(Verdict::Options);
     }
     Ok(())
-}
-
-/// Walks over the BEP 41 options. Those that are malformed pass to the daemon, which says so.
-#[inline(always)]
-fn check_options<F: Ip>(datagram: &Request<F>) -> Result<(), Verdict> {
-    let end = datagram.payload_len();
-    let mut offset = size_of::<AnnounceRequest>() as u32;
-    for _ in 0..OPTIONS_MAX {
-        if offset >= end {
-            return Ok(());
-        }
-        match datagram.byte(offset).or_pass(Verdict::Unusual)? {
-            option::END => return Ok(()),
-            option::NOP => offset += 1,
-            option::URL_DATA => {
-                let len = datagram.byte(offset + 1).or_pass(Verdict::Unusual)?;
-                offset += 2 + len as u32;
-                if offset > end {
-                    return pass(Verdict::Unusual);
-                }
-            }
-            _ => return pass(Verdict::Unusual),
-        }
-    }
-    pass(Verdict::Options)
 }
 
 /// Notes what the daemon's post-hooks are to be told of an announce. Returns how many bytes of options it has.

@@ -6,7 +6,7 @@ use tracker_common::connection::ConnectionIds;
 
 use crate::{
     config::{self, Config},
-    http::{CertificateFiles, HttpOptions, WebTorrentOptions},
+    http::{CertificateFiles, HttpOptions, Router, WebTorrentOptions},
     udp::{BadConnectionId, UdpOptions},
 };
 
@@ -77,6 +77,7 @@ pub(super) fn udp_options(config: &Config, connection_ids: ConnectionIds) -> Udp
             config::BadConnectionId::Drop => BadConnectionId::Drop,
         },
         request_timing: udp.enable_request_timing,
+        routes: Router::of_announces(&config.http.announce_routes).into(),
         ..UdpOptions::new(udp.binds().into_iter().collect(), connection_ids)
     }
 }

@@ -98,7 +98,9 @@ fn announce(
     match rng.u8(..8) {
         0 => packet.extend(b"\x02\x09/announce"),
         1 => packet.extend(b"\x01\x01\x02\x04/a?x\x00"),
-        2 => packet.extend([rng.u8(..4), rng.u8(..20), rng.u8(..)]),
+        // Known and unknown, whole and cut short.
+        2 => packet.extend([rng.u8(..5), rng.u8(..20), rng.u8(..)]),
+        3 => packet.extend(b"\x07\x03abc\xff\x00\x02\x09/announce"),
         _ => {}
     }
 }
