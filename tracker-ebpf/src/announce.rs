@@ -128,7 +128,7 @@ fn begin<F: Ip>(
     number: u32,
     line: Line<F>,
 ) -> Outcome {
-    let wants_all = announce.numwant >= F::INLINE_PEERS;
+    let wants_all = announce.wanted() >= F::INLINE_PEERS;
     let is_routed = config.flags & flag::REPLY_FIB != 0;
     if !line.is_outgrown() && wants_all && !is_routed && config.events == 0 {
         // Over IPv6 it would take more stack than there is.
@@ -217,7 +217,7 @@ pub fn run_outgrown<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
     let (counts, change) = outgrown::announce(&Maps, line, visit, &mut leaves).map_err(verdict)?;
     // SAFETY: as above. The leaves have written to the list meanwhile.
     let scratch = unsafe { &mut *scratch };
-    swarm::finish_list::<F>(&scratch.visit, &mut scratch.list);
+    swarm::finish_list::<F>(&scratch.visit, &counts, &mut scratch.list);
     scratch.counts = counts;
     scratch.change = change as u32;
     Ok(())

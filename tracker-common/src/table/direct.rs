@@ -32,7 +32,7 @@ pub fn announce<F: Family, M: Memory>(
     swarm::begin_list::<F>(visit, list);
     let mut leaves = Direct::<F, M>::new(memory, visit, list);
     let (counts, _) = outgrown::announce(memory, line, visit, &mut leaves)?;
-    swarm::finish_list::<F>(visit, list);
+    swarm::finish_list::<F>(visit, &counts, list);
     Ok(counts)
 }
 

@@ -252,6 +252,7 @@ impl<M: Memory> Table<M> {
         visit.place::<F>(shape);
         swarm::begin_list::<F>(&visit, list);
         let mut counts = Counts::default();
+        let mut is_counted = false;
         if let Some((_, line)) = find::<F, M>(memory, shape, info_hash) {
             counts = swarm::figures(line, clock);
             if line.is_outgrown() {
@@ -260,15 +261,16 @@ impl<M: Memory> Table<M> {
                 let _ = outgrown::draw_peers(memory, line.halves(), &visit, &mut leaves);
             } else {
                 let mut cursor = list.cursor();
-                inline::draw(line, &visit, &mut cursor);
+                [counts.seeders, counts.leechers] = inline::draw(line, &visit, &mut cursor);
                 cursor.save();
+                is_counted = true;
             }
         }
-        swarm::finish_list::<F>(&visit, list);
-        if announce.event != Event::Stopped {
+        if announce.event != Event::Stopped && !is_counted {
             counts.seeders += u32::from(announce.seeder);
             counts.leechers += u32::from(!announce.seeder);
         }
+        swarm::finish_list::<F>(&visit, &counts, list);
         counts
     }
 
