@@ -237,7 +237,16 @@ impl HttpFrontend {
                 let also = announce.also();
                 // A hook that refuses the peer's other address keeps it out of that swarm alone.
                 let also = also.filter(|also| pipeline.announce(also, other).is_ok());
-                reply::write_announce(out, &announce, response, also.as_ref().map(|_| &*other));
+                if also.is_none() && options.gives_both_families {
+                    pipeline.look(&announce.request, other)?;
+                    let is_alone = response.swarm.seeders + response.swarm.leechers == 1;
+                    if is_alone && !other.peers.is_empty() {
+                        // Itself, which is not named beside others.
+                        response.peers.clear();
+                    }
+                }
+                let has_other = also.is_some() || options.gives_both_families;
+                reply::write_announce(out, &announce, response, has_other.then_some(&*other));
                 outcome.answered = Answered::new(&pipeline, announce.request, response);
                 if let Some(also) = also {
                     outcome.answered = outcome.answered.take().map(|it| it.with_also(also, other));
@@ -250,6 +259,9 @@ impl HttpFrontend {
                 let request = scrape::parse(query, found.params, source, options)?;
                 outcome.client = Some(asks);
                 pipeline.scrape(&request, swarms)?;
+                if options.gives_both_families {
+                    pipeline.scrape_other_family(&request, swarms)?;
+                }
                 reply::write_scrape(out, &request.info_hashes, swarms);
             }
         }

@@ -104,6 +104,22 @@ fn a_seeder_among_seeders_is_not_given_itself() {
 }
 
 #[test]
+fn who_only_looks_is_given_peers_and_changes_nothing() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    let client = v4(0, false, Event::None);
+    assert_eq!(table.look(&HASH, &client, NOW, &mut peers), Counts::default());
+    assert_eq!((peers.len(), table.stats().torrents), (0, [0, 0]));
+    for n in 1..100 {
+        table.announce(&HASH, &v4(n, false, Event::None), NOW, &mut peers);
+        let counts = table.look(&HASH, &client, NOW, &mut peers);
+        assert_eq!(counts, Counts { seeders: 0, leechers: n, completed: 0 });
+        assert_eq!(peers.len(), 6 * n.min(50));
+    }
+    table.look(&HASH, &Announce { event: Event::Stopped, ..client }, NOW, &mut peers);
+    assert!(peers.is_empty());
+}
+
+#[test]
 fn torrents_that_look_alike_are_not_taken_for_one_another() {
     // A glance at a bucket compares the last four bytes only. There are 64 buckets.
     let named = |n: u8| InfoHash(std::array::from_fn(|at| if at == 3 { n } else { 9 }));
