@@ -74,6 +74,8 @@ pub struct Options<'a> {
     pub build: Build,
     /// Which of several trackers on one host it is: each has ports, pins and a socket of its own.
     pub nth: u16,
+    /// The key `peer_lifetime` of the storage.
+    pub peer_lifetime: &'a str,
     /// Where the swarms are saved, once a second.
     pub snapshot: Option<&'a Path>,
     /// The Redis server that has the swarms too, looked at once a second.
@@ -113,6 +115,7 @@ impl Options<'_> {
             user: None,
             build: Build::Tested,
             nth: 0,
+            peer_lifetime: "31m",
             snapshot: None,
             redis: None,
             redis_keys: "",
@@ -183,13 +186,14 @@ impl Options<'_> {
     }
     /// The key `storage`, as YAML in one line.
     fn storage(&self) -> String {
+        let lifetime = format!("peer_lifetime: {}", self.peer_lifetime);
         if let Some(url) = self.redis {
             let keys = format!("redis_broker: '{url}', gc_interval: 1s, {}", self.redis_keys);
-            return format!("{{ name: redis, config: {{ {keys} }} }}");
+            return format!("{{ name: redis, config: {{ {lifetime}, {keys} }} }}");
         }
         let snapshot = self.snapshot.map_or_else(String::new, |path| {
-            format!(", config: {{ snapshot: {{ path: {}, interval: 1s }} }}", path.display())
+            format!(", snapshot: {{ path: {}, interval: 1s }}", path.display())
         });
-        format!("{{ name: memory{snapshot} }}")
+        format!("{{ name: memory, config: {{ {lifetime}{snapshot} }} }}")
     }
 }

@@ -15,6 +15,14 @@ use crate::program;
 pub struct InfoHash(pub [u8; 20]);
 
 impl InfoHash {
+    /// That which is written in 40 hexadecimal digits.
+    #[must_use]
+    pub fn parse(hex: &str) -> Option<Self> {
+        let digits = hex.as_bytes().as_chunks::<2>().0;
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+        Some(Self(digits.iter().map(byte).collect::<Option<Vec<_>>>()?.try_into().ok()?))
+    }
+
     /// That of a torrent of which there is nothing but its number, unlike that of any other number.
     #[must_use]
     pub fn numbered(number: u32) -> Self {
@@ -64,7 +72,7 @@ impl Torrent {
         let shown = program::run(Command::new("transmission-show").arg(&metainfo))?;
         let info_hash = shown
             .lines()
-            .find_map(|line| parse_info_hash(line.trim().strip_prefix("Hash: ")?))
+            .find_map(|line| InfoHash::parse(line.trim().strip_prefix("Hash: ")?))
             .with_context(|| format!("no info-hash in {shown}"))?;
         Ok(Self { metainfo, payload, info_hash })
     }
@@ -100,10 +108,4 @@ fn content(name: &str, size: usize) -> Vec<u8> {
         (z ^ (z >> 31)).to_le_bytes()
     };
     std::iter::repeat_with(&mut next).flatten().take(size).collect()
-}
-
-fn parse_info_hash(hex: &str) -> Option<InfoHash> {
-    let digits = hex.as_bytes().as_chunks::<2>().0;
-    let bytes = digits.iter().map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
-    Some(InfoHash(bytes.collect::<Option<Vec<_>>>()?.try_into().ok()?))
 }

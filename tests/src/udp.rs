@@ -49,7 +49,7 @@ pub struct Announce {
     pub peer_id: [u8; 20],
     /// Bytes still to fetch.
     pub left: u64,
-    /// 0 none, 1 completed, 2 started, 3 stopped.
+    /// 0 none, 1 completed, 2 started, 3 stopped, 4 paused.
     pub event: u32,
     /// Where the peer accepts connections.
     pub port: u16,

@@ -170,12 +170,9 @@ pub trait List {
     /// The same of an address as two words and a port, all in memory order.
     fn push_v6(&mut self, addr: [u64; 2], port: u16, accept: u64);
 
-    /// Ends the list. Some clients expect to find themselves in it when there is nobody else.
+    /// Takes one peer, for which the list, which is empty, has room.
     #[inline(always)]
-    fn finish_for<F: Family>(&mut self, addr: [u64; 2], port: [u8; 2]) {
-        if !self.is_empty() {
-            return;
-        }
+    fn name<F: Family>(&mut self, addr: [u64; 2], port: [u8; 2]) {
         self.make_room();
         let port = u16::from_ne_bytes(port);
         if F::IS_V6 {

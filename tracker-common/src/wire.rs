@@ -56,7 +56,7 @@ pub struct AnnounceHead {
     pub left: [u8; 8],
     /// Bytes sent.
     pub uploaded: [u8; 8],
-    /// Only the last byte counts.
+    /// See [`Event::from_wire`].
     pub event: [u8; 4],
 }
 
@@ -148,11 +148,11 @@ const _: () = {
 };
 
 impl AnnounceHead {
-    /// Why the client announces, or `None` for a number without meaning.
+    /// Why the client announces.
     #[inline(always)]
     #[must_use]
-    pub const fn event(&self) -> Option<Event> {
-        Event::from_wire(self.event[3])
+    pub fn event(&self) -> Event {
+        Event::from_wire(u32::from_be_bytes(self.event))
     }
 
     /// Whether the peer has nothing left to fetch.
@@ -161,7 +161,8 @@ impl AnnounceHead {
     pub fn is_seeder(&self) -> bool {
         // One in two is, in no order: a processor would guess wrong at a branch.
         let nothing_left = Sign::is_zero(u64::from_ne_bytes(self.left));
-        let completed = Sign::less((self.event[3] ^ Event::Completed as u8) as u64, 1);
+        let event = u32::from_ne_bytes(self.event);
+        let completed = Sign::less((event ^ (Event::Completed as u32).to_be()) as u64, 1);
         nothing_left.or(completed).holds()
     }
 
@@ -215,16 +216,12 @@ pub const fn is_told_of_bad_id(head: &RequestHead, payload_len: usize) -> bool {
 /// Why a UDP request is refused; the texts are those of Chihaya.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// Too short, or options that end too early.
+    /// Too short.
     MalformedPacket,
-    /// An event other than BEP 15's four.
-    MalformedEvent,
     /// Neither connect, announce nor scrape.
     UnknownAction,
     /// Expired, forged or another client's.
     BadConnectionId,
-    /// A BEP 41 option that nobody knows.
-    UnknownOption,
     /// Port 0.
     InvalidPort,
     /// A claimed address that no peer can have.
@@ -251,10 +248,8 @@ impl Failure {
     pub const fn text(self) -> &'static str {
         match self {
             Self::MalformedPacket => "malformed packet",
-            Self::MalformedEvent => "malformed event ID",
             Self::UnknownAction => "unknown action ID",
             Self::BadConnectionId => "bad connection ID",
-            Self::UnknownOption => "unknown option type",
             Self::InvalidPort => "invalid port",
             Self::InvalidIp => "invalid IP",
             Self::UnapprovedTorrent => "unapproved torrent",
@@ -264,13 +259,13 @@ impl Failure {
     }
 }
 
-/// BEP 41 options.
+/// BEP 41 options. Any other than these two without a length has a length byte and so many bytes.
 pub mod option {
     /// Nothing follows.
     pub const END: u8 = 0;
     /// A byte of padding.
     pub const NOP: u8 = 1;
-    /// A length byte and so many bytes of the tracker URL's path and query.
+    /// A part of the tracker URL's path and query.
     pub const URL_DATA: u8 = 2;
 }
 

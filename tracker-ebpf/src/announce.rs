@@ -10,7 +10,6 @@ use core::slice;
 use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::{AnnounceEvent, Config, EVENT_OPTIONS_MAX, Verdict, flag},
-    announce::Event,
     peers::PeerBuf,
     table::{
         Miss,
@@ -22,7 +21,7 @@ use tracker_common::{
     },
     time::Clock,
     verifier::bounded,
-    wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant, option},
+    wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant},
 };
 
 use crate::{
@@ -35,9 +34,6 @@ use crate::{
 };
 
 type Request<'a, F> = Datagram<'a, F, AnnounceRequest>;
-
-/// Options after which a packet is passed on: clients send one or two.
-const OPTIONS_MAX: usize = 6;
 
 /// Flags by which some announces pass.
 const PASSES: u32 = flag::PASS_ANNOUNCES | flag::IP_SPOOFING | flag::TELL_OPTIONS;
@@ -83,16 +79,12 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
     if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
         return Ok(Done::Refused(Failure::BadConnectionId));
     }
-    let event = fixed.event().or_pass(Verdict::Unusual)?;
     if request.tail.port == [0; 2] {
         return pass(Verdict::Unusual);
     }
-    let options_len = datagram.rest_len();
+    // Options (BEP 41) have no meaning but for hooks, so none is looked at here, not even a malformed one.
     if config.flags & PASSES != 0 {
-        check_flags(request, config.flags, options_len)?;
-    }
-    if options_len != 0 {
-        check_options(datagram)?;
+        check_flags(request, config.flags, datagram.rest_len())?;
     }
 
     let found = search.end(&Maps, &config.shape, &fixed.info_hash);
@@ -104,7 +96,7 @@ pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: 
         return judged(gate, objections);
     }
     let Some((number, line)) = found else { return pass(Verdict::UnknownTorrent) };
-    let announce = announce_of(datagram, config, event);
+    let announce = announce_of(datagram, config);
     let clock = Clock::new(now_ns, config.lifetime);
     begin(datagram, config, scratch, &announce, clock, number, line)
 }
@@ -137,7 +129,7 @@ fn begin<F: Ip>(
     number: u32,
     line: Line<F>,
 ) -> Outcome {
-    let wants_all = announce.numwant >= F::INLINE_PEERS;
+    let wants_all = announce.wanted() >= F::INLINE_PEERS;
     let is_routed = config.flags & flag::REPLY_FIB != 0;
     if !line.is_outgrown() && wants_all && !is_routed && config.events == 0 {
         // Over IPv6 it would take more stack than there is.
@@ -187,13 +179,13 @@ fn gate_of_unknown(config: &Config, objections: u32) -> Gate {
 }
 
 #[inline(always)]
-fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config, event: Event) -> Announce<F> {
+fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config) -> Announce<F> {
     let request = datagram.payload;
     Announce {
         addr: F::source(datagram.ip),
         port: request.tail.port,
         seeder: request.fixed.is_seeder(),
-        event,
+        event: request.fixed.event(),
         numwant: numwant(request.tail.numwant, config.numwant_default, config.numwant_max),
         seed: request.fixed.seed(),
     }
@@ -226,7 +218,7 @@ pub fn run_outgrown<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
     let (counts, change) = outgrown::announce(&Maps, line, visit, &mut leaves).map_err(verdict)?;
     // SAFETY: as above. The leaves have written to the list meanwhile.
     let scratch = unsafe { &mut *scratch };
-    swarm::finish_list::<F>(&scratch.visit, &mut scratch.list);
+    swarm::finish_list::<F>(&scratch.visit, &counts, &mut scratch.list);
     scratch.counts = counts;
     scratch.change = change as u32;
     Ok(())
@@ -299,31 +291,6 @@ fn check_flags(request: &AnnounceRequest, flags: u32, options_len: u32) -> Resul
     Ok(())
 }
 
-/// Walks over the BEP 41 options. Those that are malformed pass to the daemon, which says so.
-#[inline(always)]
-fn check_options<F: Ip>(datagram: &Request<F>) -> Result<(), Verdict> {
-    let end = datagram.payload_len();
-    let mut offset = size_of::<AnnounceRequest>() as u32;
-    for _ in 0..OPTIONS_MAX {
-        if offset >= end {
-            return Ok(());
-        }
-        match datagram.byte(offset).or_pass(Verdict::Unusual)? {
-            option::END => return Ok(()),
-            option::NOP => offset += 1,
-            option::URL_DATA => {
-                let len = datagram.byte(offset + 1).or_pass(Verdict::Unusual)?;
-                offset += 2 + len as u32;
-                if offset > end {
-                    return pass(Verdict::Unusual);
-                }
-            }
-            _ => return pass(Verdict::Unusual),
-        }
-    }
-    pass(Verdict::Options)
-}
-
 /// Notes what the daemon's post-hooks are to be told of an announce. Returns how many bytes of options it has.
 #[inline(always)]
 fn note<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) -> usize {
@@ -338,7 +305,7 @@ fn note<F: Ip>(datagram: &Request<F>, config: &Config, scratch: &mut Scratch) ->
         info_hash: fixed.info_hash.0,
         peer_id: fixed.peer_id.0,
         port: request.tail.port,
-        event: fixed.event[3],
+        event: fixed.event() as u8,
         change: *change as u8,
         seeders: counts.seeders,
         leechers: counts.leechers,

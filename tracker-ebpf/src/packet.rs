@@ -416,14 +416,6 @@ impl<'a, F: Ip, T> Datagram<'a, F, T> {
         self.payload_len() - size_of::<T>() as u32
     }
 
-    /// A byte of the payload.
-    #[inline(always)]
-    pub fn byte(&self, offset: u32) -> Option<u8> {
-        let byte: *const u8 = at(self.ctx, self.l3 + Self::PAYLOAD + offset as usize)?;
-        // SAFETY: `at` checked the bounds.
-        (offset < self.payload_len()).then(|| unsafe { *byte })
-    }
-
     /// Copies so many bytes of the payload. Returns whether the frame has as many.
     ///
     /// # Safety

@@ -121,16 +121,28 @@ fn agree(world: World, total: usize) -> Both {
     both
 }
 
-/// An announce of a torrent that is known, from one of its peers.
-fn known_announce(both: &mut Both) -> Vec<u8> {
+/// An announce of a torrent that is known, from one of its peers, with this event.
+fn known_announce(both: &mut Both, event: u32) -> Vec<u8> {
     let source: SocketAddr = "198.51.100.7:1024".parse().unwrap();
     let mut payload = [&both.id(source)[..], &wire::action::ANNOUNCE, &[0, 0, 0, 1]].concat();
     payload.extend([[9; 20], [b'p'; 20]].concat());
-    payload.extend([0; 36]);
+    payload.extend([0; 24]);
+    payload.extend(event.to_be_bytes());
+    payload.extend([0; 8]);
     payload.extend([0, 0, 0, 50, 0x1a, 0xe1]);
     assert_eq!(payload.len(), size_of::<wire::AnnounceRequest>());
     both.shared.answer(&payload, source);
     Frame::new(source, SocketAddr::new(TRACKER_V4.into(), PORT), 0, &payload).bytes
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn the_kernel_answers_partial_seeds_and_unknown_events() {
+    let mut both = Both::new(World::default());
+    for event in [4, 5, 77, 0x103, u32::MAX] {
+        let frame = known_announce(&mut both, event);
+        assert_eq!(both.run(&frame).0, XDP_TX, "event {event}");
+    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(super) fn announce_within<F: Family, M: Memory>(
     let mut leaves = Direct::<F, M>::new(memory, visit, list);
     leaves.budget = budget.map(|budget| (budget, shape, line));
     let (counts, _) = outgrown::announce(memory, line, visit, &mut leaves)?;
-    swarm::finish_list::<F>(visit, list);
+    swarm::finish_list::<F>(visit, &counts, list);
     Ok(counts)
 }
 

@@ -4,7 +4,7 @@ use super::{
     Miss,
     layout::{Form, Line},
     run::{Nobody, Run},
-    swarm::{Change, Counts, begin_list, complete},
+    swarm::{Change, Counts, begin_list, complete, name_alone},
     visit::Visit,
     word::PeerWord,
 };
@@ -34,7 +34,7 @@ pub fn announce<F: Family>(
         serve::<F, _, 5>(&line.run(), visit, list)?
     };
     let completed = complete(&line, meta, visit.has_completed(was_seeder == Some(true)));
-    list.finish_for::<F>(visit.addr, visit.port());
+    name_alone::<F, _>(visit, [seeders, leechers], list);
     let change = Change::of(visit, was_seeder);
     Ok((Counts { seeders, leechers, completed }, change))
 }
@@ -56,14 +56,16 @@ pub fn announce_and_list<F: Family>(
     Ok(done)
 }
 
-/// Appends peers of a torrent that keeps them in its line, and changes nothing.
+/// Appends peers of a torrent that keeps them in its line, and changes nothing. Returns the seeders and leechers
+/// that there will be with the announcer.
 #[cfg(not(target_arch = "bpf"))]
-pub(crate) fn draw<F: Family>(line: Line<F>, visit: &Visit, list: &mut impl List) {
-    if F::IS_V6 {
-        draw_run::<F, _, 4>(&line.run(), visit, list);
+pub(crate) fn draw<F: Family>(line: Line<F>, visit: &Visit, list: &mut impl List) -> [u32; 2] {
+    let survey = if F::IS_V6 {
+        draw_run::<F, _, 4>(&line.run(), visit, list)
     } else {
-        draw_run::<F, _, 5>(&line.run(), visit, list);
-    }
+        draw_run::<F, _, 5>(&line.run(), visit, list)
+    };
+    survey.figures(visit)
 }
 
 /// Changes the announcer's slot, and fills the list. Returns whether the announcer was a seeder, if it was

@@ -56,12 +56,26 @@ pub fn begin_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {
     list.begin::<F>(visit.numwant);
 }
 
-/// Ends the list of a reply.
+/// Ends the list of a reply, of a swarm with these figures.
 #[inline(always)]
-pub fn finish_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {
+pub fn finish_list<F: Family>(visit: &Visit, counts: &Counts, list: &mut PeerBuf) {
     let mut cursor = list.cursor();
-    cursor.finish_for::<F>(visit.addr, visit.port());
+    name_alone::<F, _>(visit, [counts.seeders, counts.leechers], &mut cursor);
     cursor.save();
+}
+
+/// Names the announcer itself if it asked for peers and the swarm of so many seeders and leechers, which
+/// include it, has no other: some clients expect to find themselves then.
+#[inline(always)]
+pub(super) fn name_alone<F: Family, L: List>(
+    visit: &Visit,
+    [seeders, leechers]: [u32; 2],
+    list: &mut L,
+) {
+    let asks = L::IS_WHOLE || visit.numwant != 0;
+    if list.is_empty() && asks && seeders.wrapping_add(leechers) == 1 {
+        list.name::<F>(visit.addr, visit.port());
+    }
 }
 
 /// Counts a completed download, if it is one. Returns how many there are now.

@@ -17,11 +17,21 @@ pub struct Announce<F: Family> {
     pub seeder: bool,
     /// What has happened.
     pub event: Event,
-    /// How many peers to return; clamped to what a reply can carry.
+    /// How many peers to return; clamped to what a reply can carry. A peer that leaves gets none.
     pub numwant: u32,
     /// Chooses among peers when there are more than asked for. Taken from the request, so that
     /// kernel and daemon choose alike.
     pub seed: u32,
+}
+
+impl<F: Family> Announce<F> {
+    /// How many peers the reply is to have: none for a peer that leaves.
+    #[inline(always)]
+    #[must_use]
+    pub fn wanted(&self) -> u32 {
+        let leaves = Sign::is_zero(u64::from(self.event as u32 ^ Event::Stopped as u32));
+        self.numwant & leaves.not().mask() as u32
+    }
 }
 
 /// Who works on the table. What the daemon is about to move is *frozen*: the kernel keeps away from
@@ -95,7 +105,7 @@ impl Visit {
         self.seed = announce.seed;
         self.seeder = announce.seeder as u32;
         self.completed = (announce.event as u32 == Event::Completed as u32) as u32;
-        self.numwant = announce.numwant;
+        self.numwant = announce.wanted();
         self.side = side as u32;
         self.zero = 0;
     }

@@ -59,6 +59,9 @@ pub struct HttpConfig {
     /// many. 0: no limit. `trusted_proxies` have none.
     #[default(1024)]
     pub max_connections_per_source: u32,
+    /// Whether a reply has the peers of the client's own address family (`own`), as with Chihaya, or of both
+    /// (`both`), up to `max_numwant` of each, with figures that are sums, as with opentracker. Scrapes likewise.
+    pub dual_stack: DualStack,
     /// The most peers a reply carries, whatever the client asks for. One has room for 242 over
     /// IPv4, for 79 over IPv6.
     #[default(100)]
@@ -71,6 +74,17 @@ pub struct HttpConfig {
     pub max_scrape_infohashes: u32,
     /// WebTorrent: announces of browsers over WebSocket, where HTTP and HTTPS are served.
     pub webtorrent: WebTorrentConfig,
+}
+
+/// Of which address families a reply tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DualStack {
+    /// The one by which the request came.
+    #[default]
+    Own,
+    /// Both: a client that has the other one too learns of all peers by one announce.
+    Both,
 }
 
 /// Announces of browsers.

@@ -39,7 +39,7 @@ pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
     PasskeyConfig, PreferredSubnetConfig, ReportConfig, ReportedAnnounces, TorrentApprovalConfig,
 };
-pub use http::{HttpConfig, WebTorrentConfig};
+pub use http::{DualStack, HttpConfig, WebTorrentConfig};
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
 pub use schema::schema;

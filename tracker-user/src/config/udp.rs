@@ -36,7 +36,7 @@ pub struct UdpConfig {
     #[default(50)]
     pub default_numwant: u32,
     /// The most torrents one scrape may ask for; the rest is left out. A packet has room for 74.
-    #[default(50)]
+    #[default(74)]
     pub max_scrape_infohashes: u32,
     /// Threads that serve what the kernel does not. 0: one per core.
     pub workers: u16,

@@ -6,7 +6,7 @@ use tracker_common::connection::ConnectionIds;
 
 use crate::{
     config::{self, Config},
-    http::{CertificateFiles, HttpOptions, WebTorrentOptions},
+    http::{CertificateFiles, HttpOptions, Router, WebTorrentOptions},
     udp::{BadConnectionId, UdpOptions},
 };
 
@@ -32,6 +32,7 @@ pub(super) fn http_options(config: &Config) -> HttpOptions {
         allow_ip_spoofing: http.allow_ip_spoofing,
         real_ip_header: http.real_ip_header.clone(),
         trusted_proxies: http.trusted_proxies.iter().map(|&network| network.into()).collect(),
+        gives_both_families: http.dual_stack == config::DualStack::Both,
         max_numwant: clamp_u16(http.max_numwant),
         default_numwant: clamp_u16(http.default_numwant.min(http.max_numwant)),
         max_scrape_infohashes: http.max_scrape_infohashes as usize,
@@ -77,6 +78,7 @@ pub(super) fn udp_options(config: &Config, connection_ids: ConnectionIds) -> Udp
             config::BadConnectionId::Drop => BadConnectionId::Drop,
         },
         request_timing: udp.enable_request_timing,
+        routes: Router::of_announces(&config.http.announce_routes).into(),
         ..UdpOptions::new(udp.binds().into_iter().collect(), connection_ids)
     }
 }

@@ -21,6 +21,7 @@ use tracker_common::{
 use super::Kernel;
 use crate::{
     config::{Config, LogLevel},
+    http::Router,
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, SwarmStats},
     udp,
 };
@@ -40,6 +41,8 @@ pub(super) struct Events {
     floor: Interest,
     /// Room to put the URL data of an announce together in.
     url_data: Vec<u8>,
+    /// By which parameters in the path of it are read.
+    routes: Arc<Router>,
 }
 
 impl Events {
@@ -65,17 +68,23 @@ impl Events {
             interval_s: 0,
             floor: Interest::Nothing,
             url_data: Vec::new(),
+            routes: Arc::default(),
         };
-        events.reload(policy, config.xdp.events.into());
+        events.reload(
+            policy,
+            config.xdp.events.into(),
+            Router::of_announces(&config.http.announce_routes),
+        );
         Ok(events)
     }
 
     /// Goes by what is published next.
-    pub(super) fn reload(&mut self, policy: &abi::Config, floor: Interest) {
+    pub(super) fn reload(&mut self, policy: &abi::Config, floor: Interest, routes: Router) {
         // What is still in the ring is told even when nobody wants more.
         self.announces_wanted |= policy.events != 0;
         self.interval_s = policy.interval_s;
         self.floor = floor;
+        self.routes = routes.into();
     }
 
     /// Whether [`Events::drain`] has anything to do at all.
@@ -91,7 +100,7 @@ impl Events {
         let pipeline = self.pipeline.load();
         for _ in 0..BATCH {
             let Some(item) = self.announces.next() else { return };
-            let told = read(&item, self.interval_s, &mut self.url_data);
+            let told = read(&item, self.interval_s, &self.routes, &mut self.url_data);
             if let Some((kind, request, response)) = told {
                 pipeline.told(kind, self.floor, &request, &response);
             }
@@ -103,6 +112,7 @@ impl Events {
 fn read(
     bytes: &[u8],
     interval_s: u32,
+    routes: &Router,
     url_data: &mut Vec<u8>,
 ) -> Option<(Interest, AnnounceRequest, AnnounceResponse)> {
     let (_, options) = bytes.split_at_checked(size_of::<AnnounceEvent>())?;
@@ -115,15 +125,14 @@ fn read(
         info_hash: InfoHash(event.info_hash),
         peer_id: PeerId(event.peer_id),
         peer: SocketAddr::new(ip, u16::from_be_bytes(event.port)),
-        event: Event::from_wire(event.event)?,
+        event: Event::from_wire(event.event.into()),
         left: u64::from_be_bytes(event.left),
         downloaded: u64::from_be_bytes(event.downloaded),
         uploaded: u64::from_be_bytes(event.uploaded),
         numwant: 0,
         seed: 0,
-        // The kernel has walked over them.
         is_udp: true,
-        params: udp::read_options(options, url_data).unwrap_or_default(),
+        params: udp::read_options(options, routes, url_data),
     };
     let response = AnnounceResponse {
         interval_s,
@@ -151,20 +160,21 @@ mod tests {
 
     #[test]
     fn an_event_becomes_the_request_that_it_tells_of() {
-        let (kind, request, response) = read(&event(), 1800, &mut Vec::new()).unwrap();
+        let (kind, request, response) =
+            read(&event(), 1800, &Router::default(), &mut Vec::new()).unwrap();
         assert_eq!(kind, Interest::Transitions);
         assert_eq!(request.peer, "192.0.2.1:6881".parse().unwrap());
         assert_eq!((request.left, request.event), (5, Event::Started));
         assert_eq!(request.info_hash, InfoHash([7; 20]));
         assert_eq!(response.swarm.seeders, 3);
         assert_eq!(request.params, Params::default());
-        assert!(read(&event()[1..], 1800, &mut Vec::new()).is_none());
+        assert!(read(&event()[1..], 1800, &Router::default(), &mut Vec::new()).is_none());
     }
 
     #[test]
     fn the_options_behind_it_are_its_parameters() {
         let told = [&event()[..], &[2, 6], b"/a?p=k", &[1, 0]].concat();
-        let (_, request, _) = read(&told, 1800, &mut Vec::new()).unwrap();
+        let (_, request, _) = read(&told, 1800, &Router::default(), &mut Vec::new()).unwrap();
         assert_eq!(request.params.get("p"), Some("k"));
     }
 }

@@ -50,6 +50,7 @@ pub use survey::{Finding, survey};
 
 use crate::{
     config::{AttachMode, Config, XdpConfig},
+    http::Router,
     metrics::Metrics,
     pipeline::Pipeline,
     privileges,
@@ -163,6 +164,8 @@ struct Update {
     policies: Policies,
     interfaces: Vec<String>,
     config: XdpConfig,
+    /// Of announces.
+    routes: Router,
     /// Told when the kernel leaves to the daemon all that is going to be decided otherwise.
     ready: mpsc::Sender<()>,
     /// Ends when the daemon goes by the new configuration.
@@ -237,9 +240,10 @@ impl DataPlane {
             }
         };
         let policies = Policies::new(config, connection_ids, &self.storage, pipeline);
+        let routes = Router::of_announces(&config.http.announce_routes);
         let config = config.xdp.clone();
         let ((ready, is_ready), (has_changed, changed)) = (mpsc::channel(), mpsc::channel());
-        let update = Update { policies, interfaces, config, ready, changed };
+        let update = Update { policies, interfaces, config, routes, ready, changed };
         self.order(Order::Reload(Box::new(update)));
         // Without its thread there is nobody to wait for.
         let _ = is_ready.recv();
@@ -318,11 +322,11 @@ impl Worker {
 
     /// The rest is for [`Worker::follow`].
     fn apply(&mut self, update: Update) {
-        let Update { policies, interfaces, config, ready, changed } = update;
+        let Update { policies, interfaces, config, routes, ready, changed } = update;
         self.publisher.set_orphan_limit(*config.orphan_limit);
         // Until the daemon has others, its hooks go by the lists that they have.
         let before = mem::replace(&mut self.policies, policies);
-        self.events.reload(&self.policies.abi_config(), config.events.into());
+        self.events.reload(&self.policies.abi_config(), config.events.into(), routes);
         let exchanged = self.exchange(|| {
             // Whoever has gone does not wait.
             let _ = ready.send(());

@@ -1,13 +1,14 @@
 //! Reads an announce (BEP 3) from its query.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
+use std::net::{IpAddr, SocketAddr};
+
+use tracker_common::{announce::Event, id::PeerId};
+
+use super::{
+    claims::{Place, places},
+    options::HttpOptions,
+    query::Query,
 };
-
-use tracker_common::{announce::Event, id::PeerId, source::socket_can_be_a_peer};
-
-use super::{options::HttpOptions, proxies::parse_address, query::Query};
 use crate::pipeline::{AnnounceRequest, Params, Refusal};
 
 /// An announce and how its reply shall look.
@@ -16,10 +17,19 @@ pub(super) struct Announce {
     pub(super) request: AnnounceRequest,
     /// Where it came from; `None` where the peer's word was taken and the proxy's was unreadable.
     pub(super) client: Option<IpAddr>,
+    /// Where the peer is in the other address family, if it says so (BEP 7).
+    pub(super) also_at: Option<SocketAddr>,
     /// Peers as a string (BEP 23) instead of dictionaries.
     pub(super) compact: bool,
     /// Peer ids are not wanted in those dictionaries.
     pub(super) no_peer_id: bool,
+}
+
+impl Announce {
+    /// The same announce in the swarm of the other address family, where the peer is in both.
+    pub(super) fn also(&self) -> Option<AnnounceRequest> {
+        Some(AnnounceRequest { peer: self.also_at?, ..self.request.clone() })
+    }
 }
 
 /// The parameters that an [`Announce`] holds; hooks are given the others.
@@ -35,7 +45,11 @@ const PARSED: [&str; 9] = [
     "uploaded",
 ];
 
-/// Checks come in Chihaya's order, so that a request with several faults gets the same answer.
+/// The `left` of a client that does not know it yet, for it has a magnet link only.
+const LEFT_UNKNOWN: u64 = u64::MAX;
+
+/// Checks come in Chihaya's order, so that a request with several faults gets the same answer. What a tracker can do
+/// without is no fault: an unknown event, and figures that are absent or no numbers.
 ///
 /// # Errors
 /// A [`Refusal::Client`] for the first fault.
@@ -45,10 +59,7 @@ pub(super) fn parse(
     client: Option<IpAddr>,
     options: &HttpOptions,
 ) -> Result<Announce, Refusal> {
-    let event = match query.get("event") {
-        None => Event::None,
-        Some(name) => parse_event(name).ok_or(refusal("failed to provide valid client event"))?,
-    };
+    let event = query.get("event").and_then(parse_event).unwrap_or_default();
     let info_hash = match query.info_hashes() {
         [] => return Err(NO_INFO_HASH),
         [info_hash] => *info_hash,
@@ -56,33 +67,29 @@ pub(super) fn parse(
     };
     let peer_id = query.get("peer_id").ok_or_else(|| unparsed("peer_id"))?;
     let peer_id = peer_id.try_into().map_err(|_| refusal("failed to provide valid peer_id"))?;
-    let left = number(query, "left")?;
-    let downloaded = number(query, "downloaded")?;
-    let uploaded = number(query, "uploaded")?;
-    let numwant = match query.get("numwant") {
+    let left = number(query, "left").unwrap_or(LEFT_UNKNOWN);
+    let downloaded = number(query, "downloaded").unwrap_or(0);
+    let uploaded = number(query, "uploaded").unwrap_or(0);
+    let numwant = match number(query, "numwant") {
         None => options.default_numwant,
-        Some(_) => number::<u32>(query, "numwant")?.min(options.max_numwant.into()) as u16,
+        Some(wish) => wish.min(options.max_numwant.into()) as u16,
     };
-    let port = number(query, "port")?;
-    let claimed = ["ip", "ipv4", "ipv6"].into_iter().find_map(|key| query.get(key));
-    let address = match claimed.filter(|_| options.allow_ip_spoofing) {
-        Some(text) => parse_address(text).map(|claim| match client {
-            Some(client) if claim.is_unspecified() => client,
-            _ => claim,
-        }),
-        None => client,
+    let port = number(query, "port").and_then(|port| u16::try_from(port).ok());
+    let port = port.ok_or_else(|| unparsed("port"))?;
+    let (place, other) = if options.allow_ip_spoofing {
+        places(query, client)?
+    } else {
+        (Place { address: client.ok_or(NO_ADDRESS)?, port: None }, None)
     };
-    let address = address.ok_or(NO_ADDRESS)?;
     if port == 0 {
         return Err(refusal("invalid port"));
     }
-    let peer = SocketAddr::new(address, port);
-    // Only clients of the same host reach what is on its loopback interface.
-    let is_reachable = !address.is_loopback() || client.is_none_or(|client| client.is_loopback());
-    if !is_reachable || !socket_can_be_a_peer(peer) {
+    if !place.can_be_a_peers(client, port) {
         return Err(refusal("invalid IP"));
     }
     let params = params(query, &PARSED, route_params);
+    let other = other.filter(|other| other.can_be_a_peers(client, port));
+    let (peer, also_at) = (place.peer(port), other.map(|other| other.peer(port)));
     let request = AnnounceRequest {
         info_hash,
         peer_id: PeerId(peer_id),
@@ -98,7 +105,7 @@ pub(super) fn parse(
     };
     let compact = query.get("compact").is_some_and(is_set);
     let no_peer_id = query.get("no_peer_id").is_some_and(is_set);
-    Ok(Announce { request, client, compact, no_peer_id })
+    Ok(Announce { request, client, also_at, compact, no_peer_id })
 }
 
 pub(super) const NO_INFO_HASH: Refusal = refusal("no info_hash parameter supplied");
@@ -122,7 +129,7 @@ pub(super) fn params(query: &Query, parsed: &[&str], route_params: Vec<(&str, St
     params
 }
 
-/// In any case, as Chihaya reads it; nothing is no event.
+/// In any case, as Chihaya reads it; nothing is no event. An unknown one is none for HTTP.
 pub(super) fn parse_event(name: &[u8]) -> Option<Event> {
     let events: [(&[u8], Event); 6] = [
         (b"", Event::None),
@@ -135,13 +142,14 @@ pub(super) fn parse_event(name: &[u8]) -> Option<Event> {
     events.into_iter().find(|(text, _)| name.eq_ignore_ascii_case(text)).map(|(_, event)| event)
 }
 
-/// An unsigned decimal number. Rust would take a leading plus sign, Go does not.
-fn number<T: FromStr>(query: &Query, key: &str) -> Result<T, Refusal> {
-    query
-        .get(key)
-        .filter(|digits| !digits.starts_with(b"+"))
-        .and_then(|digits| str::from_utf8(digits).ok()?.parse().ok())
-        .ok_or_else(|| unparsed(key))
+/// An unsigned decimal number, or the largest one where it is larger; `None` for a negative one and for what is no
+/// number. Rust would take a leading plus sign, Go does not.
+fn number(query: &Query, key: &str) -> Option<u64> {
+    let digits = query.get(key)?.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(str::from_utf8(digits).ok()?.parse().unwrap_or(u64::MAX))
 }
 
 fn unparsed(key: &str) -> Refusal {
@@ -210,7 +218,6 @@ mod tests {
     #[test]
     fn each_fault_has_its_reason() {
         let number = |key| format!("failed to parse parameter: {key}");
-        assert_eq!(reason("&left", "&event=x&left"), "failed to provide valid client event");
         assert_eq!(reason("info_hash", "x"), "no info_hash parameter supplied");
         assert_eq!(reason("aaaaaaaaaaaaaaaaaaaa", "a"), "provided invalid infohash");
         assert_eq!(
@@ -219,13 +226,9 @@ mod tests {
         );
         assert_eq!(reason("peer_id", "x"), number("peer_id"));
         assert_eq!(reason("-TR4050-bbbbbbbbbbbb", "-TR"), "failed to provide valid peer_id");
-        assert_eq!(reason("left=1", "left=-1"), number("left"));
-        assert_eq!(reason("left=1", "left=%2B1"), number("left"));
-        assert_eq!(reason("left=1", "left=18446744073709551616"), number("left"));
-        assert_eq!(reason("downloaded=2", "downloaded="), number("downloaded"));
-        assert_eq!(reason("&uploaded=3", ""), number("uploaded"));
-        assert_eq!(reason("&port", "&numwant=-1&port"), number("numwant"));
-        assert_eq!(reason("&port", "&numwant=4294967296&port"), number("numwant"));
+        assert_eq!(reason("6881", "-1"), number("port"));
+        assert_eq!(reason("6881", "%2B1"), number("port"));
+        assert_eq!(reason("&port=6881", ""), number("port"));
         assert_eq!(reason("6881", "65536"), number("port"));
         assert_eq!(reason("6881", "0"), "invalid port");
         assert_eq!(reason("6881", "%zz"), "invalid query escape");
@@ -240,17 +243,37 @@ mod tests {
             text.push_str(repair);
         };
         let number = |key| format!("failed to parse parameter: {key}");
-        proxied(";event=", "failed to provide valid client event");
         proxied(";info_hash=aaaaaaaaaaaaaaaaaaaa", "no info_hash parameter supplied");
         proxied(";peer_id=x", &number("peer_id"));
         proxied(";peer_id=bbbbbbbbbbbbbbbbbbbb", "failed to provide valid peer_id");
-        proxied(";left=0", &number("left"));
-        proxied(";downloaded=0", &number("downloaded"));
-        proxied(";uploaded=0", &number("uploaded"));
-        proxied(";numwant=1;port=x", &number("numwant"));
+        proxied(";port=x", "failed to parse peer IP address");
         proxied(";port=0", &number("port"));
         proxied("", "failed to parse peer IP address");
         assert_eq!(parse_text(&text).unwrap_err(), "invalid port");
+    }
+
+    #[test]
+    fn figures_that_are_absent_or_no_numbers_are_taken() {
+        let figures = |from: &str, to: &str| {
+            let request = parse_text(&GOOD.replace(from, to)).unwrap().request;
+            (request.left, request.downloaded, request.uploaded)
+        };
+        for left in ["&left=-1", "&left=", "&left", "", "&left=null", "&left=%2B1"] {
+            assert_eq!(figures("&left=1", left), (u64::MAX, 2, 3), "{left:?}");
+        }
+        assert_eq!(figures("left=1", "left=18446744073709551616").0, u64::MAX);
+        assert_eq!(figures("left=1", "left=0").0, 0);
+        assert_eq!(figures("&downloaded=2&uploaded=3", ""), (1, 0, 0));
+        assert_eq!(figures("downloaded=2", "downloaded=-5"), (1, 0, 3));
+        assert_eq!(figures("uploaded=3", "uploaded=x"), (1, 2, 0));
+    }
+
+    #[test]
+    fn an_unknown_event_is_a_plain_announce() {
+        for event in ["empty", "x", "stoppedx", "%ff"] {
+            let announce = parse_text(&format!("{GOOD}&event={event}")).unwrap();
+            assert_eq!(announce.request.event, Event::None, "{event}");
+        }
     }
 
     #[test]
@@ -270,6 +293,10 @@ mod tests {
         assert_eq!(numwant("&numwant=0"), 0);
         assert_eq!(numwant("&numwant=7"), 7);
         assert_eq!(numwant("&numwant=4294967295"), 100);
+        assert_eq!(numwant("&numwant=99999999999999999999"), 100);
+        for unsaid in ["&numwant=-1", "&numwant=", "&numwant", "&numwant=x"] {
+            assert_eq!(numwant(unsaid), 50, "{unsaid}");
+        }
     }
 
     #[test]
@@ -292,7 +319,7 @@ mod tests {
         assert_eq!(address(claims, &HttpOptions::default()).unwrap(), "192.0.2.1");
         assert_eq!(address("", &spoofing).unwrap(), "192.0.2.1");
         assert_eq!(address(claims, &spoofing).unwrap(), "198.51.100.4");
-        assert_eq!(address("&ipv6=2001:db8::1", &spoofing).unwrap(), "2001:db8::1");
+        assert_eq!(address("&ipv6=2001:db8::1", &spoofing).unwrap(), "192.0.2.1");
         assert_eq!(address(&format!("{claims}&ip=203.0.113.9"), &spoofing).unwrap(), "203.0.113.9");
         assert_eq!(
             address(&format!("{claims}&ip=localhost"), &spoofing).unwrap_err(),

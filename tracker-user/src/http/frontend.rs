@@ -53,6 +53,8 @@ pub(super) const WAITS_MAX: usize = 4;
 pub(super) struct Scratch {
     query: Query,
     response: AnnounceResponse,
+    /// That of the other address family.
+    other: AnnounceResponse,
     swarms: Vec<SwarmStats>,
     out: BytesMut,
 }
@@ -62,6 +64,8 @@ pub(super) struct Answered {
     pipeline: Arc<Pipeline>,
     request: AnnounceRequest,
     response: AnnounceResponse,
+    /// The same peer in the swarm of the other address family.
+    also: Option<Box<(AnnounceRequest, AnnounceResponse)>>,
 }
 
 impl Answered {
@@ -72,11 +76,21 @@ impl Answered {
         response: &mut AnnounceResponse,
     ) -> Option<Self> {
         pipeline.post_hooks().next()?;
-        Some(Self { pipeline: Arc::clone(pipeline), request, response: take(response) })
+        let pipeline = Arc::clone(pipeline);
+        Some(Self { pipeline, request, response: take(response), also: None })
+    }
+
+    /// Has the hooks told of the same peer in another swarm, too.
+    fn with_also(mut self, request: AnnounceRequest, response: &mut AnnounceResponse) -> Self {
+        self.also = Some(Box::new((request, take(response))));
+        self
     }
 
     pub(super) fn run_post_hooks(&self) {
         self.pipeline.announced(&self.request, &self.response);
+        if let Some(also) = &self.also {
+            self.pipeline.announced(&also.0, &also.1);
+        }
     }
 }
 
@@ -210,7 +224,7 @@ impl HttpFrontend {
         scratch: &mut Scratch,
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
-        let Scratch { query, response, swarms, out } = scratch;
+        let Scratch { query, response, other, swarms, out } = scratch;
         let options = &settings.options;
         query.parse(head.uri.query().unwrap_or_default())?;
         let pipeline = self.pipeline.load();
@@ -220,8 +234,23 @@ impl HttpFrontend {
                 let announce = announce::parse(query, found.params, client, options)?;
                 outcome.client = Some(announce.request.peer.ip());
                 pipeline.announce(&announce.request, response)?;
-                reply::write_announce(out, &announce, response);
+                let also = announce.also();
+                // A hook that refuses the peer's other address keeps it out of that swarm alone.
+                let also = also.filter(|also| pipeline.announce(also, other).is_ok());
+                if also.is_none() && options.gives_both_families {
+                    pipeline.look(&announce.request, other)?;
+                    let is_alone = response.swarm.seeders + response.swarm.leechers == 1;
+                    if is_alone && !other.peers.is_empty() {
+                        // Itself, which is not named beside others.
+                        response.peers.clear();
+                    }
+                }
+                let has_other = also.is_some() || options.gives_both_families;
+                reply::write_announce(out, &announce, response, has_other.then_some(&*other));
                 outcome.answered = Answered::new(&pipeline, announce.request, response);
+                if let Some(also) = also {
+                    outcome.answered = outcome.answered.take().map(|it| it.with_also(also, other));
+                }
             }
             Action::Scrape => {
                 let asks = settings.scraper(head.remote, head.headers);
@@ -230,6 +259,9 @@ impl HttpFrontend {
                 let request = scrape::parse(query, found.params, source, options)?;
                 outcome.client = Some(asks);
                 pipeline.scrape(&request, swarms)?;
+                if options.gives_both_families {
+                    pipeline.scrape_other_family(&request, swarms)?;
+                }
                 reply::write_scrape(out, &request.info_hashes, swarms);
             }
         }

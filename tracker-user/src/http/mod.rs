@@ -8,6 +8,7 @@
 
 mod announce;
 mod bencode;
+mod claims;
 mod connection;
 mod frontend;
 mod options;

@@ -34,6 +34,8 @@ pub struct HttpOptions {
     pub trusted_proxies: Vec<IpNet>,
     /// The most peers a client is given.
     pub max_numwant: u16,
+    /// Whether a reply has the peers of both address families, and figures that are sums.
+    pub gives_both_families: bool,
     /// How many it is given when it does not say.
     pub default_numwant: u16,
     /// Announces over WebSocket.
@@ -68,6 +70,7 @@ impl Default for HttpOptions {
             real_ip_header: None,
             trusted_proxies: Vec::new(),
             max_numwant: 100,
+            gives_both_families: false,
             default_numwant: 50,
             webtorrent: WebTorrentOptions::default(),
             max_scrape_infohashes: 50,

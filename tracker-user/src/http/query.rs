@@ -1,7 +1,7 @@
 //! The query string of an announce or scrape, by Chihaya's rules.
 //!
-//! `&` and `;` both separate, `+` is a space, keys are lower-cased, of duplicates the last one
-//! counts. `info_hash` is the exception: it is matched as written, and each one is kept.
+//! `&`, `;` and `?` separate, `+` is a space, keys are lower-cased, of duplicates the last one
+//! counts. A `?` is there where a client appends its own query to a tracker's URL that has one already. `info_hash` is the exception: it is matched as written, and each one is kept.
 
 use std::ops::Range;
 
@@ -60,7 +60,7 @@ impl Query {
         self.decoded.clear();
         self.parameters.clear();
         self.info_hashes.clear();
-        for pair in text.split(['&', ';']).filter(|pair| !pair.is_empty()) {
+        for pair in text.split(['&', ';', '?']).filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             self.parse_pair(key, value)?;
         }
@@ -151,6 +151,14 @@ mod tests {
         let query = parse("a=1;b=2&&c=3;").unwrap();
         let pairs: Vec<_> = query.iter().collect();
         assert_eq!(pairs, [(&b"a"[..], &b"1"[..]), (b"b", b"2"), (b"c", b"3")]);
+    }
+
+    #[test]
+    fn a_second_question_mark_begins_another_parameter() {
+        let query = parse("passkey=k3y?info_hash=aaaaaaaaaaaaaaaaaaaa&port=1").unwrap();
+        assert_eq!(query.get("passkey"), Some(&b"k3y"[..]));
+        assert_eq!(query.info_hashes(), [InfoHash([b'a'; 20])]);
+        assert_eq!(parse("a=%3f").unwrap().get("a"), Some(&b"?"[..]));
     }
 
     #[test]

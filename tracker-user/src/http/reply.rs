@@ -21,44 +21,55 @@ use crate::pipeline::{AnnounceResponse, Refusal, SwarmStats};
 /// back is not met by every client at once.
 const RETRY_IN_MIN: u32 = 5;
 
-/// The answer to an announce (BEP 3, 7, 23 and 24).
+/// The answer to an announce (BEP 3, 7, 23 and 24). `other` is that of the swarm of the other address family, where
+/// the client is to have peers of both; the figures are the sums then.
 ///
 /// `peers` is there even when empty, and over IPv6: old clients need it.
-pub(super) fn write_announce(out: &mut BytesMut, announce: &Announce, response: &AnnounceResponse) {
+pub(super) fn write_announce(
+    out: &mut BytesMut,
+    announce: &Announce,
+    response: &AnnounceResponse,
+    other: Option<&AnnounceResponse>,
+) {
+    let mut swarm = response.swarm;
+    if let Some(other) = other {
+        swarm += other.swarm;
+    }
+    let is_v4 = announce.request.peer.is_ipv4();
+    let (own, other) = (Some(response), other);
+    let [v4, v6] = if is_v4 { [own, other] } else { [other, own] }
+        .map(|response| response.map(|response| response.peers.as_bytes()));
     dictionary(out, |reply| {
-        reply.integer(b"complete", response.swarm.seeders);
+        reply.integer(b"complete", swarm.seeders);
+        reply.integer(b"downloaded", swarm.completed);
         match announce.client {
             Some(IpAddr::V4(address)) => reply.string(b"external ip", &address.octets()),
             Some(IpAddr::V6(address)) => reply.string(b"external ip", &address.octets()),
             None => {}
         }
-        reply.integer(b"incomplete", response.swarm.leechers);
+        reply.integer(b"incomplete", swarm.leechers);
         reply.integer(b"interval", response.interval_s);
         reply.integer(b"min interval", response.min_interval_s);
-        let peers = response.peers.as_bytes();
-        match (announce.compact, announce.request.peer) {
-            (true, SocketAddr::V4(_)) => reply.string(b"peers", peers),
-            (true, SocketAddr::V6(_)) => {
-                reply.string(b"peers", b"");
-                reply.string(b"peers6", peers);
+        if announce.compact {
+            reply.string(b"peers", v4.unwrap_or_default());
+            if let Some(v6) = v6 {
+                reply.string(b"peers6", v6);
             }
-            (false, SocketAddr::V4(_)) => {
-                let peers = peers.chunks_exact(V4::PEER_BYTES).map(|peer| {
-                    let &[a, b, c, d, port @ ..] = peer.as_array::<{ V4::PEER_BYTES }>().unwrap();
-                    SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes(port))
-                });
-                write_peers(reply, announce, peers);
-            }
-            (false, SocketAddr::V6(_)) => {
-                let peers = peers.chunks_exact(V6::PEER_BYTES).map(|peer| {
-                    let (address, port) = peer.split_first_chunk::<16>().unwrap();
-                    let port = u16::from_be_bytes(port.try_into().unwrap());
-                    SocketAddr::new(Ipv6Addr::from(*address).into(), port)
-                });
-                write_peers(reply, announce, peers);
-            }
+        } else {
+            let v4 = v4.unwrap_or_default().as_chunks::<{ V4::PEER_BYTES }>().0;
+            let v6 = v6.unwrap_or_default().as_chunks::<{ V6::PEER_BYTES }>().0;
+            let peers = v4.iter().map(peer_v4).chain(v6.iter().map(peer_v6));
+            write_peers(reply, announce, peers);
         }
     });
+}
+
+fn peer_v4(&[a, b, c, d, high, low]: &[u8; V4::PEER_BYTES]) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([high, low]))
+}
+
+fn peer_v6(&[address @ .., high, low]: &[u8; V6::PEER_BYTES]) -> SocketAddr {
+    SocketAddr::new(Ipv6Addr::from(address).into(), u16::from_be_bytes([high, low]))
 }
 
 /// Peers as dictionaries. Swarms do not keep peer ids, so only the announcer's own is known.
@@ -73,7 +84,8 @@ fn write_peers(
         write!(rest, "{}", peer.ip()).expect("the longest address has 45 characters");
         let length = 45 - rest.len();
         entry.string(b"ip", &text[..length]);
-        if peer == announce.request.peer && !announce.no_peer_id {
+        let is_own = peer == announce.request.peer || Some(peer) == announce.also_at;
+        if is_own && !announce.no_peer_id {
             entry.string(b"peer id", &announce.request.peer_id.0);
         }
         entry.integer(b"port", peer.port());

@@ -62,10 +62,10 @@ pub struct Router {
 
 /// What a path leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Match<'a> {
-    pub(super) action: Action,
+pub(crate) struct Match<'a> {
+    pub(crate) action: Action,
     /// Names, in lower case, and values of the route's parameters.
-    pub(super) params: Vec<(&'a str, String)>,
+    pub(crate) params: Vec<(&'a str, String)>,
 }
 
 impl Router {
@@ -93,11 +93,18 @@ impl Router {
         Ok(router)
     }
 
+    /// Routes of announces alone, for paths that are of no HTTP request. None where one of them cannot be used,
+    /// which [`Router::new`] says.
+    #[must_use]
+    pub fn of_announces(routes: &[String]) -> Self {
+        Self::new(routes, &[]).unwrap_or_default()
+    }
+
     /// Finds the route of `path`, which is still percent-encoded.
     ///
     /// # Errors
     /// [`QueryError::Escape`] when it is not well encoded.
-    pub(super) fn find(&self, path: &str) -> Result<Option<Match<'_>>, QueryError> {
+    pub(crate) fn find(&self, path: &str) -> Result<Option<Match<'_>>, QueryError> {
         let path = decode_path(path)?;
         Ok(self.find_as(&path, Case::Same).or_else(|| {
             let tidy = tidied(&path);

@@ -18,7 +18,7 @@ pub use networks::NetworkList;
 pub use pending::{Asking, Pending};
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
 
-use crate::storage::Storage;
+use crate::storage::{Storage, nobody_in_the_other_family};
 
 /// The hooks around a storage, in the order of the configuration.
 pub struct Pipeline {
@@ -55,6 +55,20 @@ impl Pipeline {
         response.min_interval_s = self.min_interval_s;
         self.admit(request, response)?;
         response.swarm = self.storage.announce(request, &mut response.peers)?;
+        Ok(())
+    }
+
+    /// Peers and figures of the other address family, for an announce that has been answered. Of `response` the
+    /// intervals are left as they are.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub fn look(
+        &self,
+        request: &AnnounceRequest,
+        response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal> {
+        response.swarm = self.storage.look(request, &mut response.peers)?;
         Ok(())
     }
 
@@ -105,6 +119,22 @@ impl Pipeline {
         swarms.clear();
         for info_hash in &request.info_hashes {
             swarms.push(self.storage.scrape(info_hash, &request.source)?);
+        }
+        Ok(())
+    }
+
+    /// Adds the figures of the address family that the request, which has been answered, did not come by.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub fn scrape_other_family(
+        &self,
+        request: &ScrapeRequest,
+        swarms: &mut [SwarmStats],
+    ) -> Result<(), Refusal> {
+        let other = nobody_in_the_other_family(&request.source);
+        for (info_hash, swarm) in request.info_hashes.iter().zip(swarms) {
+            *swarm += self.storage.scrape(info_hash, &other)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Requests and responses as hooks and storage see them: no trace of HTTP or UDP.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{borrow::Cow, net::SocketAddr, ops};
 
 use tracker_common::{
     announce::Event,
@@ -80,6 +80,14 @@ pub struct SwarmStats {
     pub leechers: u32,
     /// How often a download was completed (BEP 48 `downloaded`).
     pub completed: u32,
+}
+
+impl ops::AddAssign for SwarmStats {
+    fn add_assign(&mut self, other: Self) {
+        self.seeders = self.seeders.saturating_add(other.seeders);
+        self.leechers = self.leechers.saturating_add(other.leechers);
+        self.completed = self.completed.saturating_add(other.completed);
+    }
 }
 
 /// One scrape: the swarms are looked up in the requester's address family.

@@ -8,7 +8,10 @@ use tracker_common::{
 };
 
 use super::{layout::split, options::UdpOptions, url_data};
-use crate::pipeline::{AnnounceRequest, Params};
+use crate::{
+    http::Router,
+    pipeline::{AnnounceRequest, Params},
+};
 
 /// Checks come in Chihaya's order, so that a request with several faults gets the same answer.
 /// `url_data` is room to put the URL data together in.
@@ -24,8 +27,7 @@ pub(super) fn parse(
     let (head, rest) = split::<AnnounceHead>(packet).ok_or(Failure::MalformedPacket)?;
     let (claim, rest) = split_address(head.head.action, rest).ok_or(Failure::MalformedPacket)?;
     let (tail, rest) = split::<AnnounceTail>(rest).ok_or(Failure::MalformedPacket)?;
-    let event = head.event().ok_or(Failure::MalformedEvent)?;
-    let params = read_options(rest, url_data)?;
+    let params = read_options(rest, &options.routes, url_data);
     let port = u16::from_be_bytes(tail.port);
     if port == 0 {
         return Err(Failure::InvalidPort);
@@ -36,7 +38,7 @@ pub(super) fn parse(
         info_hash: head.info_hash,
         peer_id: head.peer_id,
         peer: SocketAddr::new(address, port),
-        event,
+        event: head.event(),
         left: u64::from_be_bytes(head.left),
         downloaded: u64::from_be_bytes(head.downloaded),
         uploaded: u64::from_be_bytes(head.uploaded),
@@ -74,25 +76,25 @@ fn claimed(claim: IpAddr, source: IpAddr) -> Result<IpAddr, Failure> {
     Ok(claim)
 }
 
-/// Walks over the options; only URL data has a meaning. `url_data` is room to put it together in.
-///
-/// # Errors
-/// When one is unknown or cut short.
-pub(crate) fn read_options(mut bytes: &[u8], url_data: &mut Vec<u8>) -> Result<Params, Failure> {
+/// Walks over the options; only URL data has a meaning. Others are skipped, as BEP 41 demands, and one that is
+/// cut short is the last. `routes` name the parameters in the path; `url_data` is room to put the URL data
+/// together in.
+pub(crate) fn read_options(mut bytes: &[u8], routes: &Router, url_data: &mut Vec<u8>) -> Params {
     url_data.clear();
     while let Some((&kind, rest)) = bytes.split_first() {
-        match kind {
+        bytes = match kind {
             option::END => break,
-            option::NOP => bytes = rest,
-            option::URL_DATA => {
-                let (&len, rest) = rest.split_first().ok_or(Failure::MalformedPacket)?;
-                let (part, rest) =
-                    rest.split_at_checked(len.into()).ok_or(Failure::MalformedPacket)?;
-                url_data.extend_from_slice(part);
-                bytes = rest;
+            option::NOP => rest,
+            _ => {
+                let value =
+                    rest.split_first().and_then(|(&len, rest)| rest.split_at_checked(len.into()));
+                let Some((value, rest)) = value else { break };
+                if kind == option::URL_DATA {
+                    url_data.extend_from_slice(value);
+                }
+                rest
             }
-            _ => return Err(Failure::UnknownOption),
-        }
+        };
     }
-    Ok(if url_data.is_empty() { Params::default() } else { url_data::params(url_data) })
+    if url_data.is_empty() { Params::default() } else { url_data::params(url_data, routes) }
 }

@@ -1,8 +1,10 @@
 //! What an operator may choose.
 
-use std::{net::SocketAddr, num::NonZeroUsize};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc};
 
 use tracker_common::connection::ConnectionIds;
+
+use crate::http::Router;
 
 /// The UDP frontend's settings.
 #[derive(Clone)]
@@ -29,23 +31,27 @@ pub struct UdpOptions {
     pub socket_buffer_bytes: Option<usize>,
     /// Whether to measure how long requests take.
     pub request_timing: bool,
+    /// The announces' routes, by which parameters in the path of the URL data (BEP 41) are read. An announce
+    /// whose path is of none is served as well.
+    pub routes: Arc<Router>,
 }
 
 impl UdpOptions {
-    /// Chihaya's defaults, with one worker.
+    /// The defaults of the configuration, with one worker and no routes.
     #[must_use]
-    pub const fn new(addrs: Vec<SocketAddr>, connection_ids: ConnectionIds) -> Self {
+    pub fn new(addrs: Vec<SocketAddr>, connection_ids: ConnectionIds) -> Self {
         Self {
             addrs,
             workers: NonZeroUsize::MIN,
             max_numwant: 100,
             default_numwant: 50,
-            max_scrape_infohashes: 50,
+            max_scrape_infohashes: 74,
             allow_ip_spoofing: false,
             bad_connection_id: BadConnectionId::Reply,
             connection_ids,
             socket_buffer_bytes: None,
             request_timing: false,
+            routes: Arc::default(),
         }
     }
 }

@@ -1,22 +1,31 @@
 //! The URL data of an announce (BEP 41): path and query of the tracker's URL, for hooks.
 
-use crate::pipeline::Params;
+use crate::{http::Router, pipeline::Params};
 
 /// The most parameters that URL data may have.
 const PARAMETERS_MAX: usize = 64;
 
-/// The parameters of the query, by the rules for HTTP: `&` and `;` both separate, `+` is a space,
-/// keys are lower-cased. None at all if there is a bad escape, or if they are too many.
-pub(super) fn params(url_data: &[u8]) -> Params {
-    let Some(question_mark) = url_data.iter().position(|byte| *byte == b'?') else {
-        return Params::default();
-    };
-    parse(&url_data[question_mark + 1..]).unwrap_or_default()
+/// The parameters of the query, by the rules for HTTP: `&`, `;` and `?` separate, `+` is a space,
+/// keys are lower-cased. None at all if there is a bad escape, or if they are too many. After them, so that
+/// they win, those of the path, where it is of one of the `routes`; it need not be.
+pub(super) fn params(url_data: &[u8], routes: &Router) -> Params {
+    let end = url_data.iter().position(|byte| *byte == b'?').unwrap_or(url_data.len());
+    let (path, query) = url_data.split_at(end);
+    let mut params = parse(query).unwrap_or_default();
+    if let Ok(path) = str::from_utf8(path)
+        && let Ok(Some(found)) = routes.find(path)
+    {
+        for (name, value) in found.params {
+            params.push(name, value);
+        }
+    }
+    params
 }
 
 fn parse(query: &[u8]) -> Option<Params> {
     let mut params = Params::default();
-    let pairs = query.split(|byte| matches!(byte, b'&' | b';')).filter(|pair| !pair.is_empty());
+    let pairs =
+        query.split(|byte| matches!(byte, b'&' | b';' | b'?')).filter(|pair| !pair.is_empty());
     for (index, pair) in pairs.enumerate() {
         if index == PARAMETERS_MAX {
             return None;
@@ -47,6 +56,29 @@ fn decode(text: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn params(url_data: &[u8]) -> Params {
+        let routes = ["/announce", "/:PassKey/announce"].map(str::to_owned);
+        super::params(url_data, &Router::new(&routes, &[]).unwrap())
+    }
+
+    #[test]
+    fn a_parameter_in_the_path_is_read_by_the_routes_and_wins() {
+        assert_eq!(params(b"/k%33y/announce").get("passkey"), Some("k3y"));
+        assert_eq!(params(b"/k3y/announce?passkey=forged&x=1").get("passkey"), Some("k3y"));
+        assert_eq!(params(b"/k3y/announce?passkey=forged&x=1").get("x"), Some("1"));
+        assert_eq!(params(b"/k3y/other?x=1").get("x"), Some("1"));
+        for none in [&b"/k3y/other"[..], b"k3y", b"/\xff/announce", b"/%zz/announce", b"//announce"]
+        {
+            assert_eq!(params(none), Params::default(), "{}", none.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_second_question_mark_begins_another_parameter() {
+        let params = params(b"/announce?a=1?b=2");
+        assert_eq!((params.get("a"), params.get("b")), (Some("1"), Some("2")));
+    }
 
     #[test]
     fn the_query_is_read_by_the_rules_for_http() {

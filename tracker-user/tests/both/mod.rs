@@ -129,7 +129,7 @@ impl Both {
             interval_s: 1800,
             numwant_default: 50,
             numwant_max: 100,
-            scrape_max: 50,
+            scrape_max: 74,
             flags,
             endpoints_v4_len: 1,
             endpoints_v6_len: 1,

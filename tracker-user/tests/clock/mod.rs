@@ -32,7 +32,7 @@ impl Both {
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn the_program_answers_until_the_time_that_it_is_told() {
     let mut both = Both::new(World::default());
-    let frame = known_announce(&mut both);
+    let frame = known_announce(&mut both, 0);
     both.pass_from(now_ns() + 60 * SECOND_NS);
     assert_eq!(both.run(&frame).0, XDP_TX);
     both.pass_from(now_ns() - SECOND_NS);
@@ -46,7 +46,7 @@ fn the_kernel_refuses_an_id_whose_time_has_come_round() {
     /// Where the payload of a frame without VLAN tags begins.
     const PAYLOAD: usize = 14 + 20 + 8;
     let mut both = Both::new(World::default());
-    let frame = known_announce(&mut both);
+    let frame = known_announce(&mut both, 0);
     let action = |both: &Both| {
         let (verdict, out) = both.run(&frame);
         assert_eq!(verdict, XDP_TX);

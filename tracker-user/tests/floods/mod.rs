@@ -39,7 +39,10 @@ impl Both {
         payload.extend([0, 0, 0, 1, 1, 2, 3, 4]);
         payload.extend([torrent; 20]);
         payload.extend([b'-'; 20]);
-        payload.extend([0; 24 + 4 + 4 + 4]);
+        payload.extend([0; 8]);
+        // A leecher: it is given others of the torrent, whatever they are.
+        payload.extend(1_u64.to_be_bytes());
+        payload.extend([0; 8 + 4 + 4 + 4]);
         payload.extend(u32::MAX.to_be_bytes());
         payload.extend(6881_u16.to_be_bytes());
         payload

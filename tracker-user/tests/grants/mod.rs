@@ -25,7 +25,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let mut both = Both::new(World::default());
-        let frame = known_announce(&mut both);
+        let frame = known_announce(&mut both, 0);
         both.configure(World::default(), flag::GRANTS);
         let grants = connected(&both);
         Self { both, frame, grants }

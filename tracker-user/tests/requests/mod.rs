@@ -67,6 +67,14 @@ pub fn request(rng: &mut Rng, both: &Both, source: SocketAddr) -> Vec<u8> {
     packet
 }
 
+/// One of the five events (BEP 15, BEP 21), or a number without a meaning.
+fn event(rng: &mut Rng) -> u32 {
+    match rng.u8(..16) {
+        0 => [5, 77, 0x101, 0x203, 0xffff_ff03, u32::MAX][rng.usize(..6)],
+        _ => rng.u32(..5),
+    }
+}
+
 fn announce(
     rng: &mut Rng,
     both: &Both,
@@ -81,7 +89,7 @@ fn announce(
     packet.extend([0; 8]);
     packet.extend(u64::from(rng.bool()).to_be_bytes());
     packet.extend(rng.u64(..1000).to_be_bytes());
-    packet.extend(u32::from(rng.u8(..5)).to_be_bytes());
+    packet.extend(event(rng).to_be_bytes());
     packet.extend([0; 8]);
     let numwant = [-1, 0, 1, 3, 50, 100, 1000, i32::MIN][rng.usize(..8)];
     packet.extend(numwant.to_be_bytes());
@@ -90,7 +98,9 @@ fn announce(
     match rng.u8(..8) {
         0 => packet.extend(b"\x02\x09/announce"),
         1 => packet.extend(b"\x01\x01\x02\x04/a?x\x00"),
-        2 => packet.extend([rng.u8(..4), rng.u8(..20), rng.u8(..)]),
+        // Known and unknown, whole and cut short.
+        2 => packet.extend([rng.u8(..5), rng.u8(..20), rng.u8(..)]),
+        3 => packet.extend(b"\x07\x03abc\xff\x00\x02\x09/announce"),
         _ => {}
     }
 }

@@ -345,24 +345,62 @@ impl<M: Memory> Table<M> {
         visit.place::<F>(shape);
         swarm::begin_list::<F>(&visit, list);
         let mut counts = Counts::default();
+        let mut is_counted = false;
         if let Some((_, line)) = find::<F, M>(memory, shape, info_hash) {
             counts = swarm::figures(line, clock);
-            if line.is_outgrown() {
-                let mut leaves = Direct::<F, M>::new(memory, &visit, list);
-                // A corrupt reference ends the list early.
-                let _ = outgrown::draw_peers(memory, line.halves(), &visit, &mut leaves);
-            } else {
-                let mut cursor = list.cursor();
-                inline::draw(line, &visit, &mut cursor);
-                cursor.save();
+            if let Some(figures) = self.draw(line, &visit, list) {
+                [counts.seeders, counts.leechers] = figures;
+                is_counted = true;
             }
         }
-        swarm::finish_list::<F>(&visit, list);
-        if announce.event != Event::Stopped {
+        if announce.event != Event::Stopped && !is_counted {
             counts.seeders += u32::from(announce.seeder);
             counts.leechers += u32::from(!announce.seeder);
         }
+        swarm::finish_list::<F>(&visit, &counts, list);
         counts
+    }
+
+    /// Chooses peers for a client that is not in the swarm, and changes nothing. The figures are those of the
+    /// swarm, without the client.
+    pub fn look<F: Family>(
+        &self,
+        info_hash: &InfoHash,
+        announce: &Announce<F>,
+        now_ns: u64,
+        list: &mut PeerBuf,
+    ) -> Counts {
+        let clock = self.clock(now_ns);
+        let _reading = self.read_lock();
+        let mut visit = Visit::default();
+        visit.begin(Side::Daemon, &self.shape, clock, announce);
+        visit.place::<F>(&self.shape);
+        swarm::begin_list::<F>(&visit, list);
+        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
+            return Counts::default();
+        };
+        self.draw(line, &visit, list);
+        swarm::figures(line, &clock)
+    }
+
+    /// Appends peers to the list. Returns the seeders and leechers that there will be with the announcer, where
+    /// the line shows it.
+    fn draw<F: Family>(
+        &self,
+        line: Line<F>,
+        visit: &Visit,
+        list: &mut PeerBuf,
+    ) -> Option<[u32; 2]> {
+        if line.is_outgrown() {
+            let mut leaves = Direct::<F, M>::new(&self.memory, visit, list);
+            // A corrupt reference ends the list early.
+            let _ = outgrown::draw_peers(&self.memory, line.halves(), visit, &mut leaves);
+            return None;
+        }
+        let mut cursor = list.cursor();
+        let figures = inline::draw(line, visit, &mut cursor);
+        cursor.save();
+        Some(figures)
     }
 
     /// The figures of a torrent; zeros for an unknown one.

@@ -92,6 +92,45 @@ fn the_first_peer_is_given_itself_and_the_second_the_first() {
 }
 
 #[test]
+fn a_peer_that_leaves_or_wants_none_is_given_none_in_a_swarm_of_any_size() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    for n in 1..200 {
+        let none = Announce { numwant: 0, ..v4(n, false, Event::Started) };
+        table.announce(&HASH, &none, NOW, &mut peers);
+        assert!(peers.is_empty(), "with {n} in the swarm");
+        table.announce(&HASH, &v4(n, false, Event::Stopped), NOW, &mut peers);
+        assert!(peers.is_empty(), "with {n} in the swarm");
+        table.announce(&HASH, &none, NOW, &mut peers);
+    }
+    assert_eq!(table.scrape::<crate::family::V4>(&HASH, NOW).leechers, 199);
+}
+
+#[test]
+fn a_seeder_among_seeders_is_not_given_itself() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    for n in 1..100 {
+        table.announce(&HASH, &v4(n, true, Event::None), NOW, &mut peers);
+        assert_eq!(peers.is_empty(), n > 1, "the seeder {n}");
+    }
+}
+
+#[test]
+fn who_only_looks_is_given_peers_and_changes_nothing() {
+    let (table, mut peers) = (table(false), PeerBuf::new());
+    let client = v4(0, false, Event::None);
+    assert_eq!(table.look(&HASH, &client, NOW, &mut peers), Counts::default());
+    assert_eq!((peers.len(), table.stats().torrents), (0, [0, 0]));
+    for n in 1..100 {
+        table.announce(&HASH, &v4(n, false, Event::None), NOW, &mut peers);
+        let counts = table.look(&HASH, &client, NOW, &mut peers);
+        assert_eq!(counts, Counts { seeders: 0, leechers: n, completed: 0 });
+        assert_eq!(peers.len(), 6 * n.min(50));
+    }
+    table.look(&HASH, &Announce { event: Event::Stopped, ..client }, NOW, &mut peers);
+    assert!(peers.is_empty());
+}
+
+#[test]
 fn torrents_that_look_alike_are_not_taken_for_one_another() {
     // A glance at a bucket compares the last four bytes only. There are 64 buckets.
     let named = |n: u8| InfoHash(std::array::from_fn(|at| if at == 3 { n } else { 9 }));
@@ -257,14 +296,15 @@ fn torrents_make_way_for_newcomers_until_the_table_is_full() {
 }
 
 /// One announce of a small world, so that swarms grow and torrents meet.
-fn step() -> impl Strategy<Value = (u8, u32, bool, Event, bool)> {
+fn step() -> impl Strategy<Value = (u8, u32, bool, Event, bool, u32)> {
     let event = prop_oneof![
         6 => Just(Event::None),
         1 => Just(Event::Started),
         1 => Just(Event::Stopped),
         1 => Just(Event::Completed),
     ];
-    (0..4_u8, 1..400_u32, any::<bool>(), event, any::<bool>())
+    let numwant = prop_oneof![6 => Just(50), 1 => Just(3), 1 => Just(0)];
+    (0..4_u8, 1..400_u32, any::<bool>(), event, any::<bool>(), numwant)
 }
 
 proptest! {
@@ -273,7 +313,7 @@ proptest! {
         let (table, mut buf) = (table(false), PeerBuf::new());
         let mut model: HashMap<(u8, bool), HashMap<u32, bool>> = HashMap::new();
         let mut largest: HashMap<(u8, bool), usize> = HashMap::new();
-        for (torrent, peer, seeder, event, is_v6) in steps {
+        for (torrent, peer, seeder, event, is_v6, numwant) in steps {
             let seeder = seeder || event == Event::Completed;
             let hash = InfoHash([torrent; 20]);
             let swarm = model.entry((torrent, is_v6)).or_default();
@@ -283,9 +323,11 @@ proptest! {
                 swarm.insert(peer, seeder);
             }
             let counts = if is_v6 {
-                table.announce(&hash, &v6(peer, seeder, event), NOW, &mut buf)
+                let announce = Announce { numwant, ..v6(peer, seeder, event) };
+                table.announce(&hash, &announce, NOW, &mut buf)
             } else {
-                table.announce(&hash, &v4(peer, seeder, event), NOW, &mut buf)
+                let announce = Announce { numwant, ..v4(peer, seeder, event) };
+                table.announce(&hash, &announce, NOW, &mut buf)
             };
             let seeders = swarm.values().filter(|&&seeder| seeder).count() as u32;
             prop_assert_eq!((counts.seeders, counts.leechers), (seeders, swarm.len() as u32 - seeders));
@@ -296,13 +338,17 @@ proptest! {
                 .chunks_exact(size)
                 .map(|peer| u32::from_be_bytes(peer[size - 6..size - 2].try_into().unwrap()))
                 .collect();
-            prop_assert!(given.len() <= 50);
+            let wanted = if event == Event::Stopped { 0 } else { numwant as usize };
+            prop_assert!(given.len() <= wanted);
             let choice = swarm.iter().filter(|&(&other, &s)| other != peer && !(seeder && s)).count();
             // Halves that never outgrew one leaf are drawn from as a whole.
             let largest = largest.entry((torrent, is_v6)).or_default();
             *largest = swarm.len().max(*largest);
-            prop_assert!(*largest > 40 || given.len() == choice.clamp(1, 50));
-            if choice > 0 {
+            let is_alone = swarm.len() == 1 && swarm.contains_key(&peer);
+            if is_alone && wanted > 0 {
+                prop_assert_eq!(&given, &[peer]);
+            } else {
+                prop_assert!(*largest > 40 || given.len() == choice.min(wanted));
                 prop_assert!(given.iter().all(|other| *other != peer && swarm.contains_key(other)));
             }
             given.sort_unstable();

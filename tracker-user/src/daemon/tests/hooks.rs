@@ -53,8 +53,11 @@ fn over_http(reply: &str) -> String {
 }
 
 fn over_udp(running: &Running, params: &str) -> String {
+    with_url_data(running, &format!("/announce?{params}"))
+}
+
+fn with_url_data(running: &Running, url_data: &str) -> String {
     let udp = running.udp();
-    let url_data = format!("/announce?{params}");
     let options = url_data.as_bytes().chunks(255).flat_map(|part| {
         let length = part.len() as u8;
         [&[2, length][..], part].concat()
@@ -238,6 +241,7 @@ fn jwt_takes_the_token_from_query_route_and_url_data() {
     assert_eq!(reasons(&running, &format!("jwt={bad}")), both("unapproved request: invalid jwt"));
     let by_route = announce(1, "").replace("/announce", &format!("/route/-/{good}"));
     assert_eq!(over_http(&running.get(&by_route)), "");
+    assert_eq!(with_url_data(&running, &format!("/route/-/{good}")), "");
 }
 
 #[test]
@@ -250,6 +254,8 @@ fn passkey_takes_the_key_from_query_route_and_url_data() {
     assert_eq!(reasons(&running, "passkey=x"), both("unapproved request: invalid passkey"));
     let by_route = announce(1, "").replace("/announce", "/route/k3y/-");
     assert_eq!(over_http(&running.get(&by_route)), "");
+    assert_eq!(with_url_data(&running, "/route/k3y/-"), "");
+    assert_eq!(with_url_data(&running, "/route/x/-"), "unapproved request: invalid passkey");
 }
 
 #[test]

@@ -242,6 +242,36 @@ fn http_default_numwant() {
 }
 
 #[test]
+fn http_dual_stack() {
+    for (keys, peers, seeders) in [
+        ("", "6:\\xc0\\x00\\x02\\x01\\x00\\x01e", 1),
+        ("dual_stack: own", "6:\\xc0\\x00\\x02\\x01\\x00\\x01e", 1),
+        (
+            "dual_stack: both",
+            "6:\\xc0\\x00\\x02\\x01\\x00\\x016:peers618:3031323334353637\\x00\\x02e",
+            2,
+        ),
+    ] {
+        let running = with_http(&format!("real_ip_header: x-real-ip, {keys}"));
+        let as_from =
+            |client: &str, path: &str| running.get_with(path, &format!("X-Real-IP: {client}\r\n"));
+        as_from("192.0.2.1", &announce(1, "&left=0"));
+        let v6 = "3330:3331:3332:3333:3334:3335:3336:3337";
+        as_from(v6, &announce(2, "&left=0"));
+        let reply = as_from("192.0.2.3", &announce(3, ""));
+        assert!(reply.ends_with(&format!("5:peers{peers}")), "{keys}: {reply}");
+        assert!(reply.contains(&format!("8:completei{seeders}e")), "{keys}: {reply}");
+        // The only IPv4 peer, itself, is not named beside others.
+        as_from("192.0.2.1", &announce(1, "&event=stopped"));
+        let reply = as_from("192.0.2.3", &announce(3, ""));
+        assert_eq!(reply.contains("5:peers0:"), keys.ends_with("both"), "{keys}: {reply}");
+        let scrape = as_from("192.0.2.3", "/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa");
+        let expected = format!("8:completei{}e", seeders - 1);
+        assert!(scrape.contains(&expected), "{keys}: {scrape}");
+    }
+}
+
+#[test]
 fn http_max_scrape_infohashes() {
     // The second request is longer than requests may be by default.
     for (max, asked) in [(2, 3), (900, 900)] {

@@ -45,12 +45,12 @@ fn the_first_announcer_is_told_of_itself_and_the_second_of_the_first() {
     let tracker = tracker();
     assert_eq!(
         get(&tracker, "192.0.2.1", &announce(0x4142, "")),
-        "d8:completei0e11:external ip4:\\xc0\\x00\\x02\\x0110:incompletei1e\
+        "d8:completei0e10:downloadedi0e11:external ip4:\\xc0\\x00\\x02\\x0110:incompletei1e\
          8:intervali1800e12:min intervali900e5:peers6:\\xc0\\x00\\x02\\x01ABe"
     );
     assert_eq!(
         get(&tracker, "::ffff:192.0.2.2", &announce(0x4344, "")),
-        "d8:completei0e11:external ip4:\\xc0\\x00\\x02\\x0210:incompletei2e\
+        "d8:completei0e10:downloadedi0e11:external ip4:\\xc0\\x00\\x02\\x0210:incompletei2e\
          8:intervali1800e12:min intervali900e5:peers6:\\xc0\\x00\\x02\\x01ABe"
     );
 }
@@ -60,7 +60,7 @@ fn over_ipv6_peers_are_in_peers6_and_peers_is_there_but_empty() {
     let tracker = tracker();
     assert_eq!(
         get(&tracker, "3031:3233:3435:3637:3839:4142:4344:4546", &announce(0x4748, "")),
-        "d8:completei0e11:external ip16:0123456789ABCDEF10:incompletei1e8:intervali1800e\
+        "d8:completei0e10:downloadedi0e11:external ip16:0123456789ABCDEF10:incompletei1e8:intervali1800e\
          12:min intervali900e5:peers0:6:peers618:0123456789ABCDEFGHe"
     );
 }
@@ -79,6 +79,27 @@ fn dictionary_peers_name_the_announcer_s_peer_id_only() {
         peers(get(&tracker, "2001:db8::1", &announce(65535, "&compact=&no_peer_id=1"))),
         "5:peersld2:ip11:2001:db8::14:porti65535eeee"
     );
+}
+
+#[test]
+fn a_client_that_names_its_address_of_the_other_family_is_in_both_swarms() {
+    let options = HttpOptions { allow_ip_spoofing: true, ..HttpOptions::default() };
+    let tracker = Tracker::new(options);
+    let claim = "&ipv6=[3031:3233:3435:3637:3839:4142:4344:4546]:18505";
+    assert_eq!(
+        get(&tracker, "192.0.2.1", &announce(0x4142, claim)),
+        "d8:completei0e10:downloadedi0e11:external ip4:\\xc0\\x00\\x02\\x0110:incompletei2e\
+         8:intervali1800e12:min intervali900e5:peers6:\\xc0\\x00\\x02\\x01AB\
+         6:peers618:0123456789ABCDEFHIe"
+    );
+    let over_v6 = get(&tracker, "2001:db8::1", &announce(1, ""));
+    assert!(over_v6.ends_with("5:peers0:6:peers618:0123456789ABCDEFHIe"), "{over_v6}");
+    let listed = get(&tracker, "192.0.2.2", &announce(2, "&compact=0&ipv6=2001:db8::2"));
+    let peers = "5:peersld2:ip9:192.0.2.14:porti16706eed2:ip";
+    assert!(listed.contains(peers) && listed.contains("4:porti18505ee"), "{listed}");
+    assert_eq!(tracker.journal.announced.lock().unwrap().len(), 5);
+    let refused = get(&tracker, "192.0.2.3", &announce(1, "&refuse&ipv6=2001:db8::3"));
+    assert_eq!(refused, "d14:failure reason17:unapproved cliente");
 }
 
 #[test]
@@ -154,14 +175,14 @@ fn post_hooks_see_what_was_answered_and_metrics_see_everything() {
     let tracker = tracker();
     get(&tracker, "192.0.2.1", &announce(1, ""));
     get(&tracker, "192.0.2.1", &announce(2, "&refuse=1"));
-    get(&tracker, "192.0.2.1", &announce(3, "&event=bad"));
+    get(&tracker, "192.0.2.1", &announce(3, "&port=bad"));
     get(&tracker, "2001:db8::1", "/scrape?info_hash=aaaaaaaaaaaaaaaaaaaa");
     assert_eq!(*tracker.journal.announced.lock().unwrap(), ["192.0.2.1:1".parse().unwrap()]);
     let (v4, v6) = ("192.0.2.1".parse().ok(), "2001:db8::1".parse().ok());
     let expected = [
         (Action::Announce, v4, ""),
         (Action::Announce, v4, "unapproved client"),
-        (Action::Announce, None, "failed to provide valid client event"),
+        (Action::Announce, None, "failed to parse parameter: port"),
         (Action::Scrape, v6, ""),
     ]
     .map(|(action, client, error)| (action, client, error.to_owned()));

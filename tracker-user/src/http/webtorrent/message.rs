@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny, ser::SerializeMap};
 use serde_json::value::RawValue;
 use tracker_common::{
     announce::Event,
@@ -86,17 +86,38 @@ struct Fields<'a> {
     info_hash: Option<OneOrMany>,
     peer_id: Option<String>,
     event: Option<String>,
-    /// JavaScript has no integers, and writes infinity as `null`.
-    left: Option<f64>,
-    downloaded: Option<f64>,
-    uploaded: Option<f64>,
+    left: Option<Figure>,
+    downloaded: Option<Figure>,
+    uploaded: Option<Figure>,
+    /// A list of [`Offer`].
     #[serde(borrow)]
-    offers: Option<Vec<Offer<'a>>>,
+    offers: Option<&'a RawValue>,
     #[serde(borrow)]
     answer: Option<&'a RawValue>,
     #[serde(borrow)]
     offer_id: Option<&'a RawValue>,
     to_peer_id: Option<String>,
+}
+
+/// A number, or a text that is one. JavaScript has no integers, and writes infinity as `null`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Figure {
+    Float(f64),
+    Text(String),
+    Other(IgnoredAny),
+}
+
+impl Figure {
+    /// In whole bytes; `None` for a negative number and for what is none.
+    fn bytes(self) -> Option<u64> {
+        let number = match self {
+            Self::Float(number) => number,
+            Self::Text(text) => text.trim().parse().ok()?,
+            Self::Other(_) => return None,
+        };
+        (number >= 0.0).then_some(number as u64)
+    }
 }
 
 #[derive(Deserialize)]
@@ -161,12 +182,12 @@ impl<'a> Fields<'a> {
                 offer_id,
             }));
         }
-        let event = self.event.unwrap_or_default();
-        let event = event_of(&event).ok_or(refusal("failed to provide valid client event"))?;
-        let downloaded = bytes(self.downloaded, 0, "failed to parse parameter: downloaded")?;
-        let uploaded = bytes(self.uploaded, 0, "failed to parse parameter: uploaded")?;
-        let left = bytes(self.left, LEFT_UNKNOWN, "failed to parse parameter: left")?;
-        let offers = self.offers.unwrap_or_default();
+        // Clients have names of their own for none, `update` and `empty`.
+        let event = self.event.and_then(|name| parse_event(name.as_bytes())).unwrap_or_default();
+        let downloaded = self.downloaded.and_then(Figure::bytes).unwrap_or(0);
+        let uploaded = self.uploaded.and_then(Figure::bytes).unwrap_or(0);
+        let left = self.left.and_then(Figure::bytes).unwrap_or(LEFT_UNKNOWN);
+        let offers = self.offers.map(offers).unwrap_or_default();
         Ok(Message::Announce(Announce {
             info_hash,
             peer_id,
@@ -187,20 +208,10 @@ fn scrape<'a>(info_hashes: &[String]) -> Result<Message<'a>, Refusal> {
     info_hashes.collect::<Result<_, _>>().map(Message::Scrape)
 }
 
-/// Two names that only WebTorrent's clients have stand for no event.
-fn event_of(name: &str) -> Option<Event> {
-    match name {
-        "update" | "empty" => Some(Event::None),
-        name => parse_event(name.as_bytes()),
-    }
-}
-
-fn bytes(number: Option<f64>, unknown: u64, reason: &'static str) -> Result<u64, Refusal> {
-    match number {
-        None => Ok(unknown),
-        Some(number) if number >= 0.0 => Ok(number as u64),
-        Some(_) => Err(refusal(reason)),
-    }
+/// Those of a list that are offers. The others are skipped, and so is what is no list.
+fn offers(list: &RawValue) -> Vec<Offer<'_>> {
+    let all: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
+    all.into_iter().filter_map(|offer| serde_json::from_str(offer.get()).ok()).collect()
 }
 
 /// 20 characters below U+0100.
@@ -383,6 +394,46 @@ mod tests {
             r#"[{"offer":1,"offer_id":[]}]"#,
         ]);
         prop::collection::vec((name, value), 0..8)
+    }
+
+    /// An announce with this member.
+    fn announce(member: &str) -> (u64, u64, Event, usize) {
+        let text = format!(
+            r#"{{"action":"announce","info_hash":"aaaaaaaaaaaaaaaaaaaa","peer_id":"bbbbbbbbbbbbbbbbbbbb",{member}}}"#
+        );
+        match Message::parse(&text) {
+            Ok(Message::Announce(read)) => {
+                (read.left, read.uploaded, read.event, read.offers.len())
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_figure_is_a_number_or_a_text_that_is_one_and_anything_else_is_unknown() {
+        for (left, expected) in [("0", 0), ("1.5", 1), (r#""10""#, 10), (r#"" 0 ""#, 0)] {
+            assert_eq!(announce(&format!(r#""left":{left}"#)).0, expected, "{left}");
+        }
+        for unknown in ["-1", "null", r#""""#, r#""-1""#, r#""NaN""#, "true", "{}", "[0]"] {
+            assert_eq!(announce(&format!(r#""left":{unknown}"#)).0, LEFT_UNKNOWN, "{unknown}");
+            assert_eq!(announce(&format!(r#""uploaded":{unknown}"#)).1, 0, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn an_offer_that_cannot_be_read_is_skipped_and_so_is_an_unknown_event() {
+        let good = r#"{"offer":1,"offer_id":"x"}"#;
+        for (offers, expected) in [
+            (format!("[null,{good},{{}},[],1,{{\"offer\":1}},{good}]"), 2),
+            ("{}".to_owned(), 0),
+            ("null".to_owned(), 0),
+            ("1".to_owned(), 0),
+        ] {
+            assert_eq!(announce(&format!(r#""offers":{offers}"#)).3, expected, "{offers}");
+        }
+        for event in ["update", "empty", "gone", ""] {
+            assert_eq!(announce(&format!(r#""event":"{event}""#)).2, Event::None, "{event}");
+        }
     }
 
     proptest! {

@@ -32,12 +32,12 @@ pub use mapped::MappedMemory;
 pub(crate) use mapped::Region;
 pub use size::TableSize;
 
-use super::Storage;
+use super::{Storage, nobody_in_the_other_family};
 use crate::{
     clock::monotonic_ns,
     config::MemoryConfig,
     metrics::Metrics,
-    pipeline::{AnnounceRequest, Refusal, SwarmStats},
+    pipeline::{AnnounceRequest, Params, Refusal, SwarmStats},
 };
 use keeper::Keeper;
 use snapshot::Saver;
@@ -235,6 +235,24 @@ impl Storage for MemoryStorage {
             SocketAddr::V4(peer) => self.announce_in::<V4>(request, peer.ip().octets(), peers),
             SocketAddr::V6(peer) => self.announce_in::<V6>(request, peer.ip().octets(), peers),
         })
+    }
+
+    fn look(&self, request: &AnnounceRequest, peers: &mut PeerBuf) -> Result<SwarmStats, Refusal> {
+        let (hash, now_ns) = (&request.info_hash, monotonic_ns());
+        let nobody = nobody_in_the_other_family(&request.peer);
+        let request =
+            &AnnounceRequest { peer: nobody, params: Params::default(), ..request.clone() };
+        let counts = match nobody {
+            SocketAddr::V4(peer) => {
+                let announce = request.for_table::<V4>(peer.ip().octets());
+                self.table.look(hash, &announce, now_ns, peers)
+            }
+            SocketAddr::V6(peer) => {
+                let announce = request.for_table::<V6>(peer.ip().octets());
+                self.table.look(hash, &announce, now_ns, peers)
+            }
+        };
+        Ok(counts.into())
     }
 
     fn scrape(&self, info_hash: &InfoHash, source: &SocketAddr) -> Result<SwarmStats, Refusal> {

@@ -4,12 +4,10 @@ use tracker_common::wire::Failure;
 
 use super::*;
 
-const FAILURES: [Failure; 10] = [
+const FAILURES: [Failure; 8] = [
     Failure::MalformedPacket,
-    Failure::MalformedEvent,
     Failure::UnknownAction,
     Failure::BadConnectionId,
-    Failure::UnknownOption,
     Failure::InvalidPort,
     Failure::InvalidIp,
     Failure::UnapprovedTorrent,

@@ -1,6 +1,6 @@
 //! One test for each rule of the protocol and of Chihaya.
 
-use tracker_common::{announce::Event, id::PeerId, wire::action};
+use tracker_common::{announce::Event, family::V4, id::PeerId, wire::action};
 
 use super::*;
 use crate::{
@@ -213,18 +213,25 @@ fn an_announce_has_98_bytes_and_the_old_ipv6_announce_110() {
 }
 
 #[test]
-fn the_event_is_the_last_byte_of_its_field() {
+fn an_unknown_event_is_a_plain_announce() {
     let event = |event| {
         tracker().announced(&Announce { event, ..Announce::default() }.packet(), CLIENT_V4).event
     };
     assert_eq!(event(0), Event::None);
     assert_eq!(event(1), Event::Completed);
     assert_eq!(event(3), Event::Stopped);
-    assert_eq!(event(0xffff_ff02), Event::Started);
-    for unknown in [4, 255] {
-        let packet = Announce { event: unknown, ..Announce::default() }.packet();
-        assert_eq!(tracker().error(&packet), "malformed event ID");
+    assert_eq!(event(4), Event::Paused);
+    for unknown in [5, 77, 255, 0xffff_ff03, u32::MAX] {
+        assert_eq!(event(unknown), Event::None, "{unknown}");
     }
+}
+
+#[test]
+fn a_partial_seed_is_a_leecher_with_a_place_in_the_swarm() {
+    let packet = Announce { event: 4, ..Announce::default() }.packet();
+    let request = tracker().announced(&packet, CLIENT_V4);
+    let announce = request.for_table::<V4>([192, 0, 2, 1]);
+    assert_eq!((announce.event, announce.seeder), (Event::Paused, false));
 }
 
 #[test]
@@ -242,13 +249,10 @@ fn numwant_is_clamped_and_negative_asks_for_the_default() {
 }
 
 #[test]
-fn port_0_is_an_error_and_the_last_to_be_found() {
-    let mut announce = Announce { port: 0, event: 9, options: vec![9], ..Announce::default() };
-    assert_eq!(tracker().error(&announce.packet()), "malformed event ID");
-    announce.event = 0;
-    assert_eq!(tracker().error(&announce.packet()), "unknown option type");
-    announce.options.clear();
-    assert_eq!(tracker().error(&announce.packet()), "invalid port");
+fn port_0_is_an_error_and_found_before_a_bad_address() {
+    let claim = vec![224, 0, 0, 1];
+    let announce = Announce { port: 0, ip: claim, options: vec![9], ..Announce::default() };
+    assert_eq!(spoofing().error(&announce.packet()), "invalid port");
 }
 
 #[test]
@@ -274,16 +278,33 @@ fn url_data_of_one_request_is_not_that_of_the_next() {
 }
 
 #[test]
-fn an_option_that_ends_too_early_is_malformed() {
-    for options in [&b"\x02"[..], b"\x02\x01", b"\x01\x02\x05/abc"] {
-        assert_eq!(tracker().error(&with_options(options)), "malformed packet");
+fn an_option_that_is_cut_short_is_the_last_and_tells_nothing() {
+    for options in
+        [&b"\x02"[..], b"\x02\x01", b"\x01\x02\x05/?a=", b"\x03", b"\xff\x09\x02\x04/?a="]
+    {
+        let request = tracker().announced(&with_options(options), CLIENT_V4);
+        assert_eq!(request.params, Params::default(), "{}", options.escape_ascii());
     }
+    let request = tracker().announced(&with_options(b"\x02\x05/?a=1\x02\x09&b=2"), CLIENT_V4);
+    assert_eq!((request.params.get("a"), request.params.get("b")), (Some("1"), None));
 }
 
 #[test]
-fn an_unknown_option_is_an_error() {
-    assert_eq!(tracker().error(&with_options(b"\x01\x03")), "unknown option type");
-    assert_eq!(tracker().error(&with_options(b"\xff\x00")), "unknown option type");
+fn an_unknown_option_is_skipped_by_its_length() {
+    let packet = with_options(b"\x03\x02\x00\x00\xff\x00\x02\x04/?a=\x09\x03\x02\x01x\x02\x011");
+    let request = tracker().announced(&packet, CLIENT_V4);
+    assert_eq!(request.params.get("a"), Some("1"));
+}
+
+#[test]
+fn a_parameter_in_the_path_of_the_url_data_is_read() {
+    let routes = ["/:passkey/announce".to_owned()];
+    let routes = crate::http::Router::new(&routes, &[]).unwrap().into();
+    let mut tracker = Tracker::new(UdpOptions { routes, ..options() });
+    let request = tracker.announced(&with_options(b"\x02\x0d/k3y/announce"), CLIENT_V4);
+    assert_eq!(request.params.get("passkey"), Some("k3y"));
+    let request = tracker.announced(&with_options(b"\x02\x09/announce"), CLIENT_V4);
+    assert_eq!(request.params, Params::default());
 }
 
 #[test]
