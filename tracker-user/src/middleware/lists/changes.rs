@@ -58,10 +58,7 @@ mod tests {
         assert_eq!(changes(&[1, 2], &[]), Changes { new: 2, gone: 0, entries: 2 });
         assert_eq!(changes(&[2, 3, 4], &[1, 2]), Changes { new: 2, gone: 1, entries: 3 });
         assert_eq!(changes(&[], &[1, 2]), Changes { new: 0, gone: 2, entries: 0 });
-        assert_eq!(
-            changes(&[2, 3, 4], &[1, 2]).to_string(),
-            "2 entries came, 1 went, 3 are there"
-        );
+        assert_eq!(changes(&[2, 3, 4], &[1, 2]).to_string(), "2 entries came, 1 went, 3 are there");
     }
 
     #[test]

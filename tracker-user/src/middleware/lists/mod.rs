@@ -102,7 +102,10 @@ impl<T> From<T> for Loaded<T> {
 ///
 /// # Errors
 /// As for [`follow`].
-pub(super) fn live<T: Entries + Default + Send + Sync + 'static, E: From<ListError> + From<io::Error>>(
+pub(super) fn live<
+    T: Entries + Default + Send + Sync + 'static,
+    E: From<ListError> + From<io::Error>,
+>(
     hook: &'static str,
     files: Vec<PathBuf>,
     metrics: &Metrics,

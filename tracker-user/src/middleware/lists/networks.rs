@@ -177,7 +177,10 @@ mod tests {
     #[test]
     fn a_range_becomes_the_networks_that_it_is_made_of() {
         assert_eq!(networks("192.0.2.0 - 192.0.2.255"), ["192.0.2.0/24"]);
-        assert_eq!(networks("192.0.2.1-192.0.2.4"), ["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/32"]);
+        assert_eq!(
+            networks("192.0.2.1-192.0.2.4"),
+            ["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/32"]
+        );
         assert_eq!(networks("192.0.2.7 - 192.0.2.7 # one"), ["192.0.2.7/32"]);
         assert_eq!(networks("0.0.0.0 - 255.255.255.255"), ["0.0.0.0/0"]);
         assert_eq!(networks("2001:db8::\t-\t2001:db8::1:ffff"), ["2001:db8::/111"]);
@@ -194,7 +197,9 @@ mod tests {
 
     #[test]
     fn ranges_of_p2p_lists_are_read_whatever_their_name() {
-        for name in ["name", "", "A, B & Co", "3-Com", "host: 192.0.2.1", "No #1 ; x", "caf\u{fffd}"] {
+        for name in
+            ["name", "", "A, B & Co", "3-Com", "host: 192.0.2.1", "No #1 ; x", "caf\u{fffd}"]
+        {
             assert_eq!(networks(&format!("{name}:1.2.3.4-1.2.3.5")), ["1.2.3.4/31"], "{name}");
         }
     }
