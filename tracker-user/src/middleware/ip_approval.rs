@@ -188,6 +188,24 @@ mod tests {
     }
 
     #[test]
+    fn a_ban_list_refuses_its_ranges() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let list = b"\xef\xbb\xbf# ipfilter.dat\r\n\
+            192.000.002.000 - 192.000.002.255 , 000 , caf\xe9\r\n\
+            198.051.100.000 - 198.051.100.255 , 200 , not filtered\r\n\
+            A, B:203.0.113.7-203.0.113.9\r\n";
+        fs::write(file.path(), list).unwrap();
+        let deny_files = vec![file.path().to_owned()];
+        let hook = make(IpApprovalOptions { deny_files, ..Default::default() });
+        for refused in ["192.0.2.0", "192.0.2.255", "203.0.113.7", "203.0.113.9"] {
+            assert_eq!(judge(&hook, refused), unapproved(), "{refused}");
+        }
+        for admitted in ["192.0.3.0", "198.51.100.1", "203.0.113.6", "203.0.113.10"] {
+            assert_eq!(judge(&hook, admitted), Ok(()), "{admitted}");
+        }
+    }
+
+    #[test]
     fn a_line_that_is_no_network_is_an_error_at_start() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "192.0.2.0/24\n192.0.2.0/33\n").unwrap();

@@ -292,7 +292,7 @@ fn a_certificate_that_has_expired_is_served_shown_and_warned_of() {
     assert_eq!(
         warning,
         format!(
-            "tls_cert_path: the certificate in {} has expired on Jan  1 0:00:00 2000 +00:00: renew it",
+            "tls_cert_path: the certificate in {} has expired on Jan  1 00:00:00 2000 +00:00: renew it",
             files.chain.display()
         )
     );
