@@ -8,7 +8,8 @@
 use std::{
     error::Error as StdError,
     fs::{self, File, FileType, OpenOptions},
-    io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Take},
+    io::{self, BufRead, BufReader, ErrorKind, Read as _, Take},
+    mem,
     os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::Path,
 };
@@ -104,12 +105,14 @@ pub(crate) fn read_to_string(path: &Path, bytes_max: u64) -> io::Result<String> 
     })
 }
 
-/// The lines of a list, one at a time.
-pub(crate) struct Lines {
-    list: BufReader<Take<File>>,
+/// The lines of a list, one at a time, whatever they end in: LF, CRLF or CR.
+pub(crate) struct Lines<R = BufReader<Take<File>>> {
+    list: R,
     line: Vec<u8>,
     /// How many were read.
     number: usize,
+    /// The last one ended in CR: an LF that follows belongs to it.
+    follows_cr: bool,
 }
 
 impl Lines {
@@ -119,32 +122,55 @@ impl Lines {
     /// As for [`open`].
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let list = open(path, LIST_BYTES_MAX)?.take(LIST_BYTES_MAX + 1);
-        Ok(Self { list: BufReader::with_capacity(64 << 10, list), line: Vec::new(), number: 0 })
+        Ok(Self::new(BufReader::with_capacity(64 << 10, list)))
     }
 
-    /// The next line with its number, counted from 1, and its end; `None` after the last.
+    /// The next line with its number, counted from 1, and without its end; `None` after the last.
     ///
     /// # Errors
-    /// As for [`read_to_string`], and when the line is too long.
-    pub(crate) fn next(&mut self) -> io::Result<Option<(usize, &str)>> {
-        self.line.clear();
-        self.number += 1;
-        let bound = LINE_BYTES_MAX as u64 + 1;
-        (&mut self.list).take(bound).read_until(b'\n', &mut self.line)?;
+    /// As for [`read`], and when the line is too long.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(usize, &[u8])>> {
+        let is_there = self.advance()?;
         if self.list.get_ref().limit() == 0 {
             return Err(Unfit::Size(LIST_BYTES_MAX).into());
         }
         if self.line.len() > LINE_BYTES_MAX {
             return Err(Unfit::Line(self.number).into());
         }
-        if self.line.is_empty() {
-            return Ok(None);
+        Ok(is_there.then_some((self.number, &self.line)))
+    }
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(list: R) -> Self {
+        Self { list, line: Vec::new(), number: 0, follows_cr: false }
+    }
+
+    /// Reads the next line; `false` if there is none. Of one that is too long not much more than is needed to
+    /// tell.
+    fn advance(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        self.number += 1;
+        let mut is_there = false;
+        while self.line.len() <= LINE_BYTES_MAX {
+            let bytes = self.list.fill_buf()?;
+            let Some(&first) = bytes.first() else { break };
+            if mem::take(&mut self.follows_cr) && first == b'\n' {
+                self.list.consume(1);
+                continue;
+            }
+            is_there = true;
+            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let part = &bytes[..end.unwrap_or(bytes.len())];
+            self.line.extend_from_slice(part);
+            self.follows_cr = end.is_some_and(|end| bytes[end] == b'\r');
+            let read = part.len() + usize::from(end.is_some());
+            self.list.consume(read);
+            if end.is_some() {
+                break;
+            }
         }
-        let line = str::from_utf8(&self.line).map_err(|_| {
-            let message = format!("its line {} is no UTF-8", self.number);
-            io::Error::new(ErrorKind::InvalidData, message)
-        })?;
-        Ok(Some((self.number, line)))
+        Ok(is_there)
     }
 }
 
@@ -254,18 +280,33 @@ pub(crate) mod tests {
     fn a_line_that_is_too_long_is_refused_with_its_number() {
         let folder = folder();
         let file = folder.path().join("file");
-        fs::write(&file, format!("one\n{}\n", "x".repeat(LINE_BYTES_MAX))).unwrap();
+        let long = "x".repeat(LINE_BYTES_MAX);
+        fs::write(&file, format!("one\n{long}\n{long}x\n")).unwrap();
         let mut lines = Lines::open(&file).unwrap();
-        assert_eq!(lines.next().unwrap(), Some((1, "one\n")));
+        assert_eq!(lines.next().unwrap(), Some((1, &b"one"[..])));
+        assert_eq!(lines.next().unwrap(), Some((2, long.as_bytes())));
         assert_eq!(
             lines.next().unwrap_err().to_string(),
-            format!("its line 2 is longer than {LINE_BYTES_MAX} bytes")
+            format!("its line 3 is longer than {LINE_BYTES_MAX} bytes")
         );
         fs::write(&file, "one\ntwo").unwrap();
         let mut lines = Lines::open(&file).unwrap();
         lines.next().unwrap();
-        assert_eq!(lines.next().unwrap(), Some((2, "two")));
+        assert_eq!(lines.next().unwrap(), Some((2, &b"two"[..])));
         assert_eq!(lines.next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_line_may_end_where_a_buffer_does() {
+        for capacity in 1..8 {
+            let text = BufReader::with_capacity(capacity, &b"one\r\ntwo\r\rfour\n"[..]);
+            let mut lines = Lines::new(text);
+            for (number, expected) in [(1, "one"), (2, "two"), (3, ""), (4, "four")] {
+                assert!(lines.advance().unwrap(), "{capacity}");
+                assert_eq!((lines.number, &lines.line[..]), (number, expected.as_bytes()));
+            }
+            assert!(!lines.advance().unwrap());
+        }
     }
 
     #[test]

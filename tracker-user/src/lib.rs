@@ -4,6 +4,7 @@
 //! around [`storage`], and the frontend writes the reply. Where it can, [`dataplane`] lets the kernel
 //! do all of that on the same swarms. [`daemon`] puts the parts together.
 
+mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -45,6 +45,8 @@ fn error(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+const LISTENING: &str = "chihaya:\n  control_socket: control.sock\n  http: { addr: '[::]:0' }\n  udp: { addr: '[::]:0' }\n";
+
 /// A tracker on ports that the system has chosen, of both families.
 struct Running {
     folder: TempDir,
@@ -56,10 +58,10 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
-        let folder = configured(
-            "chihaya:\n  control_socket: control.sock\n  http: { addr: '[::]:0' }\n  udp: { addr: \
-             '[::]:0' }\n",
-        );
+        Self::start_in(configured(LISTENING))
+    }
+
+    fn start_in(folder: TempDir) -> Self {
         let mut child = tracker(folder.path(), &[]).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let [mut http, mut udp] = [0; 2];
@@ -74,6 +76,15 @@ impl Running {
             }
         }
         Self { folder, child, log, http, udp }
+    }
+
+    /// Reads the log as far as a line that has this.
+    fn wait_for(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "it ended without {text}");
+        }
     }
 
     fn end(mut self, signal: Signal) -> Option<i32> {
@@ -151,6 +162,43 @@ fn check_names_what_chihaya_had_ignored_with_its_line() {
     assert_eq!(lenient.status.code(), Some(0), "{lenient:?}");
     let said = String::from_utf8(lenient.stderr).unwrap();
     assert!(said.contains("WARN") && said.contains(line), "{said}");
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_a_warning_of_check() {
+    let folder = configured(
+        "chihaya:\n  http: { https_addr: ':0', tls_cert_path: cert.pem, tls_key_path: key.pem }\n",
+    );
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2000, 1, 1);
+    fs::write(folder.path().join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+    let output = run(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let warning = "http: tls_cert_path: the certificate in cert.pem has expired on Jan  1 ";
+    assert!(said.contains("WARN") && said.contains(warning), "{said}");
+}
+
+#[test]
+fn a_list_that_has_changed_tells_how_many_entries_came_and_went() {
+    let yaml = format!(
+        "{LISTENING}  prehooks:\n  - {{ name: ip approval, options: {{ deny_files: [list] }} }}\n"
+    );
+    let folder = configured(&yaml);
+    let write = |path: &Path, list: &str| {
+        fs::write(path.join("new"), list).unwrap();
+        fs::rename(path.join("new"), path.join("list")).unwrap();
+    };
+    write(folder.path(), "192.0.2.1\n192.0.2.4 - 192.0.2.6\n");
+    let mut running = Running::start_in(folder);
+    write(running.folder.path(), "192.0.2.4 - 192.0.2.7\n2001:db8::/32\n");
+    // Of the networks before, .1, .4/31 and .6, none is left.
+    running.wait_for("has read its changed lists: 2 entries came, 3 went, 2 are there");
+    write(running.folder.path(), "192.0.2.4 two words\n");
+    running.wait_for("list:1: `two words`: a line has one entry; put a # before a comment");
+    assert_eq!(running.end(Signal::SIGTERM), Some(0));
 }
 
 #[test]

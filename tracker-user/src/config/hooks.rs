@@ -95,7 +95,7 @@ const fn five_minutes() -> GoDuration {
 #[derive(Debug, Clone, PartialEq, Eq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PasskeyConfig {
-    /// Files with a key at the beginning of each line. They are read again when they change.
+    /// Files with a key a line. They are read again when they change.
     pub files: Vec<PathBuf>,
     /// A service over HTTP or HTTPS. It is sent {"passkeys": ["...", "..."]} by POST, and answers
     /// with the same, reduced to the good ones.
@@ -125,15 +125,14 @@ pub struct PasskeyConfig {
 }
 
 /// Options of `torrent approval`: a whitelist or a blacklist, not both. Files are read again when
-/// they change. They are text files with an info-hash at the beginning of each line, or
-/// directories of `.torrent` files.
+/// they change. They are text files with an info-hash a line, or directories of `.torrent` files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TorrentApprovalConfig {
-    /// The only torrents that are served: 40 hexadecimal digits each.
-    #[serde(with = "text_list")]
+    /// The only torrents that are served: 40 hexadecimal digits each. An empty list serves none.
+    #[serde(with = "optional_text_list", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>")]
-    pub whitelist: Vec<InfoHash>,
+    pub whitelist: Option<Vec<InfoHash>>,
     /// Files of such torrents.
     pub whitelist_files: Vec<PathBuf>,
     /// Torrents that are refused.
@@ -149,10 +148,10 @@ pub struct TorrentApprovalConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientApprovalConfig {
-    /// The only clients that are served: 6 bytes each.
-    #[serde(with = "text_list")]
-    #[schemars(with = "Vec<String>")]
-    pub whitelist: Vec<ClientId>,
+    /// The only clients that are served: 6 bytes each. An empty list serves none.
+    #[serde(with = "optional_text_list", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>", example = vec!["TR4050"])]
+    pub whitelist: Option<Vec<ClientId>>,
     /// Clients that are refused.
     #[serde(with = "text_list")]
     #[schemars(with = "Vec<String>")]
@@ -160,8 +159,8 @@ pub struct ClientApprovalConfig {
 }
 
 /// Options of `ip approval`. Of the networks that hold an address the smallest decides. Files
-/// have a network or an address at the beginning of each line, and are read again when they
-/// change.
+/// have a network, an address or a range a line, as ban lists do (ipfilter.dat, P2P), and are read
+/// again when they change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct IpApprovalConfig {
@@ -216,6 +215,26 @@ mod text_list {
         fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
             text.parse().map_err(|error| E::custom(format_args!("`{text}`: {error}")))
         }
+    }
+}
+
+/// The same where an empty list is not the same as none.
+mod optional_text_list {
+    use super::{Deserializer, Display, FromStr, Serializer, text_list};
+
+    pub fn serialize<T: Display, S: Serializer>(
+        list: &Option<Vec<T>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        text_list::serialize(list.as_deref().unwrap_or_default(), to)
+    }
+
+    pub fn deserialize<'de, T, D>(from: D) -> Result<Option<Vec<T>>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        text_list::deserialize(from).map(Some)
     }
 }
 
@@ -302,12 +321,12 @@ pub(super) fn examples() -> Vec<HookConfig> {
             ..PasskeyConfig::default()
         }),
         HookConfig::TorrentApproval(TorrentApprovalConfig {
-            whitelist: vec![InfoHash(*b"an example infohash!")],
+            whitelist: Some(vec![InfoHash(*b"an example infohash!")]),
             whitelist_files: vec!["/etc/xdp-tracker/torrents.txt".into(), "/srv/torrents".into()],
             ..TorrentApprovalConfig::default()
         }),
         HookConfig::ClientApproval(ClientApprovalConfig {
-            whitelist: Vec::new(),
+            whitelist: None,
             blacklist: vec![ClientId(*b"XL0012")],
         }),
         HookConfig::IpApproval(IpApprovalConfig {

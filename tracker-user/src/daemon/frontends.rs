@@ -72,7 +72,10 @@ impl Frontends {
         }
         let mut tls = None;
         if let (Some(addr), Some((certificate, files))) = (config.http.https_addr, certificate) {
-            let serving = tls.insert(Tls::new(certificate, files).context("http.https_addr")?);
+            let serving = tls.insert(
+                Tls::new(certificate, files, metrics.certificate_expiry())
+                    .context("http.https_addr")?,
+            );
             let listener = listen_tcp(addr).with_context(|| format!("http.https_addr: {addr}"))?;
             addresses.push(("HTTPS", listener.local_addr()?));
             let (tls, http) = (serving.clone(), Arc::clone(&http));

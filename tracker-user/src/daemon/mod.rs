@@ -120,7 +120,8 @@ fn track(runtime: &Runtime, file: &ConfigFile, own: &OwnHooks) -> anyhow::Result
 /// What is wrong.
 pub fn check(config: Config) -> anyhow::Result<()> {
     let hooks = HookMaker::new(&OwnHooks::default(), &Arc::new(Metrics::new()?));
-    Prepared::new(config, &hooks).map(drop)
+    Prepared::new(config, &hooks)?.log_warnings();
+    Ok(())
 }
 
 /// What a start and each reload are made with.

@@ -1,6 +1,6 @@
 //! What a configuration amounts to, made and checked before anything is started or changed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 
@@ -48,6 +48,22 @@ impl Prepared {
             certificate,
             config,
         })
+    }
+
+    /// What will be trouble soon, though a tracker can start with it.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let certificate = self.certificate.as_ref();
+        certificate
+            .and_then(|(certificate, _)| certificate.warning(SystemTime::now()))
+            .map(|warning| format!("http: {warning}"))
+            .into_iter()
+            .collect()
+    }
+
+    pub(super) fn log_warnings(&self) {
+        for warning in self.warnings() {
+            tracing::warn!("{warning}");
+        }
     }
 
     /// Divides it among those it is for: hooks before `storage` and, where it wants to hear

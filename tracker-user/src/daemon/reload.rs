@@ -137,6 +137,7 @@ fn reload(parts: &Parts, tracker: &Shared) -> Report {
     let reloaded = parts.file.load().map_err(anyhow::Error::new).and_then(|loaded| {
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
         let prepared = Prepared::new(loaded.config, &parts.hooks)?;
+        lines.extend(prepared.warnings());
         let waiting = match &mut *lock(tracker) {
             Some(tracker) => tracker.reload(prepared),
             None => anyhow::bail!("the tracker ends"),

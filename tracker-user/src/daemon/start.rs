@@ -151,5 +151,7 @@ fn make(parts: &Parts, progress: &Progress) -> Option<anyhow::Result<Tracker>> {
 fn prepare(parts: &Parts) -> anyhow::Result<Prepared> {
     let loaded = parts.file.load()?;
     loaded.log_warnings();
-    Prepared::new(loaded.config, &parts.hooks)
+    let prepared = Prepared::new(loaded.config, &parts.hooks)?;
+    prepared.log_warnings();
+    Ok(prepared)
 }

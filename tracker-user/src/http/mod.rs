@@ -31,7 +31,7 @@ pub use frontend::HttpFrontend;
 pub use options::{HttpOptions, OptionsError, Settings};
 pub use router::{ROUTES_MAX, RouteError, Router};
 pub use server::{Plain, Transport, serve};
-pub use tls::{Certificate, CertificateFiles, Tls, TlsError};
+pub use tls::{Certificate, CertificateFiles, PemError, Tls, TlsError};
 pub use webtorrent::WebTorrentOptions;
 
 /// What a request asks for.

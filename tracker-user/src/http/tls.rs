@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -23,8 +23,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::Transport;
 use crate::{
+    certificate::{self, PairError, Validity},
     files::{self, PEM_BYTES_MAX},
     log_limit::Trouble,
+    metrics::CertificateExpiry,
     watch::{Watch, look_at},
 };
 
@@ -63,26 +65,48 @@ async fn aside<T: Send + 'static>(
 pub enum TlsError {
     /// No certificates in the first file.
     #[error("tls_cert_path: no certificate in {}", .0.display())]
-    Chain(PathBuf, #[source] pem::Error),
+    Chain(PathBuf, #[source] PemError),
     /// No private key in the second.
     #[error("tls_key_path: no private key in {}", .0.display())]
-    Key(PathBuf, #[source] pem::Error),
+    Key(PathBuf, #[source] PemError),
     /// They are of different pairs, or of a kind that is not supported.
-    #[error("{} and {} do not go together", .files.chain.display(), .files.key.display())]
+    #[error(
+        "tls_cert_path and tls_key_path: {} and {} cannot be used together",
+        .files.chain.display(), .files.key.display()
+    )]
     Pair {
         /// What was read.
         files: CertificateFiles,
         /// What is wrong.
-        source: rustls::Error,
+        source: PairError,
     },
     /// The library cannot be set up.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
 }
 
+/// Why nothing is read from a file that should be PEM.
+#[derive(Debug, thiserror::Error)]
+pub enum PemError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// It is something else that is known.
+    #[error("{0}")]
+    Form(String),
+    /// It has nothing of what was looked for.
+    #[error(transparent)]
+    Text(pem::Error),
+}
+
 /// A certificate that was read and found to fit its key.
 #[derive(Debug, Clone)]
-pub struct Certificate(Arc<CertifiedKey>);
+pub struct Certificate {
+    key: Arc<CertifiedKey>,
+    validity: Validity,
+    /// Where it comes from.
+    file: PathBuf,
+}
 
 impl Certificate {
     /// Reads a certificate and its key.
@@ -94,20 +118,41 @@ impl Certificate {
         let chain =
             read_chain(chain_file).map_err(|source| TlsError::Chain(chain_file.clone(), source))?;
         let key = read_key(key_file).map_err(|source| TlsError::Key(key_file.clone(), source))?;
-        CertifiedKey::from_der(chain, key, &ring::default_provider())
-            .map(|certified| Self(Arc::new(certified)))
-            .map_err(|source| TlsError::Pair { files: files.clone(), source })
+        let pair = |source| TlsError::Pair { files: files.clone(), source };
+        let key = Arc::new(certificate::pair(chain, key).map_err(pair)?);
+        let validity = Validity::of(&key.cert).map_err(pair)?;
+        Ok(Self { key, validity, file: chain_file.clone() })
+    }
+
+    /// What an operator has to be told of it: that it has expired, or does soon.
+    #[must_use]
+    pub fn warning(&self, now: SystemTime) -> Option<String> {
+        let warning = self.validity.warning(now)?;
+        Some(format!("tls_cert_path: the certificate in {} {warning}", self.file.display()))
     }
 }
 
-fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
-    let text = files::read(file, PEM_BYTES_MAX).map_err(pem::Error::Io)?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>()?;
-    if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
+fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    read_pem(file, |text| {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
+        if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
+    })
 }
 
-fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, pem::Error> {
-    PrivateKeyDer::from_pem_slice(&files::read(file, PEM_BYTES_MAX).map_err(pem::Error::Io)?)
+fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+    read_pem(file, PrivateKeyDer::from_pem_slice)
+}
+
+fn read_pem<T>(
+    file: &Path,
+    read: impl FnOnce(&[u8]) -> Result<T, pem::Error>,
+) -> Result<T, PemError> {
+    let text = files::read(file, PEM_BYTES_MAX)?;
+    // A byte order mark would hide the first line.
+    read(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text)).map_err(|error| {
+        let advice = certificate::pem_advice(&text, &file.display().to_string());
+        advice.map_or(PemError::Text(error), PemError::Form)
+    })
 }
 
 /// HTTP on TLS. A connection keeps the certificate that it began with.
@@ -122,19 +167,30 @@ pub struct Tls {
 struct Served {
     certificate: ArcSwap<CertifiedKey>,
     files: Mutex<CertificateFiles>,
+    expiry: CertificateExpiry,
+}
+
+impl Served {
+    /// Serves this certificate from now on.
+    fn serve(&self, certificate: Certificate) {
+        self.expiry.set(certificate.validity.not_after);
+        self.certificate.store(certificate.key);
+    }
 }
 
 impl Tls {
-    /// Serves this certificate, which came from these files.
+    /// Serves this certificate, which came from these files, and shows when it expires.
     ///
     /// # Errors
     /// When the system has no randomness.
     pub fn new(
-        Certificate(certificate): Certificate,
+        certificate: Certificate,
         files: CertificateFiles,
+        expiry: CertificateExpiry,
     ) -> Result<Self, TlsError> {
-        let served = Served { certificate: ArcSwap::new(certificate), files: Mutex::new(files) };
-        let served = Arc::new(served);
+        expiry.set(certificate.validity.not_after);
+        let certificate = ArcSwap::new(certificate.key);
+        let served = Arc::new(Served { certificate, files: Mutex::new(files), expiry });
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Setup)?
@@ -149,7 +205,7 @@ impl Tls {
     /// Serves this certificate from the next connection on, and follows these files.
     pub fn replace(&self, certificate: Certificate, files: CertificateFiles) {
         *self.served.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
-        self.served.certificate.store(certificate.0);
+        self.served.serve(certificate);
     }
 
     /// The certificates that a client is shown.
@@ -186,10 +242,13 @@ impl Tls {
                 Ok(_) if self.files() != files => {}
                 Ok(certificate) => {
                     let is_over = trouble.is_over();
-                    if self.served.certificate.load().cert != certificate.0.cert || is_over {
+                    if self.served.certificate.load().cert != certificate.key.cert || is_over {
                         tracing::info!("serving HTTPS with the new {}", files.chain.display());
+                        if let Some(warning) = certificate.warning(SystemTime::now()) {
+                            tracing::warn!("{warning}");
+                        }
                     }
-                    self.served.certificate.store(certificate.0);
+                    self.served.serve(certificate);
                 }
                 Err(error) => {
                     let error = format!("{:#}", anyhow::Error::new(error));

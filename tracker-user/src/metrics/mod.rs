@@ -8,6 +8,7 @@ mod redis;
 mod reports;
 mod requests;
 mod server;
+mod tls;
 mod tracker;
 mod webtorrent;
 
@@ -24,6 +25,7 @@ pub use redis::RedisMetrics;
 pub use reports::ReportMetrics;
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
+pub use tls::CertificateExpiry;
 pub use tracker::{AttachMetrics, PerFamily, ReloadMetrics, StorageMetrics, TableMetrics};
 pub use webtorrent::WebTorrentMetrics;
 
@@ -40,6 +42,7 @@ pub struct Metrics {
     table: TableMetrics,
     attach: AttachMetrics,
     tls_handshakes_failed: IntCounter,
+    certificate_expiry: CertificateExpiry,
     reloads: ReloadMetrics,
     hooks: HookMetrics,
     reports: ReportMetrics,
@@ -74,6 +77,7 @@ impl Metrics {
             attach: AttachMetrics::new(&registry)?,
             reloads: ReloadMetrics::new(&registry)?,
             tls_handshakes_failed: register(&registry, tls_handshakes_failed()?)?,
+            certificate_expiry: CertificateExpiry::new(&registry)?,
             hooks: HookMetrics::new(&registry)?,
             reports: ReportMetrics::new(&registry)?,
             webtorrent: WebTorrentMetrics::new(&registry, &limits)?,
@@ -116,6 +120,12 @@ impl Metrics {
     #[must_use]
     pub fn tls_handshakes_failed(&self) -> &IntCounter {
         &self.tls_handshakes_failed
+    }
+
+    /// When the certificate of HTTPS expires.
+    #[must_use]
+    pub fn certificate_expiry(&self) -> CertificateExpiry {
+        self.certificate_expiry.clone()
     }
 
     /// Those of reloads of the configuration.
@@ -252,6 +262,7 @@ mod tests {
         let manual = include_str!("../../../docs/operations.md");
         let metrics = Metrics::new().unwrap();
         RedisMetrics::new(metrics.registry()).unwrap();
+        metrics.certificate_expiry().set(0);
         for family in metrics.registry().gather() {
             let name = family.name();
             let is_there = manual.contains(&format!("`{name}`"));
@@ -307,6 +318,14 @@ mod tests {
             let labels = format!(r#"{{hook="jwt",outcome="{outcome}"}}"#);
             assert_shows(&metrics, &format!("xdp_tracker_hook_refreshes_total{labels} {count}"));
         }
+    }
+
+    #[test]
+    fn a_certificate_s_expiry_is_shown_when_there_is_a_certificate() {
+        let metrics = Metrics::new().unwrap();
+        assert!(!text(&metrics).contains("xdp_tracker_tls_certificate"));
+        metrics.certificate_expiry().set(1_800_000_000);
+        assert_shows(&metrics, "xdp_tracker_tls_certificate_expiry_timestamp_seconds 1800000000");
     }
 
     #[test]

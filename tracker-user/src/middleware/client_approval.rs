@@ -6,11 +6,12 @@ use crate::pipeline::{
     AnnounceRequest, AnnounceResponse, ClientList, ListKind, Offload, PreHook, Refusal,
 };
 
-/// The hook's options; with both lists empty it approves of everything.
+/// The hook's options; without a list it approves of everything.
 #[derive(Debug, Clone, Default)]
 pub struct ClientApprovalOptions {
-    /// If there are any, only these clients are approved.
-    pub whitelist: Vec<ClientId>,
+    /// If given, only these clients are approved: none if it is empty. An empty one beside a blacklist with
+    /// entries counts as not given.
+    pub whitelist: Option<Vec<ClientId>>,
     /// Clients that are not approved.
     pub blacklist: Vec<ClientId>,
 }
@@ -36,10 +37,10 @@ impl ClientApproval {
     /// When both lists have entries.
     pub fn new(options: ClientApprovalOptions) -> Result<Self, ClientApprovalError> {
         let ClientApprovalOptions { whitelist, blacklist } = options;
-        let (kind, ids) = match (whitelist.is_empty(), blacklist.is_empty()) {
-            (false, false) => return Err(ClientApprovalError::BothLists),
-            (false, true) => (ListKind::Allow, whitelist),
-            (true, _) => (ListKind::Deny, blacklist),
+        let (kind, ids) = match whitelist {
+            Some(whitelist) if blacklist.is_empty() => (ListKind::Allow, whitelist),
+            Some(whitelist) if !whitelist.is_empty() => return Err(ClientApprovalError::BothLists),
+            _ => (ListKind::Deny, blacklist),
         };
         Ok(Self { list: ClientList { kind, ids: ids.into_iter().collect() } })
     }
@@ -75,7 +76,7 @@ mod tests {
     const LISTED: ClientId = ClientId(*b"TR4050");
 
     fn whitelist() -> ClientApprovalOptions {
-        ClientApprovalOptions { whitelist: vec![LISTED], ..Default::default() }
+        ClientApprovalOptions { whitelist: Some(vec![LISTED]), ..Default::default() }
     }
 
     fn blacklist() -> ClientApprovalOptions {
@@ -117,8 +118,17 @@ mod tests {
     }
 
     #[test]
+    fn a_whitelist_that_is_given_and_empty_approves_of_nothing() {
+        let empty = ClientApprovalOptions { whitelist: Some(Vec::new()), ..Default::default() };
+        assert_eq!(judge(empty.clone(), b"-TR4050-abcdefghijkl"), unapproved());
+        let beside = ClientApprovalOptions { blacklist: vec![LISTED], ..empty };
+        assert_eq!(judge(beside.clone(), b"-TR4050-abcdefghijkl"), unapproved());
+        assert_eq!(judge(beside, b"-TR4060-abcdefghijkl"), Ok(()));
+    }
+
+    #[test]
     fn both_lists_together_are_an_error() {
-        let both = ClientApprovalOptions { whitelist: vec![LISTED], blacklist: vec![LISTED] };
+        let both = ClientApprovalOptions { whitelist: Some(vec![LISTED]), blacklist: vec![LISTED] };
         assert_eq!(ClientApproval::new(both).unwrap_err(), ClientApprovalError::BothLists);
     }
 

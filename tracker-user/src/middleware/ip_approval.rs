@@ -7,10 +7,9 @@ use tracker_common::wire::Failure;
 
 use super::{
     background::Background,
-    lists::{self, ListError, read_text},
+    lists::{self, ListError, read_networks},
 };
 use crate::{
-    config::Network,
     metrics::Metrics,
     pipeline::{
         AnnounceRequest, AnnounceResponse, ListKind, Live, NetworkList, Offload, PreHook, Refusal,
@@ -22,8 +21,8 @@ const NAME: &str = "ip approval";
 
 /// The hook's options; with everything empty it approves of everybody.
 ///
-/// Of the networks that hold an address the smallest decides. Files have a network at the beginning
-/// of each line, and are read again when they change.
+/// Of the networks that hold an address the smallest decides. Files have a network or a range of addresses a
+/// line, and are read again when they change.
 #[derive(Debug, Clone, Default)]
 pub struct IpApprovalOptions {
     /// Networks that are approved. If there are any, here or in files, all others are not.
@@ -48,7 +47,7 @@ impl IpApprovalOptions {
                 list.add(*network, kind);
             }
             for file in files {
-                read_text(file, |network: Network| list.add(network.into(), kind))?;
+                read_networks(file, |network| list.add(network, kind))?;
             }
         }
         Ok(list)
@@ -180,12 +179,30 @@ mod tests {
     #[test]
     fn a_file_has_networks_and_single_addresses() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "# bad\n192.0.2.0/24 a whole network\n2001:db8::1\n").unwrap();
+        fs::write(file.path(), "# bad\n192.0.2.0/24 # a whole network\n2001:db8::1\n").unwrap();
         let deny_files = vec![file.path().to_owned()];
         let hook = make(IpApprovalOptions { deny_files, ..Default::default() });
         assert_eq!(judge(&hook, "192.0.2.200"), unapproved());
         assert_eq!(judge(&hook, "2001:db8::1"), unapproved());
         assert_eq!(judge(&hook, "2001:db8::2"), Ok(()));
+    }
+
+    #[test]
+    fn a_ban_list_refuses_its_ranges() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let list = b"\xef\xbb\xbf# ipfilter.dat\r\n\
+            192.000.002.000 - 192.000.002.255 , 000 , caf\xe9\r\n\
+            198.051.100.000 - 198.051.100.255 , 200 , not filtered\r\n\
+            A, B:203.0.113.7-203.0.113.9\r\n";
+        fs::write(file.path(), list).unwrap();
+        let deny_files = vec![file.path().to_owned()];
+        let hook = make(IpApprovalOptions { deny_files, ..Default::default() });
+        for refused in ["192.0.2.0", "192.0.2.255", "203.0.113.7", "203.0.113.9"] {
+            assert_eq!(judge(&hook, refused), unapproved(), "{refused}");
+        }
+        for admitted in ["192.0.3.0", "198.51.100.1", "203.0.113.6", "203.0.113.10"] {
+            assert_eq!(judge(&hook, admitted), Ok(()), "{admitted}");
+        }
     }
 
     #[test]

@@ -17,15 +17,16 @@ use crate::{
 
 const NAME: &str = "torrent approval";
 
-/// The hook's options; with everything empty it approves of everything.
+/// The hook's options; without a list it approves of everything.
 ///
 /// Files are text files of info-hashes, one a line, or directories of `.torrent` files. They are read
 /// again when they change.
 #[derive(Debug, Clone, Default)]
 pub struct TorrentApprovalOptions {
-    /// If there are any, only these torrents are approved, and those in `whitelist_files`.
-    pub whitelist: Vec<InfoHash>,
-    /// If there are any, only the torrents in these are approved, and those in `whitelist`.
+    /// If given, only these torrents are approved, and those in `whitelist_files`: none if both are empty. An
+    /// empty one beside a blacklist with entries counts as not given.
+    pub whitelist: Option<Vec<InfoHash>>,
+    /// If there are any files, only the torrents in these are approved, and those in `whitelist`.
     pub whitelist_files: Vec<PathBuf>,
     /// Torrents that are not approved.
     pub blacklist: Vec<InfoHash>,
@@ -66,12 +67,14 @@ impl TorrentApproval {
     ) -> Result<Self, TorrentApprovalError> {
         let TorrentApprovalOptions { whitelist, whitelist_files, blacklist, blacklist_files } =
             options;
+        let is_whitelist_given = whitelist.is_some() || !whitelist_files.is_empty();
+        let whitelist = whitelist.unwrap_or_default();
         let has_whitelist = !whitelist.is_empty() || !whitelist_files.is_empty();
         let has_blacklist = !blacklist.is_empty() || !blacklist_files.is_empty();
         let (kind, written, files) = match (has_whitelist, has_blacklist) {
             (true, true) => return Err(TorrentApprovalError::BothLists),
-            (true, false) => (ListKind::Allow, whitelist, whitelist_files),
-            (false, _) => (ListKind::Deny, blacklist, blacklist_files),
+            (_, false) if is_whitelist_given => (ListKind::Allow, whitelist, whitelist_files),
+            _ => (ListKind::Deny, blacklist, blacklist_files),
         };
         let mut source = TorrentFiles::new(written, files.clone());
         let read = move || source.read();
@@ -121,7 +124,7 @@ mod tests {
     const OTHER: InfoHash = InfoHash([2; 20]);
 
     fn whitelist() -> TorrentApprovalOptions {
-        TorrentApprovalOptions { whitelist: vec![LISTED], ..Default::default() }
+        TorrentApprovalOptions { whitelist: Some(vec![LISTED]), ..Default::default() }
     }
 
     fn blacklist() -> TorrentApprovalOptions {
@@ -177,6 +180,15 @@ mod tests {
         let whitelist_files = vec![file.path().to_owned()];
         let options = TorrentApprovalOptions { whitelist_files, ..Default::default() };
         assert_eq!(judge(options, LISTED), unapproved());
+    }
+
+    #[test]
+    fn a_whitelist_that_is_given_and_empty_approves_of_nothing() {
+        let empty = TorrentApprovalOptions { whitelist: Some(Vec::new()), ..Default::default() };
+        assert_eq!(judge(empty.clone(), LISTED), unapproved());
+        let beside = TorrentApprovalOptions { blacklist: vec![LISTED], ..empty };
+        assert_eq!(judge(beside.clone(), LISTED), unapproved());
+        assert_eq!(judge(beside, OTHER), Ok(()));
     }
 
     #[test]

@@ -74,6 +74,14 @@ impl<T> Live<T> {
         self.next().prepared.clone().unwrap_or_else(|| self.0.in_force.load_full())
     }
 
+    /// What was given last, whether it is in force yet or not.
+    #[must_use]
+    pub fn latest(&self) -> Arc<T> {
+        let next = self.next();
+        let coming = next.waiting.as_ref().or(next.prepared.as_ref());
+        coming.map_or_else(|| self.0.in_force.load_full(), Arc::clone)
+    }
+
     fn next(&self) -> MutexGuard<'_, Next<T>> {
         self.0.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,6 +196,21 @@ mod tests {
         assert!(follower.prepare());
         follower.commit();
         assert_eq!(**live.load(), 3);
+    }
+
+    #[test]
+    fn the_latest_is_what_was_given_last() {
+        let live = Live::new(1);
+        assert_eq!(*live.latest(), 1);
+        let mut follower = live.follow();
+        live.replace(2);
+        assert_eq!(*live.latest(), 2);
+        follower.prepare();
+        assert_eq!(*live.latest(), 2);
+        live.replace(3);
+        assert_eq!(*live.latest(), 3);
+        follower.commit();
+        assert_eq!((**live.load(), *live.latest()), (2, 3));
     }
 
     #[test]

@@ -46,6 +46,24 @@ impl NetworkList {
         }
     }
 
+    /// Whether the list has this network, with this meaning, itself.
+    #[must_use]
+    pub fn has(&self, network: IpNet, kind: ListKind) -> bool {
+        self.networks.get(&network) == Some(&kind)
+    }
+
+    /// How many networks there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.networks.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The networks, those of IPv4 first.
     pub fn iter(&self) -> impl Iterator<Item = (IpNet, ListKind)> {
         self.networks.iter().map(|(network, kind)| (network, *kind))

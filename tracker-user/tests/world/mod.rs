@@ -57,7 +57,7 @@ impl World {
         if self.client_denied || self.client_allowed {
             let list = |wanted: bool| if wanted { vec![CLIENT] } else { Vec::new() };
             let options = ClientApprovalOptions {
-                whitelist: list(self.client_allowed),
+                whitelist: self.client_allowed.then(|| list(true)),
                 blacklist: list(self.client_denied),
             };
             hooks.push(Box::new(ClientApproval::new(options).unwrap()));

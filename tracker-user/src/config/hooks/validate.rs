@@ -25,13 +25,14 @@ impl HookConfig {
             Self::TorrentApproval(options) => {
                 let TorrentApprovalConfig { whitelist, whitelist_files, .. } = options;
                 let TorrentApprovalConfig { blacklist, blacklist_files, .. } = options;
-                let has_whitelist = !whitelist.is_empty() || !whitelist_files.is_empty();
+                let whitelist = whitelist.as_ref().map(Vec::is_empty);
                 let has_blacklist = !blacklist.is_empty() || !blacklist_files.is_empty();
-                one_list(has_whitelist, has_blacklist, path, findings);
+                one_list(whitelist, !whitelist_files.is_empty(), has_blacklist, path, findings);
             }
             Self::ClientApproval(options) => {
                 let ClientApprovalConfig { whitelist, blacklist } = options;
-                one_list(!whitelist.is_empty(), !blacklist.is_empty(), path, findings);
+                let whitelist = whitelist.as_ref().map(Vec::is_empty);
+                one_list(whitelist, false, !blacklist.is_empty(), path, findings);
             }
             Self::IpApproval(_) => {}
             Self::IntervalVariation(options) => interval_variation(options, path, findings),
@@ -68,9 +69,21 @@ fn url(url: &ServiceUrl, path: &Path, findings: &mut Findings) {
     }
 }
 
-fn one_list(has_whitelist: bool, has_blacklist: bool, path: &Path, findings: &mut Findings) {
-    if has_whitelist && has_blacklist {
-        findings.error(path, "has both a whitelist and a blacklist; give one");
+/// `is_empty` is that of the whitelist, if one is given.
+fn one_list(
+    is_empty: Option<bool>,
+    has_whitelist_files: bool,
+    has_blacklist: bool,
+    path: &Path,
+    findings: &mut Findings,
+) {
+    match (is_empty == Some(false) || has_whitelist_files, has_blacklist) {
+        (true, true) => findings.error(path, "has both a whitelist and a blacklist; give one"),
+        (false, false) if is_empty.is_some() => findings.warning(
+            &path.key("whitelist"),
+            "is empty, so nothing is approved of; in Chihaya everything is. Leave the key out for that",
+        ),
+        _ => {}
     }
 }
 

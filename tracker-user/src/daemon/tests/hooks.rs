@@ -104,7 +104,7 @@ fn torrent_approval_refuses_by_lists_in_the_file() {
 fn torrent_approval_follows_files_as_they_change() {
     let directory = tempfile::tempdir().unwrap();
     let list = directory.path().join("list");
-    fs::write(&list, format!("{HASH} a\n{OTHER_HASH} b\n")).unwrap();
+    fs::write(&list, format!("{HASH} # a\n{OTHER_HASH} # b\n")).unwrap();
     let options = format!("whitelist_files: [{}]", list.display());
     let running = tracker(&hook("torrent approval", &options));
     assert_eq!(reasons(&running, ""), both(""));

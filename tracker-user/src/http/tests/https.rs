@@ -1,9 +1,10 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::SystemTime};
 
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     version::{TLS12, TLS13},
 };
 use tempfile::TempDir;
@@ -15,6 +16,7 @@ use super::{
     *,
 };
 use crate::{
+    certificate::tests::SAMPLES,
     files::tests::put_fifo,
     http::{Certificate, CertificateFiles, Plain, Tls},
 };
@@ -59,7 +61,8 @@ async fn shake_hands(
 }
 
 fn tls(files: &CertificateFiles) -> Tls {
-    Tls::new(Certificate::load(files).unwrap(), files.clone()).unwrap()
+    let expiry = Metrics::new().unwrap().certificate_expiry();
+    Tls::new(Certificate::load(files).unwrap(), files.clone(), expiry).unwrap()
 }
 
 async fn serve_https(files: &CertificateFiles, options: HttpOptions) -> (Server, Tls) {
@@ -237,5 +240,128 @@ fn a_certificate_that_cannot_be_used_is_named_with_its_key_and_its_file() {
     let swapped = error(&files.key, &files.key);
     assert!(swapped.starts_with("tls_cert_path: no certificate in /"), "{swapped}");
     let mixed = error(&files.chain, &other.key);
-    assert!(mixed.ends_with("key.pem do not go together"), "{mixed}");
+    assert!(mixed.ends_with("key.pem cannot be used together"), "{mixed}");
+}
+
+#[test]
+fn a_key_that_is_encrypted_or_of_another_kind_is_told_in_so_many_words() {
+    let folder = folder();
+    let sample = |name: &str| Path::new(SAMPLES).join(name);
+    let error = |chain: &str, key: &str| {
+        let files = CertificateFiles { chain: sample(chain), key: sample(key) };
+        let error = Certificate::load(&files).unwrap_err();
+        format!("{}: {}", error, std::error::Error::source(&error).unwrap())
+    };
+    for key in ["encrypted.key", "encrypted_sec1.key"] {
+        let error = error("v1.pem", key);
+        assert!(error.contains(": it is encrypted, and the tracker has no passphrase;"), "{error}");
+    }
+    for name in ["p521", "secp256k1", "rsa1024", "ed448"] {
+        let error = error(&format!("{name}.pem"), &format!("{name}.key"));
+        assert!(
+            error.contains("together: the key is one of ")
+                && error.contains(", which cannot be used;"),
+            "{error}"
+        );
+    }
+    let der = folder.path().join("der");
+    fs::write(&der, CertificateDer::from_pem_file(sample("v1.pem")).unwrap()).unwrap();
+    let error = error(der.to_str().unwrap(), "v1.key");
+    assert!(error.ends_with(": it is DER, not PEM; convert it by openssl, -inform DER"), "{error}");
+}
+
+/// Writes a certificate that is good from one year to another.
+fn write_pair_of_years(folder: &Path, from: i32, until: i32) -> CertificateFiles {
+    let files = write_pair(folder);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(from, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    fs::write(&files.chain, params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(&files.key, format!("\u{feff}{}", key.serialize_pem())).unwrap();
+    files
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_served_shown_and_warned_of() {
+    let folder = folder();
+    let expiry = Metrics::new().unwrap().certificate_expiry();
+    let files = write_pair_of_years(folder.path(), 1990, 2000);
+    let certificate = Certificate::load(&files).unwrap();
+    let warning = certificate.warning(SystemTime::now()).unwrap();
+    assert_eq!(
+        warning,
+        format!(
+            "tls_cert_path: the certificate in {} has expired on Jan  1 00:00:00 2000 +00:00: renew it",
+            files.chain.display()
+        )
+    );
+    let tls = Tls::new(certificate, files, expiry.clone()).unwrap();
+    assert_eq!(expiry.get(), 946_684_800);
+    let files = write_pair_of_years(folder.path(), 2000, 2100);
+    let certificate = Certificate::load(&files).unwrap();
+    assert_eq!(certificate.warning(SystemTime::now()), None);
+    tls.replace(certificate, files);
+    assert_eq!(expiry.get(), 4_102_444_800);
+}
+
+#[tokio::test]
+async fn a_certificate_of_version_1_is_served() {
+    let sample = |name: &str| Path::new(SAMPLES).join(name);
+    let files = CertificateFiles { chain: sample("v1.pem"), key: sample("v1.key") };
+    let (server, _) = serve_https(&files, patient()).await;
+    // rustls takes none of version 1, so the client checks nothing.
+    let verifier = Arc::new(AnyCertificate);
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS12, &TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut stream = shake_hands(&server, &connector).await.unwrap();
+    stream.write_all(&get(&announce(1, ""))).await.unwrap();
+    assert!(read_reply(&mut stream).await.contains("incompletei1e"));
+    let shown = stream.get_ref().1.peer_certificates().unwrap().to_vec();
+    assert_eq!(shown, [CertificateDer::from_pem_file(&files.chain).unwrap()]);
+    server.stop().await;
+}
+
+/// Believes everything.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer,
+        _: &[CertificateDer],
+        _: &ServerName,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
 }

@@ -9,9 +9,13 @@ use ring::signature::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What an issuer signs with, by the id that tokens name.
+/// The most keys of one id. Issuers list one key for each of its algorithms, so there are few.
+const KEYS_PER_ID_MAX: usize = 32;
+
+/// What an issuer signs with, by the id that tokens name. Several keys may have one id (RFC 7517, 4.5): those of
+/// different algorithms, or of different kinds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct KeySet(HashMap<String, Key>);
+pub(super) struct KeySet(HashMap<String, Vec<Key>>);
 
 /// The set has no key that a token can be verified with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,29 +29,35 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// The keys of a JWK set. Those of other kinds, and those that are not for signatures, are left
-    /// out.
+    /// The keys of a JWK set. Those of other kinds, those that are not for signatures, and those beyond
+    /// [`KEYS_PER_ID_MAX`] of their id are left out.
     ///
     /// # Errors
     /// When there is none.
     pub(super) fn read(set: &Value) -> Result<Self, KeySetError> {
         let listed = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::NoSet)?;
-        let keys = listed.iter().filter_map(|key| {
+        let read = listed.iter().filter_map(|key| {
             let jwk = Jwk::deserialize(key).ok().filter(Jwk::is_for_signatures)?;
             Some((jwk.kid.clone(), Key::read(jwk)?))
         });
-        let keys: HashMap<_, _> = keys.collect();
+        let mut keys = HashMap::<_, Vec<_>>::new();
+        for (id, key) in read {
+            let of_id = keys.entry(id).or_default();
+            if of_id.len() < KEYS_PER_ID_MAX && !of_id.contains(&key) {
+                of_id.push(key);
+            }
+        }
         if keys.is_empty() { Err(KeySetError::NoKey(listed.len())) } else { Ok(Self(keys)) }
     }
 
     /// Whether tokens by any key of `other` are still good.
     pub(super) fn contains(&self, other: &Self) -> bool {
-        other.0.iter().all(|(id, key)| self.0.get(id) == Some(key))
+        other.0.iter().all(|(id, keys)| keys.iter().all(|key| self.of(id).contains(key)))
     }
 
-    /// The key of this id.
-    pub(super) fn get(&self, id: &str) -> Option<&Key> {
-        self.0.get(id)
+    /// The keys of this id.
+    pub(super) fn of(&self, id: &str) -> &[Key] {
+        self.0.get(id).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) enum TokenError {
     Malformed,
     /// By a key that is not in the set.
     Key,
-    /// Not signed by that key, or in another way than that key signs.
+    /// Signed by none of the keys of that id, or in another way than they sign.
     Signature,
     Issuer,
     Audience,
@@ -115,8 +115,11 @@ pub(super) fn verify(
     if header.crit.is_some() {
         return Err(TokenError::Malformed);
     }
-    let key = keys.get(&header.kid).ok_or(TokenError::Key)?;
-    if !key.verifies(&header.alg, signed.as_bytes(), &signature) {
+    let keys = keys.of(&header.kid);
+    if keys.is_empty() {
+        return Err(TokenError::Key);
+    }
+    if !keys.iter().any(|key| key.verifies(&header.alg, signed.as_bytes(), &signature)) {
         return Err(TokenError::Signature);
     }
     judge(&decode(claims)?, expected, info_hash, now)

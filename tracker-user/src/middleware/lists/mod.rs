@@ -1,10 +1,13 @@
 //! Lists in files, read again when the files change.
 //!
 //! * [`text`]: one entry a line;
+//! * [`networks`]: networks and ranges, one a line;
 //! * [`torrents`]: info-hashes, in text files and in directories of `.torrent` files, which
 //!   [`metainfo`] reads.
 
+mod changes;
 mod metainfo;
+mod networks;
 mod text;
 mod torrents;
 
@@ -14,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use text::read_text;
+pub(super) use changes::{Changes, Entries};
+pub(super) use networks::read_networks;
+pub(super) use text::read_words;
 pub(super) use torrents::TorrentFiles;
 
 use super::background::Background;
@@ -43,14 +48,24 @@ pub enum ListError {
         /// What the system says.
         source: io::Error,
     },
-    /// A line that is no entry.
+    /// A line that cannot be read.
+    #[error("{}:{line}: {reason}", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A line that is no entry, or more than one.
     #[error("{}:{line}: `{word}`: {reason}", .path.display())]
     Entry {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What stands there.
+        /// The words that are none, cut short.
         word: String,
         /// What should.
         reason: String,
@@ -87,7 +102,10 @@ impl<T> From<T> for Loaded<T> {
 ///
 /// # Errors
 /// As for [`follow`].
-pub(super) fn live<T: Default + Send + Sync + 'static, E: From<ListError> + From<io::Error>>(
+pub(super) fn live<
+    T: Entries + Default + Send + Sync + 'static,
+    E: From<ListError> + From<io::Error>,
+>(
     hook: &'static str,
     files: Vec<PathBuf>,
     metrics: &Metrics,
@@ -98,14 +116,18 @@ pub(super) fn live<T: Default + Send + Sync + 'static, E: From<ListError> + From
     }
     let list = Live::new(T::default());
     let replaced = list.clone();
-    let replace = move |list| replaced.replace(list);
+    let replace = move |list: T| {
+        let changes = list.changes_from(&replaced.latest());
+        replaced.replace(list);
+        changes
+    };
     let background = follow::<T, E>(hook, files, metrics.hook_refreshes(hook), read, replace)?;
     Ok((list, Some(background)))
 }
 
 /// Calls `read`, and `replace` with what it returns, now and whenever the files have changed and come to rest,
-/// for as long as the returned thread is kept. What fails, or is not complete, is counted, logged, and tried
-/// again at each look; the lists before stay meanwhile.
+/// for as long as the returned thread is kept. What `replace` says of the changes is logged. What fails, or is
+/// not complete, is counted, logged, and tried again at each look; the lists before stay meanwhile.
 ///
 /// # Errors
 /// When the first `read` fails, or there can be no more threads.
@@ -114,14 +136,15 @@ pub(super) fn follow<T, E: From<ListError> + From<io::Error>>(
     files: Vec<PathBuf>,
     refreshes: Refreshes,
     mut read: impl FnMut() -> Result<Loaded<T>, ListError> + Send + 'static,
-    mut replace: impl FnMut(T) + Send + 'static,
+    mut replace: impl FnMut(T) -> Changes + Send + 'static,
 ) -> Result<Background, E> {
     let look = move || -> Vec<_> { files.iter().map(|file| torrents::look_at(file)).collect() };
     let seen = look();
     let mut watch = Watch::new(seen.clone());
     let mut report = Report { hook, refreshes, trouble: Trouble::default() };
     let Loaded { list, missing } = read()?;
-    replace(list);
+    let Changes { entries, .. } = replace(list);
+    tracing::info!("the hook `{hook}` has read its lists: {entries} entries");
     watch.settle(missing.is_none());
     // What is in force without being all of it.
     let mut incomplete = missing.map(|missing| (seen, text(missing)));
@@ -137,14 +160,13 @@ pub(super) fn follow<T, E: From<ListError> + From<io::Error>>(
             watch.settle(matches!(read, Ok(Loaded { missing: None, .. })));
             match read {
                 Ok(Loaded { list, missing: None }) => {
-                    replace(list);
                     incomplete = None;
-                    report.is_read();
+                    report.is_read(replace(list));
                 }
                 Ok(Loaded { list, missing: Some(missing) }) => {
                     let missing = Some((seen, text(missing)));
                     if incomplete != missing {
-                        replace(list);
+                        report.changes(replace(list));
                         incomplete = missing;
                     }
                     report.is_incomplete(incomplete.as_ref().map_or("", |(_, missing)| missing));
@@ -173,10 +195,16 @@ struct Report {
 }
 
 impl Report {
-    fn is_read(&mut self) {
+    fn is_read(&mut self, changes: Changes) {
         self.refreshes.succeeded.inc();
-        let again = if self.trouble.is_over() { " again" } else { "" };
-        tracing::info!("the hook `{}` has read its changed lists{again}", self.hook);
+        if self.trouble.is_over() {
+            tracing::info!("the hook `{}` has read its lists again", self.hook);
+        }
+        self.changes(changes);
+    }
+
+    fn changes(&self, changes: Changes) {
+        tracing::info!("the hook `{}` has read its changed lists: {changes}", self.hook);
     }
 
     fn is_incomplete(&mut self, missing: &str) {

@@ -20,11 +20,14 @@ fn a_list_that_could_not_be_read_is_read_again() {
     let read = move || {
         let path = if failing.exists() { &failing } else { &may_read };
         let mut entries = Vec::new();
-        read_text(path, |entry: u8| entries.push(entry))?;
+        read_words(path, |entry: u8| entries.push(entry))?;
         Ok(Loaded::from(entries))
     };
     let (replaced, lists) = mpsc::channel();
-    let replace = move |list| replaced.send(list).unwrap();
+    let replace = move |list: Vec<u8>| {
+        replaced.send(list).unwrap();
+        Changes::default()
+    };
     let follow = follow::<_, crate::middleware::PasskeyError>;
     let _background = follow("test", files, refreshes.clone(), read, replace).unwrap();
     assert_eq!(lists.recv_timeout(PATIENCE).unwrap(), [1]);

@@ -9,7 +9,7 @@ use std::{
 
 use tracker_common::id::InfoHash;
 
-use super::{ListError, Loaded, metainfo, read_text};
+use super::{ListError, Loaded, metainfo, read_words};
 use crate::{
     files::{self, METAINFO_BYTES_MAX},
     watch::{self, stamp},
@@ -51,7 +51,7 @@ impl TorrentFiles {
             if path.is_dir() {
                 reading.directory(path)?;
             } else {
-                read_text(path, |info_hash| {
+                read_words(path, |info_hash| {
                     reading.listed.insert(info_hash);
                 })?;
             }

@@ -29,7 +29,7 @@ use super::{
     background::Background,
     client::Client,
     credentials::{Credentials, GRANT_WITHOUT_END},
-    lists::{self, ListError, read_text},
+    lists::{self, Entries as _, ListError, read_words},
 };
 use crate::{
     config::ServiceUrl,
@@ -47,7 +47,7 @@ const KEY_BYTES_MAX: usize = 64;
 /// Who knows which keys are good.
 #[derive(Debug, Clone)]
 pub enum PasskeyOptions {
-    /// Files with a key at the beginning of each line, which are read again when they change.
+    /// Files with a key a line, which are read again when they change.
     Files(Vec<PathBuf>),
     /// A service.
     Service(PasskeyService),
@@ -138,9 +138,13 @@ impl Keys {
         let (listed, paths) = (Arc::downgrade(&keys), files.clone());
         let read = move || read_files(&paths).map(lists::Loaded::from);
         let replace = move |next| {
+            let mut changes = None;
             if let Some(keys) = listed.upgrade() {
-                keys.replace(next, Listed::is_superset);
+                keys.replace(next, |next, before| {
+                    changes.insert(next.changes_from(before)).gone == 0
+                });
             }
+            changes.unwrap_or_default()
         };
         let refreshes = metrics.hook_refreshes(NAME);
         let background = lists::follow::<_, PasskeyError>(NAME, files, refreshes, read, replace)?;
@@ -179,7 +183,7 @@ impl Keys {
 fn read_files(files: &[PathBuf]) -> Result<Listed, ListError> {
     let mut keys = Listed::new();
     for file in files {
-        read_text(file, |key: String| {
+        read_words(file, |key: String| {
             keys.insert(key);
         })?;
     }

@@ -68,7 +68,7 @@ fn options(url: &str) -> PasskeyService {
 #[test]
 fn keys_in_a_file_are_approved_of_and_leave_a_grant() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), "k3y of a user\n# no\n0ther\n").unwrap();
+    fs::write(file.path(), "\u{feff}k3y # of a user\r\n# no\r\n0ther\r\n").unwrap();
     let ledger = Arc::new(Ledger::default());
     let options = PasskeyOptions::Files(vec![file.path().to_owned()]);
     let hook = Passkey::new(options, &Metrics::new().unwrap(), ledger.clone()).unwrap();

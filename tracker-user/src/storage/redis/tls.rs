@@ -20,6 +20,7 @@ use rustls::{
 
 use super::link::{LinkError, PLAIN};
 use crate::{
+    certificate,
     config::RedisConfig,
     files::{self, PEM_BYTES_MAX},
 };
@@ -77,7 +78,7 @@ pub enum FileError {
     },
     /// They are of different pairs, or of a kind that is not supported.
     #[error(
-        "redis_key_path: {} does not go with {}: {error}; give the key that the certificate was made for",
+        "redis_key_path: {} does not go with {}: {error}",
         .key.display(), .chain.display()
     )]
     Pair {
@@ -86,7 +87,7 @@ pub enum FileError {
         /// The key's file.
         key: PathBuf,
         /// What is wrong.
-        error: rustls::Error,
+        error: String,
     },
 }
 
@@ -124,11 +125,16 @@ impl ClientFiles {
         let client_key = read("redis_key_path", &self.key)?;
         let key = PrivateKeyDer::from_pem_slice(&client_key)
             .map_err(|error| FileError::Key { file: self.key.clone(), error })?;
-        let pair = CertifiedKey::from_der(chain, key, &ring::default_provider());
-        pair.map_err(|error| FileError::Pair {
+        let pair =
+            CertifiedKey::from_der(chain.clone(), key.clone_key(), &ring::default_provider());
+        pair.map_err(|refused| FileError::Pair {
             chain: self.chain.clone(),
             key: self.key.clone(),
-            error,
+            error: match certificate::pair(chain, key) {
+                Err(error) => error.to_string(),
+                // What a server may show, and a client may not.
+                Ok(_) => format!("{refused}; give a certificate of X.509 version 3"),
+            },
         })?;
         Ok(ClientTlsConfig { client_cert, client_key })
     }
@@ -210,6 +216,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::certificate::tests::SAMPLES;
 
     /// A folder with an authority that is its own, and its key.
     fn folder() -> TempDir {
@@ -274,6 +281,18 @@ mod tests {
         assert_fails([chain.clone(), chain.clone(), chain.clone()], &expected);
         let other = others.path().join("key");
         let expected = format!("redis_key_path: {} does not go with ", shown(&other));
-        assert_fails([chain.clone(), chain, other], &expected);
+        assert_fails([chain.clone(), chain.clone(), other], &expected);
+        let sample = |name: &str| Path::new(SAMPLES).join(name);
+        for (name, expected) in [
+            ("p521", "the key is one of P-521, which cannot be used;"),
+            ("v1", "invalid peer certificate: "),
+        ] {
+            let [certificate, key] = ["pem", "key"].map(|end| sample(&format!("{name}.{end}")));
+            let pair = format!("{} does not go with {}", shown(&key), shown(&certificate));
+            assert_fails(
+                [chain.clone(), certificate, key],
+                &format!("redis_key_path: {pair}: {expected}"),
+            );
+        }
     }
 }

@@ -53,6 +53,18 @@ fn hook_options_are_checked() {
         errors(&listening(both)),
         ["t.yaml:5: chihaya.prehooks[0].options: has both a whitelist and a blacklist; give one"]
     );
+    for hook in ["client approval", "torrent approval"] {
+        let warnings = |lists: &str| {
+            let text = format!("prehooks:\n- name: {hook}\n  options: {{ {lists} }}");
+            let warnings = strict(&listening(&text)).unwrap().warnings;
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let empty = "t.yaml:5: chihaya.prehooks[0].options.whitelist: is empty, so nothing is approved of; \
+                     in Chihaya everything is. Leave the key out for that";
+        assert_eq!(warnings("whitelist: []"), [empty]);
+        assert_eq!(warnings("whitelist: [], blacklist: []"), [empty]);
+        assert!(warnings("whitelist:").is_empty() && warnings("blacklist: []").is_empty());
+    }
     let digits = "prehooks:\n- name: client approval\n  options: { blacklist: [123456] }";
     assert_eq!(
         errors(&listening(digits)),

@@ -49,6 +49,40 @@ fn a_key_for_one_algorithm_verifies_no_other() {
 }
 
 #[test]
+fn every_key_of_an_id_is_tried() {
+    let (rsa, other) = (Signer::rsa("1"), Signer::ed25519("1"));
+    let with = |algorithm: &str| {
+        let mut key = rsa.jwk();
+        key["alg"] = algorithm.into();
+        key
+    };
+    let mut encryption = with("RSA-OAEP");
+    encryption["use"] = "enc".into();
+    let set = json!({ "keys": [with("RS512"), with("RS256"), other.jwk(), encryption] });
+    for token in [
+        rsa.token_by("RS256", &claims(json!({}))),
+        rsa.token_by("RS512", &claims(json!({}))),
+        other.token(&claims(json!({}))),
+    ] {
+        assert_eq!(judge_by(set.clone(), &token), Ok(()), "{token}");
+    }
+    assert_eq!(judge_by(set.clone(), &rsa.token_by("RS384", &claims(json!({})))), invalid());
+    let stranger = Signer::ed25519("1");
+    assert_eq!(judge_by(set, &stranger.token(&claims(json!({})))), invalid());
+}
+
+#[test]
+fn a_set_contains_another_when_it_has_each_of_its_keys() {
+    let (one, other) = (Signer::p256("1"), Signer::p256("1"));
+    let set = |signers: &[&Signer]| KeySet::read(&issuer::key_set(signers)).unwrap();
+    assert!(set(&[&one, &other]).contains(&set(&[&other])));
+    assert!(!set(&[&other]).contains(&set(&[&one, &other])));
+    // Too many of one id.
+    let many: Vec<_> = (0..40).map(|_| Signer::ed25519("1")).collect();
+    assert_eq!(set(&many.iter().collect::<Vec<_>>()).of("1").len(), 32);
+}
+
+#[test]
 fn a_token_that_was_tampered_with_is_invalid() {
     let signer = Signer::p256("1");
     let set = issuer::key_set(&[&signer]);
