@@ -53,6 +53,10 @@ pub struct Options<'a> {
     pub udp_addr: &'a str,
     /// The key `xdp.reply`.
     pub reply: &'a str,
+    /// The key `xdp.reverse_path`.
+    pub reverse_path: &'a str,
+    /// The key `xdp.limits.egress`.
+    pub egress: &'a str,
     /// Room for torrents of either family.
     pub torrents: u32,
     /// The key `udp.private_key`, as YAML.
@@ -105,6 +109,8 @@ impl Options<'_> {
             interfaces: INTERFACE,
             udp_addr: "[::]:6969",
             reply: "swap",
+            reverse_path: "off",
+            egress: "0",
             torrents: 10_000,
             private_key: "a key that only the tests use",
             interval: "30m",
@@ -145,7 +151,7 @@ impl Options<'_> {
 
     fn yaml(&self, folder: &Path) -> String {
         let Self { interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } = self;
-        let Self { interval, prehooks, posthooks, .. } = self;
+        let Self { interval, prehooks, posthooks, reverse_path, egress, .. } = self;
         let mode = self.mode.name();
         let (metrics, port) = (self.metrics(), self.port());
         let nth = if self.nth == 0 { String::new() } else { format!("-{}", self.nth) };
@@ -177,9 +183,14 @@ impl Options<'_> {
     mode: {mode}
     pin_path: /sys/fs/bpf/xdp-tracker{nth}
     reply: {reply}
+    reverse_path: {reverse_path}
     orphan_limit: {orphan_limit}
     # Tests announce more torrents from one address than anybody.
-    limits: {{ misses_per_source: 0, peers_per_source: 0, torrents_per_source: 0 }}
+    limits:
+      misses_per_source: 0
+      peers_per_source: 0
+      torrents_per_source: 0
+      egress: {egress}
     table: {{ torrents_ipv4: {torrents}, torrents_ipv6: {torrents}, blocks: 16MiB }}
 "#
         )

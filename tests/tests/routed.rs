@@ -1,10 +1,13 @@
 //! Clients behind a router: with `reply: fib` replies follow the routing table.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tracker_tests::{
     Announce, Family, Host, INTERFACE, InfoHash, Mode, Namespace, Options, Scratch, Tracker,
     UdpClient, XdpPass,
 };
+
+/// The default of `xdp.limits.calm_interval`.
+const THROTTLED_INTERVAL_S: u32 = 300;
 
 fn leecher() -> Announce {
     Announce::leecher(InfoHash([0x5a; 20]), 1)
@@ -115,5 +118,60 @@ fn replies_that_are_routed_leave_as_the_request_came() -> Result<()> {
 fn replies_that_are_routed_leave_by_another_interface() -> Result<()> {
     let by_second = of_ten_by_the_second("10.78.0.254")?;
     ensure!(by_second >= 10, "{by_second} of 10 came by the second cable");
+    Ok(())
+}
+
+/// What clients behind the router are sent by the second cable counts there, and leaves those on the first cable
+/// alone, by which all requests come.
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn a_routed_reply_counts_for_the_interface_that_it_leaves_by() -> Result<()> {
+    let folder = Scratch::new()?;
+    let net = Routed::new()?;
+    ip(&net.server.namespace, "route add default via 10.78.0.254")?;
+    let options = Options { reply: "fib", egress: "1KiB", ..Options::new(Mode::Native) };
+    let tracker = Tracker::start_with(&net.server, &options, folder.path())?;
+    let address = tracker.address(Family::Ipv4);
+    let mut near = UdpClient::connect(&net.router, address)?;
+    let mut far = UdpClient::connect(&net.client, address)?;
+    tracker.wait_for_kernel(&mut near, &leecher())?;
+    tracker.wait_for_kernel(&mut far, &leecher())?;
+
+    let is_throttled = |client: &mut UdpClient| {
+        anyhow::Ok(client.announce(&leecher())?.interval_s == THROTTLED_INTERVAL_S)
+    };
+    for _ in 0..1000 {
+        if is_throttled(&mut far)? {
+            ensure!(!is_throttled(&mut near)?, "the interface of arrival was charged");
+            return Ok(());
+        }
+    }
+    bail!("a thousand replies were within an egress limit of 1 KiB/s")
+}
+
+/// The kernel's connection ids to the clients behind the router, with a default route by `gateway`.
+fn connects_answered_in_the_kernel(gateway: &str) -> Result<f64> {
+    let folder = Scratch::new()?;
+    let net = Routed::new()?;
+    ip(&net.server.namespace, &format!("route add default via {gateway}"))?;
+    let options = Options { reverse_path: "on", ..Options::new(Mode::Native) };
+    let tracker = Tracker::start_with(&net.server, &options, folder.path())?;
+    // The daemon gives the first id, and the system learns the gateway's MAC address by that.
+    let mut client = UdpClient::connect(&net.client, tracker.address(Family::Ipv4))?;
+    for _ in 0..5 {
+        client.reconnect()?;
+    }
+    tracker.wait_for_kernel(&mut client, &leecher())?;
+    Ok(tracker.metrics()?.requests(Some("connect"), "kernel"))
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn with_reverse_path_on_the_kernel_gives_ids_to_sources_whose_way_back_is_the_way_they_came()
+-> Result<()> {
+    let answered = connects_answered_in_the_kernel("10.77.0.254")?;
+    ensure!(answered >= 5.0, "the kernel has answered {answered} of 6 connects");
+    let answered = connects_answered_in_the_kernel("10.78.0.254")?;
+    ensure!(answered == 0.0, "the kernel has answered {answered} connects from the wrong way");
     Ok(())
 }

@@ -30,8 +30,9 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
     let is_connect = request.action == action::CONNECT;
     let is_announce =
         request.action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES;
+    let way_out = reply::way_out(datagram, env);
     let level =
-        egress(ctx, env).map_or(Level::Within, |egress| egress.level(&limits.egress, now_ns));
+        egress(env, way_out).map_or(Level::Within, |egress| egress.level(&limits.egress, now_ns));
     if level == Level::FarOver {
         return Err(Verdict::EgressDropped);
     }
@@ -101,19 +102,19 @@ pub fn may_tell_of_bad_id(env: &Env, now_ns: u64) -> bool {
     env.total().is_none_or(|total| total.bad_ids.take(bad_ids, now_ns))
 }
 
-/// Counts a reply that is about to be sent.
+/// Counts a reply that is about to be sent, for the interface that it leaves by.
 #[inline(always)]
 pub fn charge(ctx: &XdpContext, env: &Env, now_ns: u64) {
     let rate = &env.config.limits.egress;
-    if let Some(egress) = egress(ctx, env) {
+    if let Some(egress) = egress(env, reply::leaves_by(ctx, env)) {
         let bytes = (ctx.data_end() - ctx.data()) as u32;
         egress.spend(rate, now_ns, bytes);
     }
 }
 
 #[inline(always)]
-fn egress(ctx: &XdpContext, env: &Env) -> Option<&'static Meter> {
-    let index = bounded::<{ INTERFACES as u32 - 1 }>(ctx.ingress_ifindex() as u32);
+fn egress(env: &Env, ifindex: u32) -> Option<&'static Meter> {
+    let index = bounded::<{ INTERFACES as u32 - 1 }>(ifindex);
     // SAFETY: the index is bounded.
     env.total().map(|total| unsafe { total.egress.get_unchecked(index) })
 }

@@ -288,6 +288,28 @@ fn find_next_hop<F: Ip, T>(datagram: &Datagram<F, T>, env: &Env) -> Result<(), V
     look_up(datagram)
 }
 
+/// The interface that a reply to the datagram would leave by. Only where an egress limit asks for it, since it may cost
+/// one more look at the routing table.
+#[inline(always)]
+pub fn way_out<F: Ip>(datagram: &Datagram<F>, env: &Env) -> u32 {
+    let ingress = datagram.ctx.ingress_ifindex() as u32;
+    let is_asked_for = env.config.limits.egress.is_limited();
+    if !is_asked_for || find_next_hop(datagram, env).is_err() {
+        return ingress;
+    }
+    leaves_by(datagram.ctx, env)
+}
+
+/// The interface that the reply leaves by whose way has been found.
+#[inline(always)]
+pub fn leaves_by(ctx: &XdpContext, env: &Env) -> u32 {
+    let ingress = ctx.ingress_ifindex() as u32;
+    if env.config.flags & flag::REPLY_FIB == 0 {
+        return ingress;
+    }
+    Scratch::route().map_or(ingress, |(hop, _)| hop.ifindex)
+}
+
 /// Asks the routing table for the way to the source. The answer stays in the scratch space: its MAC addresses are not
 /// aligned as the stack must be.
 #[inline(always)]
