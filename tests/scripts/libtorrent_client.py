@@ -4,6 +4,7 @@ Usage: libtorrent_client.py METAINFO FOLDER IPV4 IPV6 PORT
 """
 
 import sys
+import time
 
 import libtorrent as lt
 
@@ -23,7 +24,8 @@ session = lt.session({
 torrent = session.add_torrent({"ti": lt.torrent_info(metainfo), "save_path": folder})
 
 while True:
-    session.wait_for_alert(1000)
+    # Not wait_for_alert: it returns an alert that libtorrent moves when it queues more, and the bindings read it then.
+    time.sleep(0.05)
     for alert in session.pop_alerts():
         if isinstance(alert, lt.tracker_reply_alert):
             print("announced", alert.url, alert.num_peers, flush=True)

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -99,15 +99,17 @@ impl Program {
     /// It ends before, or does not in time.
     pub fn wait_for_output(&mut self, text: &str) -> Result<()> {
         let name = self.log.file_stem().unwrap_or_default().display().to_string();
-        let said = eventually(|| {
+        let ended = eventually(|| {
             // Asked first: what it says last is read after its end.
-            let ended = self.child.try_wait()?.is_some();
-            let said = self.output().contains(text);
-            ensure!(said || ended, "{name} has not said '{text}'");
-            Ok(said)
+            let ended = self.child.try_wait()?;
+            if self.output().contains(text) {
+                return Ok(None);
+            }
+            ensure!(ended.is_some(), "{name} has not said '{text}'");
+            Ok(ended)
         })?;
-        ensure!(said, "{name} ended without saying '{text}':\n{}", self.output());
-        Ok(())
+        let Some(status) = ended else { return Ok(()) };
+        bail!("{name} ended ({status}) without saying '{text}':\n{}", self.output())
     }
 
     /// Fails if the program has ended; the message holds its output.
