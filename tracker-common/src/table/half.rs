@@ -141,6 +141,6 @@ impl Root {
         let chunk = memory.chunk(number).ok_or(Miss::Corrupt)?;
         let index = bounded::<{ CHUNK_ENTRIES - 1 }>(at);
         // SAFETY: a chunk is so many entries, aligned to 8.
-        Ok(unsafe { &*chunk.add(index * 8).cast::<Word64>() })
+        Ok(unsafe { chunk.add(index * 8).cast::<Word64>().as_ref() })
     }
 }

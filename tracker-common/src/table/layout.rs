@@ -77,37 +77,33 @@ impl<F: Family> Line<F> {
     pub fn at<M: Memory>(memory: &M, number: u32) -> Option<Self> {
         let bucket = memory.bucket::<F>(number / BUCKET_LINES)?;
         let offset = bounded::<{ BUCKET_LINES - 1 }>(number) * line_bytes::<F>();
-        // SAFETY: a bucket is four lines, and not at address 0.
-        let ptr = unsafe { NonNull::new_unchecked(bucket.add(offset)) };
-        Some(Self { ptr, family: PhantomData })
+        // SAFETY: a bucket is four lines.
+        Some(Self { ptr: unsafe { bucket.add(offset) }, family: PhantomData })
     }
 
     /// The first line of a bucket.
     #[inline(always)]
     pub(crate) fn first_of<M: Memory>(memory: &M, bucket: u32) -> Option<Self> {
-        let ptr = NonNull::new(memory.bucket::<F>(bucket)?)?;
-        Some(Self { ptr, family: PhantomData })
+        Some(Self { ptr: memory.bucket::<F>(bucket)?, family: PhantomData })
     }
 
     /// Another line of the bucket that this is the first line of.
     #[inline(always)]
     pub(crate) fn sibling(&self, slot: usize) -> Self {
-        // SAFETY: a bucket is four lines, and not at address 0.
-        let ptr =
-            unsafe { NonNull::new_unchecked(self.ptr.as_ptr().add(slot * line_bytes::<F>())) };
-        Self { ptr, family: PhantomData }
+        // SAFETY: a bucket is four lines.
+        Self { ptr: unsafe { self.ptr.add(slot * line_bytes::<F>()) }, family: PhantomData }
     }
 
     #[inline(always)]
     pub(crate) fn head(&self) -> &LineHead {
         // SAFETY: a line begins with its head, and stays mapped while the table is in use.
-        unsafe { &*self.ptr.as_ptr().cast::<LineHead>() }
+        unsafe { self.ptr.cast::<LineHead>().as_ref() }
     }
 
     #[inline(always)]
-    pub(crate) fn body(&self) -> *mut u8 {
+    pub(crate) fn body(&self) -> NonNull<u8> {
         // SAFETY: a line is longer than its head.
-        unsafe { self.ptr.as_ptr().add(HEAD_BYTES) }
+        unsafe { self.ptr.add(HEAD_BYTES) }
     }
 
     /// The slots in the line: `N` is the family's [`Family::INLINE_PEERS`]. Only meaningful when
@@ -122,7 +118,7 @@ impl<F: Family> Line<F> {
     #[inline(always)]
     pub(crate) fn halves(&self) -> &Halves {
         // SAFETY: they fit into the body of either family's line, which is aligned to 8.
-        unsafe { &*self.body().cast::<Halves>() }
+        unsafe { self.body().cast::<Halves>().as_ref() }
     }
 
     #[inline(always)]
@@ -217,7 +213,7 @@ impl<F: Family> Line<F> {
     pub(crate) fn body_words(&self) -> &[Word64] {
         let words = (line_bytes::<F>() - HEAD_BYTES) / 8;
         // SAFETY: the body is aligned to 8 and ends where the line does.
-        unsafe { core::slice::from_raw_parts(self.body().cast(), words) }
+        unsafe { core::slice::from_raw_parts(self.body().as_ptr().cast(), words) }
     }
 
     /// Copies the body of another line, under the same condition for both.
@@ -379,15 +375,32 @@ impl Meta {
     }
 }
 
-/// One of the two kinds of memory that a table lives in.
+/// The memory that a table lives in: in the kernel BPF maps, in the daemon a mapping of them or plain memory.
 ///
-/// The kernel's is BPF maps, the daemon's a mapping of them, or plain memory.
-pub trait Memory {
+/// The table's own code, which is safe to call, reads and writes at the pointers that it gets from here.
+///
+/// # Safety
+/// Of each pointer that is returned for an index, for as long as the borrow of `self` lives that it was asked for with:
+///
+/// * **Size.** All bytes are in one allocation that can be read and written: 256 for a bucket of IPv4
+///   ([`BucketV4`]), 512 for one of IPv6 ([`BucketV6`]), 1024 for a chunk ([`Chunk`]).
+/// * **Alignment.** It is aligned to 8, for the words in it. The alignments of those types are wider, so that
+///   the processor loads one cache line for an entry; nothing but speed depends on that.
+/// * **Lifetime.** The bytes stay where they are, and the same index leads to them each time, whatever else is
+///   asked for meanwhile and by however many threads.
+/// * **No overlap.** The bytes of different buckets and chunks, and the meters, are different ones.
+/// * **Aliasing.** There is no reference to any of the bytes but to [`Word32`] and [`Word64`], which may change
+///   while they are borrowed. All access is by atomics or by aligned loads and stores of one word; that holds for
+///   the XDP program on every processor, and for all processes that map the same memory.
+/// * **Contents.** The bytes are initialized. Which values they have is no matter of safety: every number in the
+///   table is checked or masked before it becomes an address, whether a damaged process or another program wrote it.
+///   A *new* table is right only in bytes that are zero, as BPF arrays and anonymous pages are at first.
+pub unsafe trait Memory {
     /// The bucket of the family's index at `index`, or `None` past the end.
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8>;
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>>;
 
     /// The chunk of the arena at `index`, or `None` past the end.
-    fn chunk(&self, index: u32) -> Option<*mut u8>;
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>>;
 
     /// The meter at `index` of those that [budgets](crate::budget) are kept with, or `None` past the end. Memory
     /// without any has no budgets.

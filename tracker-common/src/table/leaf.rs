@@ -3,7 +3,7 @@
 //! A leaf is a number of groups of eight slots within one chunk. A peer's hash names the group to
 //! look in first, so that finding one's own slot is a short search.
 
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr::NonNull};
 
 use super::{
     layout::{CHUNK_UNITS, Memory, UNIT_BYTES},
@@ -119,7 +119,7 @@ impl Pick {
 /// A leaf's groups.
 #[derive(Clone, Copy)]
 pub(crate) struct Leaf<F> {
-    chunk: *mut u8,
+    chunk: NonNull<u8>,
     unit: u32,
     groups: u32,
     family: PhantomData<F>,

@@ -2,14 +2,14 @@
 //!
 //! All words come first, then (IPv6) all addresses, so that a search reads words only.
 
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr::NonNull};
 
 use super::{visit::Visit, word::PeerWord};
 use crate::{family::Family, peers::List, sync::Word64, time::Clock, verifier::Sign};
 
 /// `N` slots. Indices are below `N`.
 pub(crate) struct Run<F, const N: usize> {
-    words: *mut u8,
+    words: NonNull<u8>,
     family: PhantomData<F>,
 }
 
@@ -17,14 +17,14 @@ impl<F: Family, const N: usize> Run<F, N> {
     /// # Safety
     /// `words` points to `N` words of the table, aligned to 8, and (IPv6) `N` addresses after them.
     #[inline(always)]
-    pub(crate) unsafe fn new(words: *mut u8) -> Self {
+    pub(crate) unsafe fn new(words: NonNull<u8>) -> Self {
         Self { words, family: PhantomData }
     }
 
     #[inline(always)]
     pub(crate) fn word(&self, index: usize) -> &Word64 {
         // SAFETY: the index is below `N`; all bit patterns are valid.
-        unsafe { &*self.words.add(index * 8).cast::<Word64>() }
+        unsafe { self.words.add(index * 8).cast::<Word64>().as_ref() }
     }
 
     #[inline(always)]
@@ -50,7 +50,7 @@ impl<F: Family, const N: usize> Run<F, N> {
     #[inline(always)]
     fn addr_words(&self, index: usize) -> &[Word64; 2] {
         // SAFETY: the addresses follow the words, `N` of them, aligned to 8.
-        unsafe { &*self.words.add(N * 8 + index * 16).cast::<[Word64; 2]>() }
+        unsafe { self.words.add(N * 8 + index * 16).cast::<[Word64; 2]>().as_ref() }
     }
 
     /// Whether this slot is the announcer's.

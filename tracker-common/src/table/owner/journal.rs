@@ -116,7 +116,7 @@ impl<M: Memory> Table<M> {
     fn journal(&self) -> Option<&[Word64; WORDS]> {
         let chunk = self.memory.chunk(0)?;
         // SAFETY: within the chunk, aligned to 8, and any bits are words.
-        Some(unsafe { &*chunk.add(OFFSET).cast::<[Word64; WORDS]>() })
+        Some(unsafe { chunk.add(OFFSET).cast::<[Word64; WORDS]>().as_ref() })
     }
 }
 

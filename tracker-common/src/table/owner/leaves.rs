@@ -223,7 +223,7 @@ impl<M: Memory> Table<M> {
             let Some(chunk) = self.memory.chunk(unit / CHUNK_UNITS) else { return };
             let offset = (unit % CHUNK_UNITS) as usize * UNIT_BYTES;
             // SAFETY: the unit is within its chunk, and aligned to its length.
-            let words = unsafe { &*chunk.add(offset).cast::<[Word64; UNIT_BYTES / 8]>() };
+            let words = unsafe { chunk.add(offset).cast::<[Word64; UNIT_BYTES / 8]>().as_ref() };
             words.iter().for_each(|word| word.put(0));
         }
     }
