@@ -167,6 +167,8 @@ pub const fn meters(of_row: u32) -> u32 {
 mod tests {
     use proptest::prelude::*;
 
+    use std::ptr::NonNull;
+
     use super::*;
     use crate::family::Family;
 
@@ -180,12 +182,13 @@ mod tests {
 
     struct Meters(Vec<Meter>);
 
-    impl Memory for Meters {
-        fn bucket<F: Family>(&self, _: u32) -> Option<*mut u8> {
+    // SAFETY: it returns no pointer.
+    unsafe impl Memory for Meters {
+        fn bucket<F: Family>(&self, _: u32) -> Option<NonNull<u8>> {
             None
         }
 
-        fn chunk(&self, _: u32) -> Option<*mut u8> {
+        fn chunk(&self, _: u32) -> Option<NonNull<u8>> {
             None
         }
 

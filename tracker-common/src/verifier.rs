@@ -24,6 +24,14 @@ pub fn bounded<const MASK: u32>(value: impl Into<u64>) -> usize {
     value as usize
 }
 
+/// Stops where `index` is not below `END`, before it becomes an address. The program has no panics, and needs none
+/// here: the verifier refuses it unless all that it may access is within the value of a map.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn assert_within<const END: usize>(index: usize) {
+    assert!(cfg!(target_arch = "bpf") || index < END);
+}
+
 /// The numbers from 0 up to `count`, but at most `MAX` of them.
 ///
 /// LLVM counts an unknown number of turns down to zero, with `!=`, from which kernels before 6.8

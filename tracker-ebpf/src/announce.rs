@@ -127,7 +127,7 @@ fn begin<F: Ip>(
     announce: &Announce<F>,
     clock: Clock,
     number: u32,
-    line: Line<F>,
+    line: Line<'_, F>,
 ) -> Outcome {
     let wants_all = announce.wanted() >= F::INLINE_PEERS;
     let is_routed = config.flags & flag::REPLY_FIB != 0;
@@ -153,7 +153,7 @@ fn begin<F: Ip>(
 fn serve_inline<F: Ip>(
     datagram: &Request<F>,
     config: &Config,
-    line: Line<F>,
+    line: Line<'_, F>,
     visit: &Visit,
     list: &mut PeerBuf,
 ) -> Result<(), Verdict> {

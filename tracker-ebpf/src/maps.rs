@@ -3,7 +3,7 @@
 use core::{
     cell::UnsafeCell,
     mem::MaybeUninit,
-    ptr::{null_mut, read_volatile},
+    ptr::{NonNull, null_mut, read_volatile},
 };
 
 use aya_ebpf::{
@@ -94,19 +94,23 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[derive(Clone, Copy)]
 pub struct Maps;
 
-impl Memory for Maps {
+// SAFETY: the values of an array map are in one piece, of as many bytes as its type says, aligned to 8, zeroed when the
+// map is made, and stay where they are until the program is gone. The kernel returns nothing past the end of a map, and the
+// verifier refuses all access outside of a value. The program changes them by the table's words only, and so does the
+// daemon, which maps them.
+unsafe impl Memory for Maps {
     #[inline(always)]
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         if F::IS_V6 {
-            TORRENTS_V6.get_ptr_mut(index).map(<*mut BucketV6>::cast)
+            TORRENTS_V6.get_ptr_mut(index).and_then(NonNull::new).map(NonNull::cast)
         } else {
-            TORRENTS_V4.get_ptr_mut(index).map(<*mut BucketV4>::cast)
+            TORRENTS_V4.get_ptr_mut(index).and_then(NonNull::new).map(NonNull::cast)
         }
     }
 
     #[inline(always)]
-    fn chunk(&self, index: u32) -> Option<*mut u8> {
-        BLOCKS.get_ptr_mut(index).map(<*mut Chunk>::cast)
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>> {
+        BLOCKS.get_ptr_mut(index).and_then(NonNull::new).map(NonNull::cast)
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     ops::{Deref, Range},
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr::NonNull,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -200,8 +201,8 @@ impl<F> Drop for World<F> {
     }
 }
 
-fn words(base: *mut u8, offset: usize, bytes: usize) -> Range<*const u64> {
-    let start = base.wrapping_add(offset).cast::<u64>().cast_const();
+fn words(base: NonNull<u8>, offset: usize, bytes: usize) -> Range<*const u64> {
+    let start = base.as_ptr().wrapping_add(offset).cast::<u64>().cast_const();
     start..start.wrapping_add(bytes / 8)
 }
 

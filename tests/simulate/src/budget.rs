@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
+    ptr::NonNull,
 };
 
 use tracker_common::{
@@ -40,13 +41,14 @@ thread_local! {
 /// Memory whose maps count how often they are looked into.
 struct Counting(Heap);
 
-impl Memory for Counting {
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+// SAFETY: all pointers are the heap's, which is part of this.
+unsafe impl Memory for Counting {
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         LOOKUPS.set(LOOKUPS.get() + 1);
         self.0.bucket::<F>(index)
     }
 
-    fn chunk(&self, index: u32) -> Option<*mut u8> {
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>> {
         LOOKUPS.set(LOOKUPS.get() + 1);
         self.0.chunk(index)
     }

@@ -1,6 +1,6 @@
 //! Memory that outlives the daemons that work on it, as BPF maps do.
 
-use std::{cell::UnsafeCell, sync::Arc};
+use std::{cell::UnsafeCell, ptr::NonNull, sync::Arc};
 
 use tracker_common::{
     family::Family,
@@ -43,17 +43,20 @@ impl<const WORDS: usize> Region<WORDS> {
         Self((0..items).map(|_| Item(UnsafeCell::new([0; WORDS]))).collect())
     }
 
-    fn item(&self, index: u32) -> Option<*mut u8> {
-        self.0.get(index as usize).map(|item| item.0.get().cast())
+    fn item(&self, index: u32) -> Option<NonNull<u8>> {
+        self.0.get(index as usize).map(|item| NonNull::from(&item.0).cast())
     }
 }
 
-impl Memory for Heap {
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+// SAFETY: each item is a boxed cell of as many words as a bucket or a chunk has, which none but tables borrow, and stays in its
+// box for as long as one of the heaps that share it lives. The daemons and processors of a simulation, and of a model,
+// change it by the table's words only.
+unsafe impl Memory for Heap {
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         if F::IS_V6 { self.0.v6.item(index) } else { self.0.v4.item(index) }
     }
 
-    fn chunk(&self, index: u32) -> Option<*mut u8> {
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>> {
         self.0.chunks.item(index)
     }
 }

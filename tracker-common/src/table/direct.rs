@@ -32,7 +32,7 @@ pub(super) struct JoinBudget<'a> {
 pub fn announce<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
-    line: Line<F>,
+    line: Line<'_, F>,
     visit: &mut Visit,
     list: &mut PeerBuf,
 ) -> Result<Counts, Miss> {
@@ -43,7 +43,7 @@ pub fn announce<F: Family, M: Memory>(
 pub(super) fn announce_within<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
-    line: Line<F>,
+    line: Line<'_, F>,
     visit: &mut Visit,
     list: &mut PeerBuf,
     budget: Option<JoinBudget<'_>>,
@@ -65,7 +65,7 @@ pub(super) struct Direct<'a, F: Family, M> {
     memory: &'a M,
     visit: &'a Visit,
     list: &'a mut PeerBuf,
-    budget: Option<(JoinBudget<'a>, &'a TableShape, Line<F>)>,
+    budget: Option<(JoinBudget<'a>, &'a TableShape, Line<'a, F>)>,
     family: PhantomData<F>,
 }
 

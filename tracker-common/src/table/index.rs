@@ -1,6 +1,6 @@
 //! Where a torrent's line is: one of two buckets of four.
 
-use super::layout::{BUCKET_LINES, HashWords, Line, Memory};
+use super::layout::{BUCKET_LINES, HashWords, Line, Lines, Memory};
 use crate::{family::Family, hash::TableKey, id::InfoHash, verifier::bounded};
 
 /// The shape of a table: fixed when it is made.
@@ -92,23 +92,27 @@ impl Place {
 /// Of each of the bucket's four lines it compares four bytes, without a branch, so that their loads overlap
 /// with each other and with whatever is done before [`Search::end`]: where the table is larger than the
 /// caches, they are most of what an announce costs.
-pub struct Search<F> {
+pub struct Search<'a, F> {
     place: Place,
-    bucket: Bucket<F>,
+    bucket: Bucket<'a, F>,
     /// The number of the line within the bucket that looks like the torrent's, counted from 1; 0 if none
     /// does. If several do, any.
     alike: u32,
 }
 
-impl<F: Family> Search<F> {
+impl<'a, F: Family> Search<'a, F> {
     /// Begins a search; `None` past the end of the table, where nothing is.
     #[inline(always)]
-    pub fn begin<M: Memory>(memory: &M, shape: &TableShape, info_hash: &InfoHash) -> Option<Self> {
+    pub fn begin<M: Memory>(
+        memory: &'a M,
+        shape: &TableShape,
+        info_hash: &InfoHash,
+    ) -> Option<Self> {
         let place = Place::of(shape, info_hash);
         let bucket = Bucket::open(memory, shape, place, 0)?;
         let mut alike = 0;
         for slot in 0..BUCKET_LINES {
-            let line = bucket.first.sibling(slot as usize);
+            let line = bucket.lines.line(slot as usize);
             alike |= line.resembles(info_hash).bit() as u32 * (slot + 1);
         }
         Some(Self { place, bucket, alike })
@@ -118,10 +122,10 @@ impl<F: Family> Search<F> {
     #[inline(always)]
     pub fn end<M: Memory>(
         self,
-        memory: &M,
+        memory: &'a M,
         shape: &TableShape,
         info_hash: &InfoHash,
-    ) -> Option<(u32, Line<F>)> {
+    ) -> Option<(u32, Line<'a, F>)> {
         let wanted = HashWords::new(info_hash);
         let Self { place, mut bucket, alike: mut found } = self;
         if found == 0 || bucket.line(found).1.is_of(&wanted).bit() == 0 {
@@ -140,24 +144,29 @@ impl<F: Family> Search<F> {
 
 /// Four lines.
 #[derive(Clone, Copy)]
-struct Bucket<F> {
+struct Bucket<'a, F> {
     index: u32,
-    first: Line<F>,
+    lines: Lines<'a, F>,
 }
 
-impl<F: Family> Bucket<F> {
+impl<'a, F: Family> Bucket<'a, F> {
     /// One of the two that a torrent may be in.
     #[inline(always)]
-    fn open<M: Memory>(memory: &M, shape: &TableShape, place: Place, choice: u32) -> Option<Self> {
+    fn open<M: Memory>(
+        memory: &'a M,
+        shape: &TableShape,
+        place: Place,
+        choice: u32,
+    ) -> Option<Self> {
         let index = place.bucket::<F>(shape, choice);
-        Some(Self { index, first: Line::first_of(memory, index)? })
+        Some(Self { index, lines: Lines::of(memory, index)? })
     }
 
     /// A line by its number within the bucket, counted from 1; and its number within the table.
     #[inline(always)]
-    fn line(&self, number: u32) -> (u32, Line<F>) {
+    fn line(&self, number: u32) -> (u32, Line<'a, F>) {
         let slot = bounded::<{ BUCKET_LINES - 1 }>(number.wrapping_sub(1));
-        (self.index * BUCKET_LINES + slot as u32, self.first.sibling(slot))
+        (self.index * BUCKET_LINES + slot as u32, self.lines.line(slot))
     }
 
     /// The number of the torrent's line, counted from 1; 0 if it is not here.
@@ -165,7 +174,7 @@ impl<F: Family> Bucket<F> {
     fn look(&self, wanted: &HashWords) -> u32 {
         let mut number = 0;
         for slot in 0..BUCKET_LINES {
-            let line = self.first.sibling(slot as usize);
+            let line = self.lines.line(slot as usize);
             number |= line.is_of(wanted).bit() as u32 * (slot + 1);
         }
         number
@@ -174,10 +183,10 @@ impl<F: Family> Bucket<F> {
 
 /// The line of a torrent, and its number.
 #[inline(always)]
-pub fn find<F: Family, M: Memory>(
-    memory: &M,
+pub fn find<'a, F: Family, M: Memory>(
+    memory: &'a M,
     shape: &TableShape,
     info_hash: &InfoHash,
-) -> Option<(u32, Line<F>)> {
+) -> Option<(u32, Line<'a, F>)> {
     Search::begin(memory, shape, info_hash)?.end(memory, shape, info_hash)
 }

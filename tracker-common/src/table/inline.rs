@@ -20,7 +20,7 @@ use crate::{
 /// A [`Miss`] says that somebody else must do it; nothing but the list has been changed then.
 #[inline(always)]
 pub fn announce<F: Family>(
-    line: Line<F>,
+    line: Line<'_, F>,
     visit: &Visit,
     list: &mut impl List,
 ) -> Result<(Counts, Change), Miss> {
@@ -45,7 +45,7 @@ pub fn announce<F: Family>(
 /// As for [`announce`].
 #[inline(always)]
 pub fn announce_and_list<F: Family>(
-    line: Line<F>,
+    line: Line<'_, F>,
     visit: &Visit,
     list: &mut PeerBuf,
 ) -> Result<(Counts, Change), Miss> {
@@ -59,7 +59,7 @@ pub fn announce_and_list<F: Family>(
 /// Appends peers of a torrent that keeps them in its line, and changes nothing. Returns the seeders and leechers
 /// that there will be with the announcer.
 #[cfg(not(target_arch = "bpf"))]
-pub(crate) fn draw<F: Family>(line: Line<F>, visit: &Visit, list: &mut impl List) -> [u32; 2] {
+pub(crate) fn draw<F: Family>(line: Line<'_, F>, visit: &Visit, list: &mut impl List) -> [u32; 2] {
     let survey = if F::IS_V6 {
         draw_run::<F, _, 4>(&line.run(), visit, list)
     } else {
@@ -72,7 +72,7 @@ pub(crate) fn draw<F: Family>(line: Line<F>, visit: &Visit, list: &mut impl List
 /// there, and all seeders and leechers that there are now.
 #[inline(always)]
 fn serve<F: Family, L: List, const N: usize>(
-    run: &Run<F, N>,
+    run: &Run<'_, F, N>,
     visit: &Visit,
     list: &mut L,
 ) -> Result<(Option<bool>, [u32; 2]), Miss> {
@@ -84,7 +84,7 @@ fn serve<F: Family, L: List, const N: usize>(
 /// Looks at all slots, and fills the list.
 #[inline(always)]
 fn draw_run<F: Family, L: List, const N: usize>(
-    run: &Run<F, N>,
+    run: &Run<'_, F, N>,
     visit: &Visit,
     list: &mut L,
 ) -> Survey {
@@ -139,7 +139,7 @@ impl Survey {
 /// Looks at all slots, and appends to the list whom the announcer may want.
 #[inline(always)]
 fn survey<F: Family, const N: usize>(
-    run: &Run<F, N>,
+    run: &Run<'_, F, N>,
     visit: &Visit,
     list: &mut impl List,
 ) -> Survey {
@@ -160,7 +160,7 @@ fn survey<F: Family, const N: usize>(
 /// Changes the announcer's slot, or gives it one. Returns whether it was a seeder, if it had one.
 #[inline(always)]
 fn settle<F: Family, const N: usize>(
-    run: &Run<F, N>,
+    run: &Run<'_, F, N>,
     visit: &Visit,
     own: Option<usize>,
 ) -> Result<Option<bool>, Miss> {
@@ -181,7 +181,7 @@ fn settle<F: Family, const N: usize>(
 
 #[inline(always)]
 fn settle_newcomer<F: Family, const N: usize>(
-    run: &Run<F, N>,
+    run: &Run<'_, F, N>,
     visit: &Visit,
 ) -> Result<Option<bool>, Miss> {
     if visit.leaves() {
@@ -217,7 +217,7 @@ fn slot<const N: usize>(number: u64) -> Option<usize> {
 
 /// Appends peers where not all may fit: the best first.
 #[inline(always)]
-fn draw_some<F: Family, const N: usize>(run: &Run<F, N>, visit: &Visit, list: &mut impl List) {
+fn draw_some<F: Family, const N: usize>(run: &Run<'_, F, N>, visit: &Visit, list: &mut impl List) {
     let no_subnet = if visit.prefers_near() { Sign::NO } else { Sign::YES };
     // By turns: seeders of the own subnet, leechers of it, other seeders, other leechers. The turns
     // are not known to LLVM, which would otherwise write them out.

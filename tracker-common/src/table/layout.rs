@@ -8,7 +8,7 @@ use crate::{
     id::InfoHash,
     limit::Meter,
     sync::{Word32, Word64},
-    verifier::{Sign, bounded},
+    verifier::{Sign, assert_within, bounded},
 };
 
 /// Lines in a bucket of the index.
@@ -62,67 +62,83 @@ const _: () = {
     assert!(HEAD_BYTES + 4 * (8 + 16) <= 128);
 };
 
-/// One torrent of one address family: a line of the index.
+/// The four lines of a bucket, borrowed from their memory.
 #[derive(Clone, Copy)]
-pub struct Line<F> {
+pub(crate) struct Lines<'a, F> {
+    first: Line<'a, F>,
+}
+
+impl<'a, F: Family> Lines<'a, F> {
+    /// Those of the bucket at `index`, or `None` past the end.
+    #[inline(always)]
+    pub(crate) fn of<M: Memory>(memory: &'a M, index: u32) -> Option<Self> {
+        let ptr = memory.bucket::<F>(index)?;
+        Some(Self { first: Line { ptr, memory: PhantomData } })
+    }
+
+    /// The line in a slot, which is below [`BUCKET_LINES`].
+    #[inline(always)]
+    pub(crate) fn line(&self, slot: usize) -> Line<'a, F> {
+        assert_within::<{ BUCKET_LINES as usize }>(slot);
+        // SAFETY: a bucket is four lines.
+        let ptr = unsafe { self.first.ptr.add(slot * line_bytes::<F>()) };
+        Line { ptr, memory: PhantomData }
+    }
+}
+
+/// One torrent of one address family: a line of the index, borrowed from its memory, which it cannot outlive:
+///
+/// ```compile_fail,E0505
+/// use tracker_common::{family::V4, table::layout::{Line, Memory}};
+///
+/// fn give_back(memory: impl Memory) -> bool {
+///     let line = Line::<V4>::at(&memory, 0);
+///     drop(memory);
+///     line.is_some_and(|line| line.is_outgrown())
+/// }
+/// ```
+#[derive(Clone, Copy)]
+pub struct Line<'a, F> {
     /// Nothing but a pointer, so that a line that was not found is a null one: the verifier refuses
     /// what LLVM leaves undefined.
     ptr: NonNull<u8>,
-    family: PhantomData<F>,
+    memory: PhantomData<(&'a Word64, F)>,
 }
 
-impl<F: Family> Line<F> {
+impl<'a, F: Family> Line<'a, F> {
     /// The line with this number: four to a bucket.
     #[inline(always)]
-    pub fn at<M: Memory>(memory: &M, number: u32) -> Option<Self> {
-        let bucket = memory.bucket::<F>(number / BUCKET_LINES)?;
-        let offset = bounded::<{ BUCKET_LINES - 1 }>(number) * line_bytes::<F>();
-        // SAFETY: a bucket is four lines, and not at address 0.
-        let ptr = unsafe { NonNull::new_unchecked(bucket.add(offset)) };
-        Some(Self { ptr, family: PhantomData })
-    }
-
-    /// The first line of a bucket.
-    #[inline(always)]
-    pub(crate) fn first_of<M: Memory>(memory: &M, bucket: u32) -> Option<Self> {
-        let ptr = NonNull::new(memory.bucket::<F>(bucket)?)?;
-        Some(Self { ptr, family: PhantomData })
-    }
-
-    /// Another line of the bucket that this is the first line of.
-    #[inline(always)]
-    pub(crate) fn sibling(&self, slot: usize) -> Self {
-        // SAFETY: a bucket is four lines, and not at address 0.
-        let ptr =
-            unsafe { NonNull::new_unchecked(self.ptr.as_ptr().add(slot * line_bytes::<F>())) };
-        Self { ptr, family: PhantomData }
+    pub fn at<M: Memory>(memory: &'a M, number: u32) -> Option<Self> {
+        let lines = Lines::of(memory, number / BUCKET_LINES)?;
+        Some(lines.line(bounded::<{ BUCKET_LINES - 1 }>(number)))
     }
 
     #[inline(always)]
-    pub(crate) fn head(&self) -> &LineHead {
-        // SAFETY: a line begins with its head, and stays mapped while the table is in use.
-        unsafe { &*self.ptr.as_ptr().cast::<LineHead>() }
+    pub(crate) fn head(&self) -> &'a LineHead {
+        // SAFETY: a line begins with its head, is in its memory for `'a`, and changes by words only.
+        unsafe { self.ptr.cast::<LineHead>().as_ref() }
     }
 
     #[inline(always)]
-    pub(crate) fn body(&self) -> *mut u8 {
+    fn body(&self) -> NonNull<u8> {
         // SAFETY: a line is longer than its head.
-        unsafe { self.ptr.as_ptr().add(HEAD_BYTES) }
+        unsafe { self.ptr.add(HEAD_BYTES) }
     }
 
     /// The slots in the line: `N` is the family's [`Family::INLINE_PEERS`]. Only meaningful when
     /// the form is [`Form::Inline`].
     #[inline(always)]
-    pub(crate) fn run<const N: usize>(&self) -> Run<F, N> {
-        // SAFETY: the body has room for so many slots.
+    pub(crate) fn run<const N: usize>(&self) -> Run<'a, F, N> {
+        assert!(N == F::INLINE_PEERS as usize);
+        // SAFETY: the body has room for so many slots, and is in its memory for `'a`.
         unsafe { Run::new(self.body()) }
     }
 
     /// Only meaningful when the form is [`Form::Outgrown`].
     #[inline(always)]
-    pub(crate) fn halves(&self) -> &Halves {
-        // SAFETY: they fit into the body of either family's line, which is aligned to 8.
-        unsafe { &*self.body().cast::<Halves>() }
+    pub(crate) fn halves(&self) -> &'a Halves {
+        // SAFETY: they fit into the body of either family's line, which is aligned to 8 and in its memory for `'a`.
+        unsafe { self.body().cast::<Halves>().as_ref() }
     }
 
     #[inline(always)]
@@ -214,10 +230,10 @@ impl<F: Family> Line<F> {
 
     /// The body as words, whatever they mean.
     #[cfg(not(target_arch = "bpf"))]
-    pub(crate) fn body_words(&self) -> &[Word64] {
+    pub(crate) fn body_words(&self) -> &'a [Word64] {
         let words = (line_bytes::<F>() - HEAD_BYTES) / 8;
-        // SAFETY: the body is aligned to 8 and ends where the line does.
-        unsafe { core::slice::from_raw_parts(self.body().cast(), words) }
+        // SAFETY: the body is aligned to 8, ends where the line does, and is in its memory for `'a`.
+        unsafe { core::slice::from_raw_parts(self.body().as_ptr().cast(), words) }
     }
 
     /// Copies the body of another line, under the same condition for both.
@@ -379,15 +395,51 @@ impl Meta {
     }
 }
 
-/// One of the two kinds of memory that a table lives in.
+/// The memory that a table lives in: in the kernel BPF maps, in the daemon a mapping of them or plain memory.
 ///
-/// The kernel's is BPF maps, the daemon's a mapping of them, or plain memory.
-pub trait Memory {
+/// The table's own code, which is safe to call, reads and writes at the pointers that it gets from here.
+///
+/// # Safety
+/// Of each pointer that is returned for an index, for as long as the borrow of `self` lives that it was asked for with:
+///
+/// * **Size.** All bytes are in one allocation that can be read and written: 256 for a bucket of IPv4
+///   ([`BucketV4`]), 512 for one of IPv6 ([`BucketV6`]), 1024 for a chunk ([`Chunk`]).
+/// * **Alignment.** It is aligned to 8, for the words in it. The alignments of those types are wider, so that
+///   the processor loads one cache line for an entry; nothing but speed depends on that.
+/// * **Lifetime.** The bytes stay where they are, and the same index leads to them each time, whatever else is
+///   asked for meanwhile and by however many threads.
+/// * **No overlap.** The bytes of different buckets and chunks, and the meters, are different ones.
+/// * **Aliasing.** There is no reference to any of the bytes but to [`Word32`] and [`Word64`], which may change
+///   while they are borrowed. All access is by atomics or by aligned loads and stores of one word; that holds for
+///   the XDP program on every processor, and for all processes that map the same memory.
+/// * **Contents.** The bytes are initialized. Which values they have is no matter of safety: every number in the
+///   table is checked or masked before it becomes an address, whether a damaged process or another program wrote it.
+///   A *new* table is right only in bytes that are zero, as BPF arrays and anonymous pages are at first.
+///
+/// Without these promises there is no implementation:
+///
+/// ```compile_fail,E0200
+/// use std::ptr::NonNull;
+/// use tracker_common::{family::Family, table::layout::Memory};
+///
+/// struct Dangling;
+///
+/// impl Memory for Dangling {
+///     fn bucket<F: Family>(&self, _: u32) -> Option<NonNull<u8>> {
+///         Some(NonNull::dangling())
+///     }
+///
+///     fn chunk(&self, _: u32) -> Option<NonNull<u8>> {
+///         None
+///     }
+/// }
+/// ```
+pub unsafe trait Memory {
     /// The bucket of the family's index at `index`, or `None` past the end.
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8>;
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>>;
 
     /// The chunk of the arena at `index`, or `None` past the end.
-    fn chunk(&self, index: u32) -> Option<*mut u8>;
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>>;
 
     /// The meter at `index` of those that [budgets](crate::budget) are kept with, or `None` past the end. Memory
     /// without any has no budgets.

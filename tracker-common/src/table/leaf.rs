@@ -3,7 +3,7 @@
 //! A leaf is a number of groups of eight slots within one chunk. A peer's hash names the group to
 //! look in first, so that finding one's own slot is a short search.
 
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr::NonNull};
 
 use super::{
     layout::{CHUNK_UNITS, Memory, UNIT_BYTES},
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     family::Family,
     peers::{Cursor, List as _, PeerBuf},
+    sync::Word64,
     verifier::{Sign, bounded, forgotten, turns},
 };
 
@@ -116,25 +117,25 @@ impl Pick {
     pub const FAR: Self = Self(3);
 }
 
-/// A leaf's groups.
+/// A leaf's groups, borrowed from their memory.
 #[derive(Clone, Copy)]
-pub(crate) struct Leaf<F> {
-    chunk: *mut u8,
+pub(crate) struct Leaf<'a, F> {
+    chunk: NonNull<u8>,
     unit: u32,
     groups: u32,
-    family: PhantomData<F>,
+    memory: PhantomData<(&'a Word64, F)>,
 }
 
 /// No slot.
 const NOWHERE: u32 = u32::MAX;
 
-impl<F: Family> Leaf<F> {
+impl<'a, F: Family> Leaf<'a, F> {
     /// `None` past the end of the arena.
     #[inline(always)]
-    pub(crate) fn open<M: Memory>(memory: &M, leaf: LeafRef) -> Option<Self> {
+    pub(crate) fn open<M: Memory>(memory: &'a M, leaf: LeafRef) -> Option<Self> {
         let chunk = memory.chunk(leaf.unit() / CHUNK_UNITS)?;
         let unit = leaf.unit() % CHUNK_UNITS;
-        Some(Self { chunk, unit, groups: leaf.groups(), family: PhantomData })
+        Some(Self { chunk, unit, groups: leaf.groups(), memory: PhantomData })
     }
 
     #[cfg(not(target_arch = "bpf"))]
@@ -143,13 +144,13 @@ impl<F: Family> Leaf<F> {
     }
 
     #[inline(always)]
-    pub(crate) fn group(&self, index: u32) -> Option<Run<F, { GROUP_SLOTS as usize }>> {
+    pub(crate) fn group(&self, index: u32) -> Option<Run<'a, F, { GROUP_SLOTS as usize }>> {
         let unit = bounded::<{ CHUNK_UNITS - 1 }>(self.unit + index * F::GROUP_UNITS);
         // A group of one unit is always within the chunk.
         if F::GROUP_UNITS > 1 && unit > (CHUNK_UNITS - F::GROUP_UNITS) as usize {
             return None;
         }
-        // SAFETY: the group lies within the chunk.
+        // SAFETY: the group lies within the chunk, which is in its memory for `'a`.
         Some(unsafe { Run::new(self.chunk.add(unit * UNIT_BYTES)) })
     }
 
@@ -171,7 +172,7 @@ impl<F: Family> Leaf<F> {
     fn search(
         &self,
         visit: &Visit,
-        is_it: impl Fn(&Run<F, { GROUP_SLOTS as usize }>, usize) -> bool,
+        is_it: impl Fn(&Run<'_, F, { GROUP_SLOTS as usize }>, usize) -> bool,
     ) -> u32 {
         let mut group = self.home(visit.hash);
         for _ in turns::<CHUNK_UNITS>(self.groups) {

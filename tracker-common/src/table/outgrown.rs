@@ -94,7 +94,7 @@ pub enum Charge {
 
 /// The budgets of the announcer's source in the torrent of a line: of all its joins, and of those in this torrent.
 #[inline(always)]
-pub fn join_claims<F: Family>(key: &TableKey, visit: &Visit, line: &Line<F>) -> [Claim; 2] {
+pub fn join_claims<F: Family>(key: &TableKey, visit: &Visit, line: &Line<'_, F>) -> [Claim; 2] {
     let all = Claim {
         kind: Kind::Joins as u32,
         addr: visit.addr[0],
@@ -130,7 +130,7 @@ pub fn draw<F: Family, M: Memory>(
 #[inline(always)]
 pub fn announce<F: Family, M: Memory>(
     memory: &M,
-    line: Line<F>,
+    line: Line<'_, F>,
     visit: &Visit,
     leaves: &mut impl Leaves,
 ) -> Result<(Counts, Change), Miss> {
@@ -180,7 +180,7 @@ struct Settled {
 #[inline(always)]
 fn settle<F: Family, M: Memory>(
     memory: &M,
-    line: &Line<F>,
+    line: &Line<'_, F>,
     visit: &Visit,
     leaves: &mut impl Leaves,
 ) -> Result<Settled, Miss> {

@@ -2,29 +2,37 @@
 //!
 //! All words come first, then (IPv6) all addresses, so that a search reads words only.
 
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr::NonNull};
 
 use super::{visit::Visit, word::PeerWord};
-use crate::{family::Family, peers::List, sync::Word64, time::Clock, verifier::Sign};
+use crate::{
+    family::Family,
+    peers::List,
+    sync::Word64,
+    time::Clock,
+    verifier::{Sign, assert_within},
+};
 
-/// `N` slots. Indices are below `N`.
-pub(crate) struct Run<F, const N: usize> {
-    words: *mut u8,
-    family: PhantomData<F>,
+/// `N` slots, borrowed from their memory. Indices are below `N`.
+pub(crate) struct Run<'a, F, const N: usize> {
+    words: NonNull<u8>,
+    memory: PhantomData<(&'a Word64, F)>,
 }
 
-impl<F: Family, const N: usize> Run<F, N> {
+impl<'a, F: Family, const N: usize> Run<'a, F, N> {
     /// # Safety
-    /// `words` points to `N` words of the table, aligned to 8, and (IPv6) `N` addresses after them.
+    /// `words` points to `N` words of the table, aligned to 8, and (IPv6) `N` addresses after them. They are there for
+    /// `'a`, and are accessed by words only, as [`Memory`](super::layout::Memory) says.
     #[inline(always)]
-    pub(crate) unsafe fn new(words: *mut u8) -> Self {
-        Self { words, family: PhantomData }
+    pub(crate) unsafe fn new(words: NonNull<u8>) -> Self {
+        Self { words, memory: PhantomData }
     }
 
     #[inline(always)]
-    pub(crate) fn word(&self, index: usize) -> &Word64 {
+    pub(crate) fn word(&self, index: usize) -> &'a Word64 {
+        assert_within::<N>(index);
         // SAFETY: the index is below `N`; all bit patterns are valid.
-        unsafe { &*self.words.add(index * 8).cast::<Word64>() }
+        unsafe { self.words.add(index * 8).cast::<Word64>().as_ref() }
     }
 
     #[inline(always)]
@@ -48,9 +56,11 @@ impl<F: Family, const N: usize> Run<F, N> {
     }
 
     #[inline(always)]
-    fn addr_words(&self, index: usize) -> &[Word64; 2] {
+    fn addr_words(&self, index: usize) -> &'a [Word64; 2] {
+        assert!(F::IS_V6);
+        assert_within::<N>(index);
         // SAFETY: the addresses follow the words, `N` of them, aligned to 8.
-        unsafe { &*self.words.add(N * 8 + index * 16).cast::<[Word64; 2]>() }
+        unsafe { self.words.add(N * 8 + index * 16).cast::<[Word64; 2]>().as_ref() }
     }
 
     /// Whether this slot is the announcer's.

@@ -80,7 +80,7 @@ pub(super) fn name_alone<F: Family, L: List>(
 
 /// Counts a completed download, if it is one. Returns how many there are now.
 #[inline(always)]
-pub(crate) fn complete<F: Family>(line: &Line<F>, meta: Meta, has_completed: bool) -> u32 {
+pub(crate) fn complete<F: Family>(line: &Line<'_, F>, meta: Meta, has_completed: bool) -> u32 {
     let completed = meta.completed();
     if !has_completed || completed >= Meta::COMPLETED_MAX {
         return completed;
@@ -94,7 +94,7 @@ pub(crate) fn complete<F: Family>(line: &Line<F>, meta: Meta, has_completed: boo
 /// # Errors
 /// [`Miss::Frozen`] while the daemon moves its peers.
 #[inline(always)]
-pub fn scrape<F: Family>(line: Line<F>, clock: &Clock) -> Result<Counts, Miss> {
+pub fn scrape<F: Family>(line: Line<'_, F>, clock: &Clock) -> Result<Counts, Miss> {
     if line.meta().is_frozen() {
         return Err(Miss::Frozen);
     }
@@ -103,7 +103,7 @@ pub fn scrape<F: Family>(line: Line<F>, clock: &Clock) -> Result<Counts, Miss> {
 
 /// The figures of a torrent that nobody is moving.
 #[inline(always)]
-pub(crate) fn figures<F: Family>(line: Line<F>, clock: &Clock) -> Counts {
+pub(crate) fn figures<F: Family>(line: Line<'_, F>, clock: &Clock) -> Counts {
     let meta = line.meta();
     let completed = meta.completed();
     match meta.form() {

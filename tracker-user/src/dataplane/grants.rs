@@ -9,6 +9,7 @@ use std::{
     io,
     net::IpAddr,
     os::fd::AsFd,
+    ptr::NonNull,
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -107,11 +108,11 @@ impl Generation {
 
     fn word(&self) -> &AtomicU64 {
         // The region has one item.
-        let word = self.0.item::<{ size_of::<u64>() }>(0).map(<*mut u8>::cast);
+        let word = self.0.item::<{ size_of::<u64>() }>(0).map(NonNull::cast::<AtomicU64>);
         let word = word.expect("a page holds a word");
         // SAFETY: the page is mapped for as long as `self` lives, begins at a page's boundary, and is
         // written by this process alone, by atomics.
-        unsafe { AtomicU64::from_ptr(word) }
+        unsafe { word.as_ref() }
     }
 }
 

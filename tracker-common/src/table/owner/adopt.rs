@@ -52,7 +52,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// Returns lines to be given up, frozen.
-    fn adopt_family<F: Family>(&self, adopted: &mut Adopted) -> Vec<Line<F>> {
+    fn adopt_family<F: Family>(&self, adopted: &mut Adopted) -> Vec<Line<'_, F>> {
         let family = usize::from(F::IS_V6);
         let mut given_up = Vec::new();
         for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
@@ -81,7 +81,7 @@ impl<M: Memory> Table<M> {
 
     /// Marks the arena's units that a torrent uses, and unfreezes its leaves; `false`, and nothing of
     /// that, when a reference is to where none can be.
-    fn claim<F: Family>(&self, line: Line<F>) -> bool {
+    fn claim<F: Family>(&self, line: Line<'_, F>) -> bool {
         let halves = [line.halves().leechers(), line.halves().seeders()];
         let pieces: Option<Vec<_>> = halves.iter().map(|half| self.pieces::<F>(half)).collect();
         let Some(pieces) = pieces else { return false };

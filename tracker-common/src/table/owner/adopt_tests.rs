@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
@@ -31,13 +32,14 @@ impl Fused<'_> {
     }
 }
 
-impl Memory for Fused<'_> {
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+// SAFETY: all pointers are the heap's, which outlives this.
+unsafe impl Memory for Fused<'_> {
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         self.burn();
         self.heap.bucket::<F>(index)
     }
 
-    fn chunk(&self, index: u32) -> Option<*mut u8> {
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>> {
         self.burn();
         self.heap.chunk(index)
     }

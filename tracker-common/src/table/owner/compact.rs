@@ -104,14 +104,14 @@ impl Part {
 }
 
 /// A half, and the parts of it that are to be moved.
-struct Work<F: Family> {
-    line: Line<F>,
+struct Work<'a, F: Family> {
+    line: Line<'a, F>,
     seeder: bool,
     parts: Vec<Part>,
 }
 
-impl<F: Family> Work<F> {
-    fn half(&self) -> Half<'_> {
+impl<'a, F: Family> Work<'a, F> {
+    fn half(&self) -> Half<'a> {
         let [half, _] = self.line.halves().own_and_other(self.seeder);
         half
     }
@@ -167,7 +167,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// For one that it uses, and whose parts are frozen.
-    fn compact_frozen<F: Family>(&self, work: &Work<F>, clock: &Clock) {
+    fn compact_frozen<F: Family>(&self, work: &Work<'_, F>, clock: &Clock) {
         for part in &work.parts {
             let _moving = self.write_lock();
             self.move_part(work, part, clock);
@@ -176,7 +176,7 @@ impl<M: Memory> Table<M> {
         self.halve(&work.half());
     }
 
-    fn freeze_loose<F: Family>(&self, batch: &[Loose]) -> Vec<Work<F>> {
+    fn freeze_loose<F: Family>(&self, batch: &[Loose]) -> Vec<Work<'_, F>> {
         let works: Vec<_> = batch.iter().filter_map(|loose| self.work_on::<F>(loose)).collect();
         for work in &works {
             let half = work.half();
@@ -186,7 +186,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// What there is to do in a half, whose torrent may be another one by now.
-    fn work_on<F: Family>(&self, loose: &Loose) -> Option<Work<F>> {
+    fn work_on<F: Family>(&self, loose: &Loose) -> Option<Work<'_, F>> {
         let line = Line::<F>::at(&self.memory, loose.number)?;
         if !line.is_outgrown() || line.meta().is_frozen() {
             return None;
@@ -224,7 +224,7 @@ impl<M: Memory> Table<M> {
 
     /// Puts the peers of a part into one leaf that fits. The part stays as it is where more peers have joined
     /// meanwhile, or where there is no room for the new leaf beside the old ones.
-    fn move_part<F: Family>(&self, work: &Work<F>, part: &Part, clock: &Clock) {
+    fn move_part<F: Family>(&self, work: &Work<'_, F>, part: &Part, clock: &Clock) {
         let half = work.half();
         let mut owner = self.owner();
         let arena = &mut owner.arena;

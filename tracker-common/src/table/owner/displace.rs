@@ -17,12 +17,12 @@ const DEPTH_MAX: u32 = 2;
 
 /// One torrent's move. Both lines are of the same table.
 #[derive(Clone, Copy)]
-pub(super) struct Move<F> {
-    pub(super) from: Line<F>,
-    to: Line<F>,
+pub(super) struct Move<'a, F> {
+    pub(super) from: Line<'a, F>,
+    to: Line<'a, F>,
 }
 
-impl<F: Family> Move<F> {
+impl<F: Family> Move<'_, F> {
     fn copy(&self) {
         self.to.set_info_hash(&self.from.info_hash());
         self.to.copy_body(&self.from);
@@ -49,13 +49,13 @@ impl<M: Memory> Table<M> {
     pub(super) fn plan_displacement<F: Family>(
         &self,
         info_hash: &InfoHash,
-    ) -> Option<Vec<Move<F>>> {
+    ) -> Option<Vec<Move<'_, F>>> {
         let buckets = self.buckets::<F>(info_hash);
         (0..=DEPTH_MAX)
             .find_map(|depth| buckets.iter().find_map(|&bucket| self.vacate::<F>(bucket, depth)))
     }
 
-    fn vacate<F: Family>(&self, bucket: u32, depth: u32) -> Option<Vec<Move<F>>> {
+    fn vacate<F: Family>(&self, bucket: u32, depth: u32) -> Option<Vec<Move<'_, F>>> {
         let movable = self.lines::<F>(bucket).filter(|line| !line.meta().is_frozen());
         movable.into_iter().find_map(|from| {
             let other = self.buckets::<F>(&from.info_hash()).into_iter().find(|&b| b != bucket)?;
@@ -72,7 +72,7 @@ impl<M: Memory> Table<M> {
 
     /// Carries out moves whose torrents are frozen, and which a grace period ago began to be, and
     /// unfreezes them. A torrent is in both lines for a grace period, so that the kernel finds it in one.
-    pub(super) fn displace<F: Family>(&self, plans: &[Vec<Move<F>>], grace: &mut impl FnMut()) {
+    pub(super) fn displace<F: Family>(&self, plans: &[Vec<Move<'_, F>>], grace: &mut impl FnMut()) {
         let longest = plans.iter().map(Vec::len).max().unwrap_or(0);
         for turn in 0..longest {
             let steps = plans.iter().filter_map(|moves| moves.get(turn));
@@ -96,7 +96,7 @@ impl<M: Memory> Table<M> {
 
     /// Puts the torrent into its new line too; `false` when that was taken in the meantime. The caller
     /// holds the lock exclusively: nobody is at work on the torrent, having found it in the other line.
-    fn occupy<F: Family>(&self, step: &Move<F>) -> bool {
+    fn occupy<F: Family>(&self, step: &Move<'_, F>) -> bool {
         // Admissions hold this lock too.
         let _owner = self.owner();
         let is_possible =
@@ -109,7 +109,7 @@ impl<M: Memory> Table<M> {
 
     /// Takes the torrent out of its former line. The daemon's frontends have used whichever of the two
     /// they found first.
-    fn vacate_after<F: Family>(&self, step: &Move<F>) {
+    fn vacate_after<F: Family>(&self, step: &Move<'_, F>) {
         let _moving = self.write_lock();
         let _owner = self.owner();
         let found = find::<F, M>(&self.memory, &self.shape, &step.from.info_hash());

@@ -28,11 +28,11 @@ use crate::{
 const GROWTHS_MAX: u32 = 64;
 
 /// Announces of one family that wait for room, and what was frozen to make it.
-struct Batch<F: Family> {
+struct Batch<'a, F: Family> {
     waiting: Vec<Waiting>,
-    lines: Vec<Line<F>>,
+    lines: Vec<Line<'a, F>>,
     spans: Vec<Span<F>>,
-    moves: Vec<Vec<Move<F>>>,
+    moves: Vec<Vec<Move<'a, F>>>,
 }
 
 /// The part of a half that one frozen leaf was for.
@@ -46,7 +46,7 @@ struct Span<F> {
     family: PhantomData<F>,
 }
 
-impl<F: Family> Batch<F> {
+impl<F: Family> Batch<'_, F> {
     fn new() -> Self {
         Self { waiting: Vec::new(), lines: Vec::new(), spans: Vec::new(), moves: Vec::new() }
     }
@@ -88,7 +88,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// Applies what has found room in the meantime, and freezes what the rest needs moved.
-    fn freeze<F: Family>(&self, waiting: Vec<Waiting>, clock: &Clock) -> Batch<F> {
+    fn freeze<F: Family>(&self, waiting: Vec<Waiting>, clock: &Clock) -> Batch<'_, F> {
         let mut batch = Batch::new();
         let mut peers = PeerBuf::new();
         let mut homeless = Vec::new();
@@ -125,7 +125,7 @@ impl<M: Memory> Table<M> {
         batch
     }
 
-    fn freeze_for<F: Family>(&self, one: &Waiting, batch: &mut Batch<F>) {
+    fn freeze_for<'a, F: Family>(&'a self, one: &Waiting, batch: &mut Batch<'a, F>) {
         let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, &one.info_hash) else {
             return;
         };
@@ -150,7 +150,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// Makes room, applies the announces and unfreezes.
-    fn settle<F: Family>(&self, batch: &Batch<F>, clock: &Clock) {
+    fn settle<F: Family>(&self, batch: &Batch<'_, F>, clock: &Clock) {
         let mut peers = PeerBuf::new();
         for one in &batch.waiting {
             let _moving = self.write_lock();
@@ -255,7 +255,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// Moves the peers of a line into leaves.
-    fn outgrow<F: Family>(&self, line: Line<F>, clock: &Clock) -> Option<()> {
+    fn outgrow<F: Family>(&self, line: Line<'_, F>, clock: &Clock) -> Option<()> {
         let mut owner = self.owner();
         let peers = Collected::of_line(line, clock).live;
         let (seeders, leechers): (Vec<_>, Vec<_>) =
@@ -284,7 +284,7 @@ impl<M: Memory> Table<M> {
     /// Puts the peers of a leaf into a bigger one, or into two.
     fn grow_leaf<F: Family>(
         &self,
-        line: Line<F>,
+        line: Line<'_, F>,
         seeder: bool,
         leaf: LeafRef,
         hash: u64,
@@ -341,7 +341,7 @@ impl<M: Memory> Table<M> {
     }
 }
 
-impl<F: Family> Line<F> {
+impl<F: Family> Line<'_, F> {
     /// Keeps the kernel away from the torrent's peers, or lets it have them again.
     pub(super) fn freeze(&self, frozen: bool) {
         self.update_meta(

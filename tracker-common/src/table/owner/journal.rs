@@ -35,7 +35,7 @@ const HEAD_WORDS: usize = 4;
 
 impl<M: Memory> Table<M> {
     /// The body of a line is about to be rewritten.
-    pub(super) fn note_line<F: Family>(&self, line: Line<F>) {
+    pub(super) fn note_line<F: Family>(&self, line: Line<'_, F>) {
         let kind = if line.is_outgrown() { OUTGROWN_LINE } else { INLINE_LINE };
         self.note(kind, line, line.body_words().iter().map(Word64::load));
     }
@@ -44,7 +44,7 @@ impl<M: Memory> Table<M> {
     /// referred to two leaves.
     pub(super) fn note_span<F: Family>(
         &self,
-        line: Line<F>,
+        line: Line<'_, F>,
         seeder: bool,
         entries: [u32; 3],
         leaves: [LeafRef; 2],
@@ -53,7 +53,7 @@ impl<M: Memory> Table<M> {
         self.note(SPAN | if seeder { IS_SEEDER } else { 0 }, line, numbers);
     }
 
-    fn note<F: Family>(&self, kind: u64, line: Line<F>, rest: impl Iterator<Item = u64>) {
+    fn note<F: Family>(&self, kind: u64, line: Line<'_, F>, rest: impl Iterator<Item = u64>) {
         let Some(words) = self.journal() else { return };
         let mut hash = [0; 24];
         hash[..20].copy_from_slice(&line.info_hash().0);
@@ -116,7 +116,7 @@ impl<M: Memory> Table<M> {
     fn journal(&self) -> Option<&[Word64; WORDS]> {
         let chunk = self.memory.chunk(0)?;
         // SAFETY: within the chunk, aligned to 8, and any bits are words.
-        Some(unsafe { &*chunk.add(OFFSET).cast::<[Word64; WORDS]>() })
+        Some(unsafe { chunk.add(OFFSET).cast::<[Word64; WORDS]>().as_ref() })
     }
 }
 

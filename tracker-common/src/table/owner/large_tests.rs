@@ -3,6 +3,7 @@
 use std::{
     cell::UnsafeCell,
     collections::{BTreeSet, HashMap},
+    ptr::NonNull,
 };
 
 use proptest::prelude::*;
@@ -31,15 +32,18 @@ struct Sparse {
     chunks: Mutex<HashMap<u32, Box<UnsafeCell<[u64; 128]>>>>,
 }
 
-impl Memory for Sparse {
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+// SAFETY: buckets are those of the heap. A chunk is a boxed cell of as many words as one has; it is put into its box when it is
+// first asked for, and stays there for as long as the map lives.
+unsafe impl Memory for Sparse {
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         self.buckets.bucket::<F>(index)
     }
 
-    fn chunk(&self, index: u32) -> Option<*mut u8> {
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>> {
         let mut chunks = locks::lock(&self.chunks);
         let made = || Box::new(UnsafeCell::new([0; 128]));
-        (index < CHUNKS_MAX).then(|| chunks.entry(index).or_insert_with(made).get().cast())
+        (index < CHUNKS_MAX)
+            .then(|| NonNull::from(&**chunks.entry(index).or_insert_with(made)).cast())
     }
 }
 

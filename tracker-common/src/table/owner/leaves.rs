@@ -32,7 +32,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    fn add<F: Family, const N: usize>(&mut self, run: &Run<F, N>, clock: &Clock) {
+    fn add<F: Family, const N: usize>(&mut self, run: &Run<'_, F, N>, clock: &Clock) {
         for slot in 0..N {
             let mut word = run.peer(slot);
             let mut addr = [word.0 & 0xffff_ffff, 0];
@@ -52,7 +52,7 @@ impl Collected {
     }
 
     /// Those in a line.
-    pub(super) fn of_line<F: Family>(line: Line<F>, clock: &Clock) -> Self {
+    pub(super) fn of_line<F: Family>(line: Line<'_, F>, clock: &Clock) -> Self {
         let mut collected = Self::default();
         if F::IS_V6 {
             collected.add(&line.run::<4>(), clock);
@@ -64,8 +64,8 @@ impl Collected {
 }
 
 /// Writes peers into the first slots of an inline torrent's line, which are vacant.
-pub(super) fn fill_line<F: Family>(line: Line<F>, peers: &[Moving]) {
-    fn fill<F: Family, const N: usize>(run: &Run<F, N>, peers: &[Moving]) {
+pub(super) fn fill_line<F: Family>(line: Line<'_, F>, peers: &[Moving]) {
+    fn fill<F: Family, const N: usize>(run: &Run<'_, F, N>, peers: &[Moving]) {
         for (slot, peer) in peers.iter().enumerate().take(N) {
             write(run, slot, peer);
         }
@@ -77,7 +77,7 @@ pub(super) fn fill_line<F: Family>(line: Line<F>, peers: &[Moving]) {
     }
 }
 
-fn write<F: Family, const N: usize>(run: &Run<F, N>, slot: usize, peer: &Moving) {
+fn write<F: Family, const N: usize>(run: &Run<'_, F, N>, slot: usize, peer: &Moving) {
     if F::IS_V6 {
         run.set_addr(slot, peer.addr);
     }
@@ -101,7 +101,7 @@ impl<M: Memory> Table<M> {
     pub(super) fn each_group<F: Family>(
         &self,
         leaf: LeafRef,
-        mut see: impl FnMut(&Run<F, { GROUP_SLOTS as usize }>),
+        mut see: impl FnMut(&Run<'_, F, { GROUP_SLOTS as usize }>),
     ) {
         let Some(leaf) = Leaf::<F>::open(&self.memory, leaf) else { return };
         (0..leaf.groups()).filter_map(|group| leaf.group(group)).for_each(|run| see(&run));
@@ -223,7 +223,7 @@ impl<M: Memory> Table<M> {
             let Some(chunk) = self.memory.chunk(unit / CHUNK_UNITS) else { return };
             let offset = (unit % CHUNK_UNITS) as usize * UNIT_BYTES;
             // SAFETY: the unit is within its chunk, and aligned to its length.
-            let words = unsafe { &*chunk.add(offset).cast::<[Word64; UNIT_BYTES / 8]>() };
+            let words = unsafe { chunk.add(offset).cast::<[Word64; UNIT_BYTES / 8]>().as_ref() };
             words.iter().for_each(|word| word.put(0));
         }
     }

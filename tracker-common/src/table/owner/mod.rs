@@ -387,7 +387,7 @@ impl<M: Memory> Table<M> {
     /// the line shows it.
     fn draw<F: Family>(
         &self,
-        line: Line<F>,
+        line: Line<'_, F>,
         visit: &Visit,
         list: &mut PeerBuf,
     ) -> Option<[u32; 2]> {
@@ -482,12 +482,12 @@ impl<M: Memory> Table<M> {
         [0, 1].map(|choice| place.bucket::<F>(&self.shape, choice))
     }
 
-    fn lines<F: Family>(&self, bucket: u32) -> impl Iterator<Item = Line<F>> {
+    fn lines<F: Family>(&self, bucket: u32) -> impl Iterator<Item = Line<'_, F>> {
         (0..BUCKET_LINES)
             .filter_map(move |slot| Line::at(&self.memory, bucket * BUCKET_LINES + slot))
     }
 
-    fn vacant_line<F: Family>(&self, bucket: u32) -> Option<Line<F>> {
+    fn vacant_line<F: Family>(&self, bucket: u32) -> Option<Line<'_, F>> {
         self.lines(bucket).find(|line| line.meta() == Meta::VACANT)
     }
 }

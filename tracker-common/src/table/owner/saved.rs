@@ -77,7 +77,7 @@ impl<M: Memory> Table<M> {
     /// been moved meanwhile is gone on with where it was left.
     fn leaf_after<F: Family>(
         &self,
-        line: Line<F>,
+        line: Line<'_, F>,
         info_hash: &InfoHash,
         seeder: bool,
         hash: u64,

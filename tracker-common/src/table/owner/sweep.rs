@@ -136,7 +136,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// Whether a torrent with so many peers may be forgotten.
-    fn is_useless<F: Family>(&self, line: Line<F>, peers: u32) -> bool {
+    fn is_useless<F: Family>(&self, line: Line<'_, F>, peers: u32) -> bool {
         if peers > 0 || line.meta().is_listed() {
             return false;
         }
@@ -151,7 +151,7 @@ impl<M: Memory> Table<M> {
 
     /// Clears expired peers. Returns whether the tallies are right, as far as can be seen while others
     /// come and go.
-    fn sweep_line<F: Family>(&self, line: Line<F>, number: u32, clock: &Clock) -> bool {
+    fn sweep_line<F: Family>(&self, line: Line<'_, F>, number: u32, clock: &Clock) -> bool {
         if !line.is_outgrown() {
             if F::IS_V6 {
                 clear_stale(&line.run::<4>(), clock);
@@ -194,7 +194,7 @@ impl<M: Memory> Table<M> {
 
     /// Counts the peers of an outgrown torrent that nobody else uses: a process that was killed between a
     /// change of a slot and its tally has left that wrong.
-    fn tally<F: Family>(&self, line: Line<F>) {
+    fn tally<F: Family>(&self, line: Line<'_, F>) {
         if !line.is_outgrown() {
             return;
         }
@@ -209,7 +209,7 @@ impl<M: Memory> Table<M> {
 
     /// Frees a frozen torrent that has no peers any more, or puts those that are left into its line,
     /// if they are few. Others may have joined before it was frozen. Returns whether it was freed.
-    fn shrink<F: Family>(&self, line: Line<F>, clock: &Clock) -> bool {
+    fn shrink<F: Family>(&self, line: Line<'_, F>, clock: &Clock) -> bool {
         let counts = figures(line, clock);
         let peers = counts.seeders + counts.leechers;
         let useless = self.is_useless(line, peers);
@@ -241,12 +241,12 @@ impl<M: Memory> Table<M> {
 }
 
 /// Slots that hold a peer, live or not.
-pub(super) fn peers_in<F: Family, const N: usize>(run: &Run<F, N>) -> u32 {
+pub(super) fn peers_in<F: Family, const N: usize>(run: &Run<'_, F, N>) -> u32 {
     (0..N).filter(|&slot| run.peer(slot).is_peer()).count() as u32
 }
 
 /// Returns how many slots that were cleared had held a peer.
-fn clear_stale<F: Family, const N: usize>(run: &Run<F, N>, clock: &Clock) -> u32 {
+fn clear_stale<F: Family, const N: usize>(run: &Run<'_, F, N>, clock: &Clock) -> u32 {
     let mut cleared = 0;
     for slot in 0..N {
         let word = run.peer(slot);

@@ -1,6 +1,6 @@
 //! The table against a model, on plain memory.
 
-use std::{cell::UnsafeCell, collections::HashMap};
+use std::{cell::UnsafeCell, collections::HashMap, ptr::NonNull};
 
 use proptest::prelude::*;
 
@@ -29,17 +29,19 @@ impl Heap {
     }
 }
 
-impl Memory for Heap {
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+// SAFETY: each item is a boxed cell of as many words as a bucket or a chunk has, which none but the table borrows, and
+// stays in its box for as long as the heap lives.
+unsafe impl Memory for Heap {
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         if F::IS_V6 {
-            self.v6.get(index as usize).map(|bucket| bucket.get().cast())
+            self.v6.get(index as usize).map(|bucket| NonNull::from(bucket).cast())
         } else {
-            self.v4.get(index as usize).map(|bucket| bucket.get().cast())
+            self.v4.get(index as usize).map(|bucket| NonNull::from(bucket).cast())
         }
     }
 
-    fn chunk(&self, index: u32) -> Option<*mut u8> {
-        self.chunks.get(index as usize).map(|chunk| chunk.get().cast())
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>> {
+        self.chunks.get(index as usize).map(|chunk| NonNull::from(chunk).cast())
     }
 
     fn meter(&self, index: u32) -> Option<&Meter> {

@@ -54,9 +54,13 @@ impl MappedMemory {
     }
 }
 
-impl Memory for MappedMemory {
+// SAFETY: each pointer is into a region, which is mapped readable and writable, at one place, for as long as this lives, and
+// has whole items only, of the sizes that the table's have; it begins at a page, so all are aligned. Regions do not
+// overlap. The pages are zeroed at first; the table changes them by its words only, here and in other processes, and so
+// does the XDP program. What those do wrong they do to themselves: any contents will do.
+unsafe impl Memory for MappedMemory {
     #[inline]
-    fn bucket<F: Family>(&self, index: u32) -> Option<*mut u8> {
+    fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         if F::IS_V6 {
             self.v6.item::<{ TableSize::BUCKET_V6_BYTES }>(index)
         } else {
@@ -65,7 +69,7 @@ impl Memory for MappedMemory {
     }
 
     #[inline]
-    fn chunk(&self, index: u32) -> Option<*mut u8> {
+    fn chunk(&self, index: u32) -> Option<NonNull<u8>> {
         self.chunks.item::<{ TableSize::CHUNK_BYTES }>(index)
     }
 
@@ -74,7 +78,7 @@ impl Memory for MappedMemory {
         const { assert!(size_of::<Meter>() == TableSize::METER_BYTES) };
         let meter = self.meters.item::<{ TableSize::METER_BYTES }>(index)?;
         // SAFETY: an aligned word within the region, which is changed by atomics only; any value is valid.
-        Some(unsafe { &*meter.cast() })
+        Some(unsafe { meter.cast().as_ref() })
     }
 }
 
@@ -114,10 +118,10 @@ impl Region {
     }
 
     #[inline]
-    pub(crate) fn item<const BYTES: usize>(&self, index: u32) -> Option<*mut u8> {
+    pub(crate) fn item<const BYTES: usize>(&self, index: u32) -> Option<NonNull<u8>> {
         let offset = index as usize * BYTES;
         // SAFETY: the offset lies within the region.
-        (offset < self.bytes).then(|| unsafe { self.start.as_ptr().add(offset) })
+        (offset < self.bytes).then(|| unsafe { self.start.add(offset) })
     }
 }
 
@@ -145,7 +149,7 @@ mod tests {
         assert_eq!(size.chunks, CHUNKS_MAX);
         let memory = MappedMemory::anonymous(&size).unwrap();
         let chunk = |index| memory.chunk(index).unwrap();
-        assert_eq!(chunk(CHUNKS_MAX - 1) as usize - chunk(0) as usize, 64 << 30);
+        assert_eq!(chunk(CHUNKS_MAX - 1).addr().get() - chunk(0).addr().get(), 64 << 30);
         assert!(memory.chunk(CHUNKS_MAX).is_none());
         for index in [0, 4 << 20, CHUNKS_MAX - 1] {
             // SAFETY: it is within the mapping, and nobody else's.
