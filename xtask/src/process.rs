@@ -14,10 +14,20 @@ pub fn root() -> PathBuf {
     xtask.parent().expect("xtask is a folder of the workspace").to_owned()
 }
 
-/// The `cargo` that started this xtask.
+/// The `cargo` that started this xtask, without what it told xtask of xtask's own package. The build script of ring
+/// looks at those variables, so that every `cargo test` after a `cargo xtask test` would build the TLS libraries and
+/// the tracker afresh.
 pub fn cargo() -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let is_of_package = ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+        if is_of_package {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
