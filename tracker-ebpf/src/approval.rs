@@ -89,9 +89,10 @@ fn is_granted<F: Ip>(datagram: &Datagram<F, AnnounceRequest>, wall_ns: u64) -> b
     let addr = F::mapped(&F::source(datagram.ip));
     let info_hash = datagram.payload.fixed.info_hash.0;
     key.set(GrantKey { addr, info_hash, _pad: [0; 4] });
-    // SAFETY: the cell stays as it is while the map is looked into. An entry that the map forgets meanwhile may be
-    // read as another grant that is being made.
-    let Some(grant) = (unsafe { GRANTS.get(&*key.as_ptr()) }) else { return false };
+    // SAFETY: the cell stays as it is while the map is looked into.
+    let key = unsafe { &*key.as_ptr() };
+    // SAFETY: an entry that the map forgets meanwhile may be read as another grant that is being made.
+    let Some(grant) = (unsafe { GRANTS.get(key) }) else { return false };
     let Some(generation) = GENERATION.get(0) else { return false };
     // SAFETY: a reference is readable. The daemon takes all grants back at any moment.
     let generation = unsafe { read_volatile(generation) };

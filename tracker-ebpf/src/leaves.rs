@@ -44,7 +44,6 @@ fn join<F: Family>(visit: &Visit, number: u32, leaf: LeafRef, is_known: bool) ->
 ///
 /// # Safety
 /// That of each is that of [`LeavesInMaps::handed`].
-#[expect(clippy::missing_safety_doc, reason = "the same for all")]
 pub trait LeafFunctions: Family {
     /// [`Leaves::replace`].
     unsafe fn replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32;
