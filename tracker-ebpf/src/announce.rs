@@ -60,9 +60,13 @@ pub enum Done {
 /// Serves the request to its end, unless its torrent is outgrown. `objections` are those of the lists
 /// of clients and networks.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, l3: u32, scratch: *mut Scratch, objections: u32) -> Outcome {
-    // SAFETY: that is how `main` calls it.
-    let scratch = unsafe { Scratch::handed(scratch) }.or_pass(Verdict::NoReply)?;
+pub fn run<F: Ip>(
+    ctx: &XdpContext,
+    l3: u32,
+    scratch: Option<&mut Scratch>,
+    objections: u32,
+) -> Outcome {
+    let scratch = scratch.or_pass(Verdict::NoReply)?;
     let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).or_pass(Verdict::NotOurs)?;
     let env = &Env::get();
     let now_ns = env.now_ns();
@@ -194,9 +198,8 @@ fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config) -> Announce<F> {
 /// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
 /// Leaves the list of peers there.
 #[inline(always)]
-pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
-    // SAFETY: that is how `main` calls it.
-    let scratch = unsafe { Scratch::handed(scratch) }.or_pass(Verdict::NoReply)?;
+pub fn run_begun<F: Ip>(scratch: Option<&mut Scratch>) -> Result<(), Verdict> {
+    let scratch = scratch.or_pass(Verdict::NoReply)?;
     let line = Line::<F>::at(&Maps, scratch.line).or_pass(Verdict::UnknownTorrent)?;
     let (counts, change) =
         inline::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
@@ -207,17 +210,12 @@ pub fn run_begun<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
 
 /// Applies the announce in the scratch space to its outgrown torrent. Leaves the list of peers there.
 #[inline(always)]
-pub fn run_outgrown<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
-    // SAFETY: that is how `main` calls it.
-    let (visit, list) = unsafe { Scratch::visit_and_list(scratch) }.or_pass(Verdict::NoReply)?;
-    swarm::begin_list::<F>(visit, list);
-    // SAFETY: it is not null.
-    let number = unsafe { (*scratch).line };
-    let line = Line::<F>::at(&Maps, number).or_pass(Verdict::UnknownTorrent)?;
-    let mut leaves = LeavesInMaps::<F>::new(scratch);
+pub fn run_outgrown<F: Ip>(scratch: Option<&mut Scratch>) -> Result<(), Verdict> {
+    let scratch = scratch.or_pass(Verdict::NoReply)?;
+    swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
+    let line = Line::<F>::at(&Maps, scratch.line).or_pass(Verdict::UnknownTorrent)?;
+    let (visit, mut leaves) = LeavesInMaps::<F>::of(scratch);
     let (counts, change) = outgrown::announce(&Maps, line, visit, &mut leaves).map_err(verdict)?;
-    // SAFETY: as above. The leaves have written to the list meanwhile.
-    let scratch = unsafe { &mut *scratch };
     swarm::finish_list::<F>(&scratch.visit, &counts, &mut scratch.list);
     scratch.counts = counts;
     scratch.change = change as u32;
@@ -226,10 +224,14 @@ pub fn run_outgrown<F: Ip>(scratch: *mut Scratch) -> Result<(), Verdict> {
 
 /// Replies to the announce with what is in the scratch space.
 #[inline(always)]
-pub fn run_reply<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, scratch: *mut Scratch) -> Answer {
+pub fn run_reply<F: Ip>(
+    ctx: &XdpContext,
+    env: &Env,
+    l3: u32,
+    scratch: Option<&mut Scratch>,
+) -> Answer {
     let datagram = Request::<F>::again(ctx, l3).or_pass(Verdict::NoReply)?;
-    // SAFETY: that is how `main` calls it.
-    let scratch = unsafe { Scratch::handed(scratch) }.or_pass(Verdict::NoReply)?;
+    let scratch = scratch.or_pass(Verdict::NoReply)?;
     finish(&datagram, env, scratch)
 }
 

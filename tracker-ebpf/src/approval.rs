@@ -10,7 +10,7 @@ use tracker_common::{
 };
 
 use crate::{
-    maps::{CLIENTS, Env, GENERATION, GRANTS, NETWORKS_V4, NETWORKS_V6, Scratch},
+    maps::{CLIENTS, Env, GENERATION, GRANTS, NETWORKS_V4, NETWORKS_V6, grant_key},
     packet::{Datagram, Ip},
     scrape::is_well_formed,
 };
@@ -85,12 +85,14 @@ fn source<F: Ip>(config: &Config, addr: &F::Addr) -> u32 {
 
 #[inline(always)]
 fn is_granted<F: Ip>(datagram: &Datagram<F, AnnounceRequest>, wall_ns: u64) -> bool {
-    let Some(scratch) = Scratch::get() else { return false };
+    let Some(key) = grant_key() else { return false };
     let addr = F::mapped(&F::source(datagram.ip));
     let info_hash = datagram.payload.fixed.info_hash.0;
-    scratch.grant = GrantKey { addr, info_hash, _pad: [0; 4] };
+    key.set(GrantKey { addr, info_hash, _pad: [0; 4] });
+    // SAFETY: the cell stays as it is while the map is looked into.
+    let key = unsafe { &*key.as_ptr() };
     // SAFETY: an entry that the map forgets meanwhile may be read as another grant that is being made.
-    let Some(grant) = (unsafe { GRANTS.get(&scratch.grant) }) else { return false };
+    let Some(grant) = (unsafe { GRANTS.get(key) }) else { return false };
     let Some(generation) = GENERATION.get(0) else { return false };
     // SAFETY: a reference is readable. The daemon takes all grants back at any moment.
     let generation = unsafe { read_volatile(generation) };

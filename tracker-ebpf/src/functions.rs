@@ -50,7 +50,7 @@ pub const APPLIED: u32 = 100;
 pub trait Functions: Sized + Family {
     /// Serves an announce to its end if it can: returns [`ANSWERED`], what else is to be done, or the verdict
     /// with which it is passed.
-    fn announce(datagram: &Datagram<Self>, scratch: *mut Scratch, objections: u32) -> u32
+    fn announce(datagram: &Datagram<Self>, scratch: &mut Scratch, objections: u32) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -92,13 +92,13 @@ pub trait Functions: Sized + Family {
 
     /// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
     /// Returns [`APPLIED`] or a verdict.
-    fn inline(scratch: *mut Scratch) -> u32;
+    fn inline(scratch: &mut Scratch) -> u32;
 
     /// The same for a torrent that has outgrown its line.
-    fn outgrown(scratch: *mut Scratch) -> u32;
+    fn outgrown(scratch: &mut Scratch) -> u32;
 
     /// Replies to that announce: returns an XDP action.
-    fn reply(datagram: &Datagram<Self>, scratch: *mut Scratch) -> u32
+    fn reply(datagram: &Datagram<Self>, scratch: &mut Scratch) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -114,7 +114,12 @@ pub trait Functions: Sized + Family {
 
     /// Appends the figures of the torrent whose info-hash is at `offset` of the frame to the
     /// scratch space. Returns 0, or 1 when the daemon is moving its peers.
-    fn scrape_entry(datagram: &Datagram<Self>, offset: u32, now_ns: u64) -> u32
+    fn scrape_entry(
+        datagram: &Datagram<Self>,
+        offset: u32,
+        scratch: &mut Scratch,
+        now_ns: u64,
+    ) -> u32
     where
         Self: crate::packet::Ip;
 }
@@ -127,12 +132,14 @@ macro_rules! functions {
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $announce(
+        unsafe extern "C" fn $announce(
             ctx: *mut xdp_md,
             l3: u32,
             scratch: *mut Scratch,
             objections: u32,
         ) -> u32 {
+            // SAFETY: as `Functions` calls it.
+            let scratch = unsafe { Scratch::handed(scratch) };
             match announce::run::<$family>(&XdpContext::new(ctx), l3, scratch, objections) {
                 Ok(Done::Served) => ANSWERED,
                 Ok(Done::Begun) => BEGUN,
@@ -185,21 +192,27 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $inline(scratch: *mut Scratch) -> u32 {
+        unsafe extern "C" fn $inline(scratch: *mut Scratch) -> u32 {
+            // SAFETY: as `Functions` calls it.
+            let scratch = unsafe { Scratch::handed(scratch) };
             announce::run_begun::<$family>(scratch)
                 .map_or_else(|verdict| verdict as u32, |()| APPLIED)
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $outgrown(scratch: *mut Scratch) -> u32 {
+        unsafe extern "C" fn $outgrown(scratch: *mut Scratch) -> u32 {
+            // SAFETY: as `Functions` calls it.
+            let scratch = unsafe { Scratch::handed(scratch) };
             announce::run_outgrown::<$family>(scratch)
                 .map_or_else(|verdict| verdict as u32, |()| APPLIED)
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $reply(ctx: *mut xdp_md, l3: u32, scratch: *mut Scratch) -> u32 {
+        unsafe extern "C" fn $reply(ctx: *mut xdp_md, l3: u32, scratch: *mut Scratch) -> u32 {
+            // SAFETY: as `Functions` calls it.
+            let scratch = unsafe { Scratch::handed(scratch) };
             let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
             conclude::<$family>(ctx, env, announce::run_reply::<$family>(ctx, env, l3, scratch))
         }
@@ -215,13 +228,22 @@ macro_rules! functions {
         #[inline(never)]
         extern "C" fn $scrape(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
             let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
-            conclude::<$family>(ctx, env, scrape::run::<$family>(ctx, env, l3, now_ns))
+            // SAFETY: a run serves a scrape or an announce, and this is the only place where it asks for a scrape.
+            let scratch = unsafe { Scratch::of_this_run() };
+            conclude::<$family>(ctx, env, scrape::run::<$family>(ctx, env, l3, scratch, now_ns))
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $entry(ctx: *mut xdp_md, offset: u32, now_ns: u64) -> u32 {
-            scrape::append::<$family>(&XdpContext::new(ctx), offset, now_ns)
+        unsafe extern "C" fn $entry(
+            ctx: *mut xdp_md,
+            offset: u32,
+            scratch: *mut Scratch,
+            now_ns: u64,
+        ) -> u32 {
+            // SAFETY: as `Functions` calls it.
+            let scratch = unsafe { Scratch::handed(scratch) };
+            scrape::append::<$family>(&XdpContext::new(ctx), offset, scratch, now_ns)
         }
 
         #[unsafe(no_mangle)]
@@ -248,8 +270,10 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn announce(datagram: &Datagram<Self>, scratch: *mut Scratch, objections: u32) -> u32 {
-                $announce(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, scratch, objections)
+            fn announce(datagram: &Datagram<Self>, scratch: &mut Scratch, objections: u32) -> u32 {
+                let (ctx, l3) = (datagram.ctx.as_ptr().cast(), datagram.l3 as u32);
+                // SAFETY: a borrow for as long as it runs.
+                unsafe { $announce(ctx, l3, scratch, objections) }
             }
 
             #[inline(always)]
@@ -278,18 +302,21 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn inline(scratch: *mut Scratch) -> u32 {
-                $inline(scratch)
+            fn inline(scratch: &mut Scratch) -> u32 {
+                // SAFETY: as above.
+                unsafe { $inline(scratch) }
             }
 
             #[inline(always)]
-            fn outgrown(scratch: *mut Scratch) -> u32 {
-                $outgrown(scratch)
+            fn outgrown(scratch: &mut Scratch) -> u32 {
+                // SAFETY: as above.
+                unsafe { $outgrown(scratch) }
             }
 
             #[inline(always)]
-            fn reply(datagram: &Datagram<Self>, scratch: *mut Scratch) -> u32 {
-                $reply(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, scratch)
+            fn reply(datagram: &Datagram<Self>, scratch: &mut Scratch) -> u32 {
+                // SAFETY: as above.
+                unsafe { $reply(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, scratch) }
             }
 
             #[inline(always)]
@@ -303,8 +330,14 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn scrape_entry(datagram: &Datagram<Self>, offset: u32, now_ns: u64) -> u32 {
-                $entry(datagram.ctx.as_ptr().cast(), offset, now_ns)
+            fn scrape_entry(
+                datagram: &Datagram<Self>,
+                offset: u32,
+                scratch: &mut Scratch,
+                now_ns: u64,
+            ) -> u32 {
+                // SAFETY: as above.
+                unsafe { $entry(datagram.ctx.as_ptr().cast(), offset, scratch, now_ns) }
             }
         }
     };

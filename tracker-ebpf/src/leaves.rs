@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 
 use tracker_common::{
     family::{Family, V4, V6},
+    peers::PeerBuf,
     table::{
         Miss,
         layout::{Line, Memory},
@@ -40,18 +41,21 @@ fn join<F: Family>(visit: &Visit, number: u32, leaf: LeafRef, is_known: bool) ->
 }
 
 /// The global functions, by address family. They work on the visit and the list in the scratch space.
+///
+/// # Safety
+/// That of each is that of [`LeavesInMaps::handed`].
 pub trait LeafFunctions: Family {
     /// [`Leaves::replace`].
-    fn replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32;
+    unsafe fn replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32;
 
     /// [`Leaves::join`].
-    fn join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32;
+    unsafe fn join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32;
 
     /// [`Leaves::draw`].
-    fn draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32;
+    unsafe fn draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32;
 
     /// [`Leaves::draw_half`]. Returns one of [`half`].
-    fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32;
+    unsafe fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32;
 }
 
 /// What came of drawing from half a swarm.
@@ -66,9 +70,9 @@ macro_rules! functions {
     ($family:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32 {
-            // SAFETY: that is how functions call each other.
-            let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
+        unsafe extern "C" fn $replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32 {
+            // SAFETY: as the caller says.
+            let Some((visit, _)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) }) else {
                 return Outcome::CONTENDED.0;
             };
             outgrown::replace::<$family, Maps>(&Maps, visit, LeafRef(leaf), Write(write)).0
@@ -76,34 +80,35 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32 {
-            // SAFETY: that is how functions call each other.
-            let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
+        unsafe extern "C" fn $join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32 {
+            // SAFETY: as the caller says.
+            let Some((visit, leaves)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) })
+            else {
                 return Outcome::CONTENDED.0;
             };
-            // SAFETY: it is not null.
-            let number = unsafe { (*scratch).line };
-            join::<$family>(visit, number, LeafRef(leaf), is_known != 0).0
+            join::<$family>(visit, leaves.line(), LeafRef(leaf), is_known != 0).0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32 {
-            // SAFETY: that is how functions call each other.
-            let Some((visit, list)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
+        unsafe extern "C" fn $draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32 {
+            // SAFETY: as the caller says.
+            let Some((visit, leaves)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) })
+            else {
                 return 0;
             };
+            let list = leaves.into_list();
             outgrown::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
-            // SAFETY: that is how functions call each other.
-            let Some((visit, _)) = (unsafe { Scratch::visit_and_list(scratch) }) else {
+        unsafe extern "C" fn $half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
+            // SAFETY: as the caller says.
+            let Some((visit, mut leaves)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) })
+            else {
                 return half::CORRUPT;
             };
-            let mut leaves = LeavesInMaps::<$family>::new(scratch);
             match outgrown::draw_half(&Maps, Root(root), visit, &mut leaves, Pick(pick)) {
                 Ok(false) => half::MORE_WANTED,
                 Ok(true) => half::LIST_FULL,
@@ -114,23 +119,27 @@ macro_rules! functions {
 
         impl LeafFunctions for $family {
             #[inline(always)]
-            fn replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32 {
-                $replace(scratch, leaf, write)
+            unsafe fn replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32 {
+                // SAFETY: as the caller says; so below.
+                unsafe { $replace(scratch, leaf, write) }
             }
 
             #[inline(always)]
-            fn join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32 {
-                $join(scratch, leaf, is_known)
+            unsafe fn join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32 {
+                // SAFETY: as above.
+                unsafe { $join(scratch, leaf, is_known) }
             }
 
             #[inline(always)]
-            fn draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32 {
-                $draw(scratch, leaf, pick)
+            unsafe fn draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32 {
+                // SAFETY: as above.
+                unsafe { $draw(scratch, leaf, pick) }
             }
 
             #[inline(always)]
-            fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
-                $half(scratch, root, pick)
+            unsafe fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
+                // SAFETY: as above.
+                unsafe { $half(scratch, root, pick) }
             }
         }
     };
@@ -139,33 +148,67 @@ macro_rules! functions {
 functions!(V4, replace_v4, join_v4, draw_v4, draw_half_v4);
 functions!(V6, replace_v6, join_v6, draw_v6, draw_half_v6);
 
-/// The leaves of the table in the maps, for the visit in the scratch space.
-pub struct LeavesInMaps<F> {
+/// The leaves of the table in the maps, for the visit in the scratch space. Stands for a borrow of the scratch space
+/// that is exclusive but for the visit, and hands that to functions.
+pub struct LeavesInMaps<'a, F> {
     scratch: *mut Scratch,
-    family: PhantomData<F>,
+    borrow: PhantomData<(&'a mut PeerBuf, F)>,
 }
 
-impl<F: LeafFunctions> LeavesInMaps<F> {
+impl<'a, F: LeafFunctions> LeavesInMaps<'a, F> {
+    /// The visit, and the leaves for it.
     #[inline(always)]
-    pub fn new(scratch: *mut Scratch) -> Self {
-        Self { scratch, family: PhantomData }
+    pub fn of(scratch: &'a mut Scratch) -> (&'a Visit, Self) {
+        let scratch = &raw mut *scratch;
+        // SAFETY: of a borrow. All that is made of the leaves keeps to what they stand for.
+        (unsafe { &(*scratch).visit }, Self { scratch, borrow: PhantomData })
+    }
+
+    /// The same of what a function was handed. It is never null; the verifier cannot know.
+    ///
+    /// # Safety
+    /// It is what leaves hand to a function that they call, for as long as that runs.
+    #[inline(always)]
+    unsafe fn handed(scratch: *mut Scratch) -> Option<(&'a Visit, Self)> {
+        if scratch.is_null() {
+            return None;
+        }
+        // SAFETY: as the caller says, and as above.
+        Some((unsafe { &(*scratch).visit }, Self { scratch, borrow: PhantomData }))
+    }
+
+    /// The number of the torrent's line.
+    #[inline(always)]
+    fn line(&self) -> u32 {
+        // SAFETY: of a borrow.
+        unsafe { (*self.scratch).line }
+    }
+
+    /// The list of the reply.
+    #[inline(always)]
+    fn into_list(self) -> &'a mut PeerBuf {
+        // SAFETY: of a borrow, exclusive but for the visit.
+        unsafe { &mut (*self.scratch).list }
     }
 }
 
-impl<F: LeafFunctions> Leaves for LeavesInMaps<F> {
+impl<F: LeafFunctions> Leaves for LeavesInMaps<'_, F> {
     #[inline(always)]
     fn replace(&mut self, leaf: LeafRef, write: Write) -> Outcome {
-        Outcome(F::replace(self.scratch, leaf.0, write.0))
+        // SAFETY: what these leaves stand for, which are borrowed as long; so below.
+        Outcome(unsafe { F::replace(self.scratch, leaf.0, write.0) })
     }
 
     #[inline(always)]
     fn join(&mut self, leaf: LeafRef, is_known: bool) -> Outcome {
-        Outcome(F::join(self.scratch, leaf.0, is_known as u32))
+        // SAFETY: as above.
+        Outcome(unsafe { F::join(self.scratch, leaf.0, is_known as u32) })
     }
 
     #[inline(always)]
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
-        F::draw(self.scratch, leaf.0, pick.0) != 0
+        // SAFETY: as above.
+        unsafe { F::draw(self.scratch, leaf.0, pick.0) != 0 }
     }
 
     #[inline(always)]
@@ -176,7 +219,8 @@ impl<F: LeafFunctions> Leaves for LeavesInMaps<F> {
         _: &Visit,
         pick: Pick,
     ) -> Result<bool, Miss> {
-        match F::draw_half(self.scratch, root.0, pick.0) {
+        // SAFETY: as above.
+        match unsafe { F::draw_half(self.scratch, root.0, pick.0) } {
             half::MORE_WANTED => Ok(false),
             half::LIST_FULL => Ok(true),
             half::FROZEN => Err(Miss::Frozen),

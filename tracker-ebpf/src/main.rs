@@ -189,7 +189,8 @@ fn limit<F: Ip>(datagram: &Datagram<F>, verdict: u32) -> u32 {
 fn announce<F: Ip>(datagram: &Datagram<F>, objections: u32) -> u32 {
     const MISSED: u32 = Verdict::UnknownTorrent as u32;
     const NOT_OURS: u32 = Verdict::NotOurs as u32;
-    let scratch = Scratch::place();
+    // SAFETY: a run asks once: here or, for a scrape, in `scrape_v4` or `scrape_v6`.
+    let Some(scratch) = (unsafe { Scratch::of_this_run() }) else { return XDP_PASS };
     let outcome = match F::announce(datagram, scratch, objections) {
         ANSWERED => return XDP_TX,
         NOT_OURS => return XDP_PASS,

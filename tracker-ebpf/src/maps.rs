@@ -1,7 +1,7 @@
 //! The maps, and the swarm table in them.
 
 use core::{
-    cell::UnsafeCell,
+    cell::{Cell, UnsafeCell},
     mem::MaybeUninit,
     ptr::{NonNull, null_mut, read_volatile},
 };
@@ -42,10 +42,10 @@ struct Shared<T>(UnsafeCell<MaybeUninit<T>>);
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    /// Zeros and whatever the daemon writes are valid.
     #[inline(always)]
-    fn get(&'static self) -> &'static T {
-        // SAFETY: zeros and whatever the daemon writes are valid.
-        unsafe { &*unknown(self.0.get().cast::<T>()) }
+    fn get(&'static self) -> *const T {
+        unknown(self.0.get().cast::<T>())
     }
 }
 
@@ -53,7 +53,7 @@ impl<T> Shared<T> {
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<PerCpu> = PerCpuArray::with_max_entries(1, 0);
 
 // The daemon sets the true sizes when it loads the program.
 #[map]
@@ -94,10 +94,10 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[derive(Clone, Copy)]
 pub struct Maps;
 
-// SAFETY: the values of an array map are in one piece, of as many bytes as its type says, aligned to 8, zeroed when the
-// map is made, and stay where they are until the program is gone. The kernel returns nothing past the end of a map, and the
-// verifier refuses all access outside of a value. The program changes them by the table's words only, and so does the
-// daemon, which maps them.
+// SAFETY: the values of an array map are in one piece, of as many bytes as its type says, aligned to 8, zeroed
+// when the map is made, and stay where they are until the program is gone. The kernel returns nothing past the end
+// of a map, and the verifier refuses all access outside of a value. The program changes them by the table's words
+// only, and so does the daemon, which maps them.
 unsafe impl Memory for Maps {
     #[inline(always)]
     fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
@@ -119,6 +119,73 @@ unsafe impl Memory for Maps {
     }
 }
 
+/// What is too large for the stack, or not aligned as that must be. XDP programs are not preempted by one another, so
+/// there is one user at a time on each processor.
+///
+/// The functions of one run hand a [`Scratch`] on to each other. All else has one user each, is in cells, and may be
+/// asked for at any time.
+#[repr(C)]
+struct PerCpu {
+    scratch: Scratch,
+    grant: Cell<GrantKey>,
+    rest: Cell<[u64; REST_BYTES / 8]>,
+    route: Route,
+}
+
+// SAFETY: each processor has its own.
+unsafe impl Sync for PerCpu {}
+
+impl PerCpu {
+    /// This processor's.
+    #[inline(always)]
+    fn place() -> *mut Self {
+        SCRATCH.get_ptr_mut(0).unwrap_or(null_mut())
+    }
+
+    /// A part of it that is in cells.
+    #[inline(always)]
+    fn part<T>(part: impl FnOnce(*mut Self) -> *const T) -> Option<&'static T> {
+        let place = Self::place();
+        if place.is_null() {
+            return None;
+        }
+        // SAFETY: the value of a map is there for as long as the program is. Only `Scratch::of_this_run` borrows
+        // from it exclusively, and that is none of the parts in cells.
+        Some(unsafe { &*part(place) })
+    }
+}
+
+/// A grant to look for.
+#[inline(always)]
+pub fn grant_key() -> Option<&'static Cell<GrantKey>> {
+    // SAFETY: `part` has seen that it is not null.
+    PerCpu::part(|place| unsafe { &raw const (*place).grant })
+}
+
+/// What of a datagram is summed up.
+#[inline(always)]
+pub fn rest() -> Option<&'static Cell<[u64; REST_BYTES / 8]>> {
+    // SAFETY: as above.
+    PerCpu::part(|place| unsafe { &raw const (*place).rest })
+}
+
+/// The question to the routing table, its answer, and what follows from that.
+#[repr(C)]
+pub struct Route {
+    /// The question, then the answer.
+    pub next_hop: Cell<bpf_fib_lookup>,
+    /// The XDP action that sends the reply, where it is not always the same.
+    pub action: Cell<u32>,
+}
+
+impl Route {
+    #[inline(always)]
+    pub fn get() -> Option<&'static Self> {
+        // SAFETY: as above.
+        PerCpu::part(|place| unsafe { &raw const (*place).route })
+    }
+}
+
 /// Where an announce is worked out and a reply put together.
 #[repr(C)]
 pub struct Scratch {
@@ -134,14 +201,33 @@ pub struct Scratch {
     pub list: PeerBuf,
     /// What the post-hooks are told.
     pub told: Told,
-    /// A grant to look for.
-    pub grant: GrantKey,
-    /// What of a datagram is summed up.
-    pub rest: [u64; REST_BYTES / 8],
-    /// The XDP action that sends the reply, where it is not always the same.
-    pub action: u32,
-    /// The question to the routing table, and its answer.
-    pub next_hop: bpf_fib_lookup,
+}
+
+impl Scratch {
+    /// This processor's.
+    ///
+    /// # Safety
+    /// A run of the program asks for it once. Its functions hand the borrow on to each other.
+    #[inline(always)]
+    pub unsafe fn of_this_run<'a>() -> Option<&'a mut Self> {
+        let place = PerCpu::place();
+        if place.is_null() {
+            return None;
+        }
+        // SAFETY: per-CPU, and there is no other borrow, as the caller says.
+        Some(unsafe { &mut (*place).scratch })
+    }
+
+    /// What a global function was handed: a borrow, of which the verifier believes nothing but its type. It is
+    /// never null.
+    ///
+    /// # Safety
+    /// It is a borrow for as long as the function runs.
+    #[inline(always)]
+    pub unsafe fn handed<'a>(scratch: *mut Self) -> Option<&'a mut Self> {
+        // SAFETY: as the caller says.
+        unsafe { scratch.as_mut() }
+    }
 }
 
 /// More bytes than follow the fixed part of a request that the program answers: a power of two.
@@ -154,68 +240,6 @@ pub struct Told {
     pub event: AnnounceEvent,
     /// Its options, as many as there are.
     pub options: [u8; EVENT_OPTIONS_MAX as usize],
-}
-
-impl Scratch {
-    /// This processor's. XDP programs are not preempted by one another, so there is one user at a
-    /// time.
-    #[inline(always)]
-    pub fn get() -> Option<&'static mut Self> {
-        // SAFETY: per-CPU, and each function asks for it once at a time.
-        unsafe { Self::place().as_mut() }
-    }
-
-    /// The same as functions hand it to each other. It is never null; the verifier cannot know.
-    #[inline(always)]
-    pub fn place() -> *mut Self {
-        SCRATCH.get_ptr_mut(0).unwrap_or(null_mut())
-    }
-
-    /// What a function was handed.
-    ///
-    /// # Safety
-    /// It is of [`Scratch::place`], and who called the function has borrowed nothing of it.
-    #[inline(always)]
-    pub unsafe fn handed<'a>(place: *mut Self) -> Option<&'a mut Self> {
-        // SAFETY: as the caller says.
-        unsafe { place.as_mut() }
-    }
-
-    /// The announce and the list of what a function was handed.
-    ///
-    /// # Safety
-    /// It is of [`Scratch::place`], and who called the function has borrowed no more of it than the announce.
-    #[inline(always)]
-    pub unsafe fn visit_and_list<'a>(place: *mut Self) -> Option<(&'a Visit, &'a mut PeerBuf)> {
-        if place.is_null() {
-            return None;
-        }
-        // SAFETY: as the caller says.
-        Some(unsafe { (&(*place).visit, &mut (*place).list) })
-    }
-
-    /// Where a part of a datagram is copied to. Nothing else of the scratch space is borrowed by this.
-    #[inline(always)]
-    pub fn rest() -> Option<&'static mut [u64; REST_BYTES / 8]> {
-        let place = Self::place();
-        if place.is_null() {
-            return None;
-        }
-        // SAFETY: per-CPU, and only `sum_of_rest` asks for it, once at a time.
-        Some(unsafe { &mut (*place).rest })
-    }
-
-    /// What the routing table is asked, and the action by which the reply is sent then. Nothing else of the
-    /// scratch space is borrowed by this.
-    #[inline(always)]
-    pub fn route() -> Option<(&'static mut bpf_fib_lookup, &'static mut u32)> {
-        let place = Self::place();
-        if place.is_null() {
-            return None;
-        }
-        // SAFETY: per-CPU, and only `reply` asks for these two, once at a time.
-        Some(unsafe { (&mut (*place).next_hop, &mut (*place).action) })
-    }
 }
 
 /// What every request needs.
@@ -234,14 +258,18 @@ pub struct Env {
 impl Env {
     #[inline(always)]
     pub fn get() -> Self {
-        let State { control, configs } = STATE.get();
-        // SAFETY: a reference is readable. The daemon switches from one to the other at any moment.
-        let active = bounded::<1>(unsafe { read_volatile(&raw const control.active) });
-        // SAFETY: within the array.
-        let config = unsafe { configs.get_unchecked(active) };
-        let answers_until_ns = control.passes_from_ns.wrapping_sub(1);
-        let Control { jiffies, wall_offset_ns, .. } = *control;
-        Self { config, zero: &control.zero, jiffies, wall_offset_ns, answers_until_ns }
+        let state = STATE.get();
+        // SAFETY: it is there for as long as the program is. The daemon switches from one to the other at any moment.
+        let active = bounded::<1>(unsafe { read_volatile(&raw const (*state).control.active) });
+        // SAFETY: within the array. What the daemon writes here while it is in force are the bytes that are there
+        // already; it changes the other one.
+        let config = unsafe { &*(&raw const (*state).configs).cast::<Config>().add(active) };
+        // SAFETY: as for `active`. The daemon never writes another zero, and the rest is copied.
+        let (zero, control) = unsafe { (&(*state).control.zero, &raw const (*state).control) };
+        // SAFETY: as above; a load of a word does not tear.
+        let Control { jiffies, wall_offset_ns, passes_from_ns, .. } = unsafe { *control };
+        let answers_until_ns = passes_from_ns.wrapping_sub(1);
+        Self { config, zero, jiffies, wall_offset_ns, answers_until_ns }
     }
 
     /// The monotonic clock, to a jiffy or two.

@@ -4,6 +4,8 @@
 //! or IPv6 without extension headers, no fragments, UDP that fills its IP packet. The rest is
 //! passed to the host.
 
+use core::cell::Cell;
+
 use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_xdp_load_bytes, programs::XdpContext};
 use tracker_common::{
     abi::{Config, ENDPOINTS_MAX, LINKS, Link, link},
@@ -18,7 +20,7 @@ use crate::{
     checksum,
     functions::Functions,
     leaves::LeafFunctions,
-    maps::{REST_BYTES, Scratch},
+    maps::{self, REST_BYTES},
 };
 
 pub const ETHERNET_BYTES: usize = 14;
@@ -292,7 +294,7 @@ pub const NO_SUM: u32 = u32::MAX;
 #[inline(always)]
 pub fn sum_of_rest<F: Ip>(ctx: &XdpContext, l3: u32, from: u32) -> u32 {
     let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return NO_SUM };
-    let Some(rest) = Scratch::rest() else { return NO_SUM };
+    let Some(rest) = maps::rest() else { return NO_SUM };
     let len = datagram.payload_len().wrapping_sub(from);
     if len.wrapping_sub(1) >= REST_BYTES as u32 {
         return NO_SUM;
@@ -300,10 +302,11 @@ pub fn sum_of_rest<F: Ip>(ctx: &XdpContext, l3: u32, from: u32) -> u32 {
     // Kernels before 6.8 do not conclude from `!=` that it is more than that.
     let len = 1 + bounded::<{ REST_BYTES as u32 - 1 }>(len - 1);
     let last = (len - 1) / 8;
+    let words: &[Cell<u64>] = (rest as &Cell<[u64]>).as_slice_of_cells();
     // SAFETY: within the array, and there is room for so many bytes.
     let is_copied = unsafe {
-        *rest.get_unchecked_mut(bounded::<{ REST_BYTES as u32 / 8 - 1 }>(last as u32)) = 0;
-        datagram.copy(from, rest.as_mut_ptr().cast::<[u8; REST_BYTES]>(), len as u32)
+        words.get_unchecked(bounded::<{ REST_BYTES as u32 / 8 - 1 }>(last as u32)).set(0);
+        datagram.copy(from, rest.as_ptr().cast::<[u8; REST_BYTES]>(), len as u32)
     };
     if !is_copied {
         return NO_SUM;
@@ -311,7 +314,7 @@ pub fn sum_of_rest<F: Ip>(ctx: &XdpContext, l3: u32, from: u32) -> u32 {
     let mut sum = 0;
     for word in turns::<{ REST_BYTES as u32 / 8 }>(last as u32 + 1) {
         // SAFETY: within the array.
-        let word = unsafe { *rest.get_unchecked(word as usize) };
+        let word = unsafe { words.get_unchecked(word as usize) }.get();
         sum += (word & 0xffff_ffff) + (word >> 32);
     }
     checksum::shortened(sum)

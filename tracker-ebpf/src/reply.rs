@@ -16,7 +16,7 @@ use tracker_common::{
 
 use crate::{
     OrPass as _, checksum, copy,
-    maps::{Env, Scratch},
+    maps::{Env, Route},
     packet::{Datagram, ETHERNET_BYTES, Ethernet, Ip, L3_MAX, PROTOCOL_UDP, UDP_BYTES, Udp, at},
     pass,
 };
@@ -272,10 +272,12 @@ pub fn may_have_sent<F: Ip>(ctx: &XdpContext, l3: u32) -> bool {
     if look_up(&datagram).is_err() {
         return false;
     }
-    let Some((hop, _)) = Scratch::route() else { return false };
+    let Some(route) = Route::get() else { return false };
     let Some(ethernet) = at::<Ethernet>(ctx, 0) else { return false };
     // SAFETY: `at` checked the bounds.
     let sender = unsafe { (*ethernet).source };
+    // SAFETY: nothing changes the answer meanwhile.
+    let hop = unsafe { &*route.next_hop.as_ptr() };
     hop.ifindex == ctx.ingress_ifindex() as u32 && hop.dmac == sender
 }
 
@@ -318,7 +320,9 @@ fn look_up<F: Ip, T>(datagram: &Datagram<F, T>) -> Result<(), Verdict> {
     if datagram.l3 != ETHERNET_BYTES {
         return pass(Verdict::NoReply);
     }
-    let (hop, _) = Scratch::route().or_pass(Verdict::NoReply)?;
+    let route = Route::get().or_pass(Verdict::NoReply)?;
+    // SAFETY: nothing else is at the cell before the helper has returned.
+    let hop = unsafe { &mut *route.next_hop.as_ptr() };
     hop.family = if F::IS_V6 { AF_INET6 } else { AF_INET };
     hop.l4_protocol = PROTOCOL_UDP;
     hop.sport = datagram.udp.destination;
@@ -350,15 +354,17 @@ fn address(ethernet: &mut Ethernet, env: &Env, ingress: u32) -> Result<(), Verdi
         send_back(ethernet);
         return Ok(());
     }
-    let (hop, action) = Scratch::route().or_pass(Verdict::NoReply)?;
+    let route = Route::get().or_pass(Verdict::NoReply)?;
+    // SAFETY: nothing changes the answer meanwhile.
+    let hop = unsafe { &*route.next_hop.as_ptr() };
     ethernet.source = hop.smac;
     ethernet.destination = hop.dmac;
-    *action = if hop.ifindex == ingress {
+    route.action.set(if hop.ifindex == ingress {
         XDP_TX
     } else {
         // SAFETY: the helper has no preconditions.
         unsafe { bpf_redirect(hop.ifindex, 0) as u32 }
-    };
+    });
     Ok(())
 }
 
@@ -368,5 +374,5 @@ pub fn action(env: &Env) -> u32 {
     if env.config.flags & flag::REPLY_FIB == 0 {
         return XDP_TX;
     }
-    Scratch::route().map_or(XDP_TX, |(_, action)| *action)
+    Route::get().map_or(XDP_TX, |route| route.action.get())
 }

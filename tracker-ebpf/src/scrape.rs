@@ -31,13 +31,20 @@ pub fn is_well_formed(payload_len: u32) -> bool {
 
 /// Serves the request to its end.
 #[inline(always)]
-pub fn run<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, now_ns: u64) -> Answer {
+pub fn run<F: Ip>(
+    ctx: &XdpContext,
+    env: &Env,
+    l3: u32,
+    scratch: Option<&mut Scratch>,
+    now_ns: u64,
+) -> Answer {
     let datagram = Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
-    serve(&datagram, env, now_ns)
+    let scratch = scratch.ok_or(Verdict::NoReply)?;
+    serve(&datagram, env, scratch, now_ns)
 }
 
 #[inline(always)]
-fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
+fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, scratch: &mut Scratch, now_ns: u64) -> Answer {
     let config = env.config;
     let head_len = size_of::<RequestHead>() as u32;
     if !is_well_formed(datagram.payload_len()) {
@@ -51,28 +58,37 @@ fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> Answer {
     let max = if config.scrape_max < SCRAPE_MAX { config.scrape_max } else { SCRAPE_MAX };
     let answered = if asked > max { max } else { asked };
 
-    Scratch::get().ok_or(Verdict::NoReply)?.list.clear();
+    scratch.list.clear();
     let first = datagram.l3 as u32 + Datagram::<F>::PAYLOAD as u32 + head_len;
     for index in turns::<SCRAPE_MAX>(answered) {
-        if F::scrape_entry(datagram, first + index * INFO_HASH_BYTES, now_ns) != 0 {
+        if F::scrape_entry(datagram, first + index * INFO_HASH_BYTES, scratch, now_ns) != 0 {
             return Err(Verdict::Frozen);
         }
     }
     let reply =
         Head(ReplyHead { action: action::SCRAPE, transaction_id: datagram.payload.transaction_id });
-    let list = &mut Scratch::get().ok_or(Verdict::NoReply)?.list;
-    reply::send(datagram, env, &reply, Some(list)).map(|()| Verdict::Scraped)
+    reply::send(datagram, env, &reply, Some(&scratch.list)).map(|()| Verdict::Scraped)
 }
 
 /// Appends the figures of the torrent whose info-hash is at `offset` of the frame. Returns 0, or 1
 /// when the daemon is moving the torrent's peers.
 #[inline(always)]
-pub fn append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> u32 {
-    try_append::<F>(ctx, offset, now_ns).is_none() as u32
+pub fn append<F: Ip>(
+    ctx: &XdpContext,
+    offset: u32,
+    scratch: Option<&mut Scratch>,
+    now_ns: u64,
+) -> u32 {
+    try_append::<F>(ctx, offset, scratch, now_ns).is_none() as u32
 }
 
 #[inline(always)]
-fn try_append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> Option<()> {
+fn try_append<F: Ip>(
+    ctx: &XdpContext,
+    offset: u32,
+    scratch: Option<&mut Scratch>,
+    now_ns: u64,
+) -> Option<()> {
     let env = Env::get();
     let info_hash: *const InfoHash = at(ctx, bounded::<2047>(offset))?;
     // SAFETY: `at` checked the bounds.
@@ -82,7 +98,7 @@ fn try_append<F: Ip>(ctx: &XdpContext, offset: u32, now_ns: u64) -> Option<()> {
         Some((_, line)) => swarm::scrape(line, &clock).ok()?,
         None => Counts::default(),
     };
-    Scratch::get()?.list.push_entry(&ScrapeEntry {
+    scratch?.list.push_entry(&ScrapeEntry {
         seeders: counts.seeders.to_be_bytes(),
         completed: counts.completed.to_be_bytes(),
         leechers: counts.leechers.to_be_bytes(),

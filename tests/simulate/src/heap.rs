@@ -48,9 +48,9 @@ impl<const WORDS: usize> Region<WORDS> {
     }
 }
 
-// SAFETY: each item is a boxed cell of as many words as a bucket or a chunk has, which none but tables borrow, and stays in its
-// box for as long as one of the heaps that share it lives. The daemons and processors of a simulation, and of a model,
-// change it by the table's words only.
+// SAFETY: each item is a boxed cell of as many words as a bucket or a chunk has, which none but tables borrow, and
+// stays in its box for as long as one of the heaps that share it lives. The daemons and processors of a
+// simulation, and of a model, change it by the table's words only.
 unsafe impl Memory for Heap {
     fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         if F::IS_V6 { self.0.v6.item(index) } else { self.0.v4.item(index) }

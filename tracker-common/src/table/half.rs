@@ -134,13 +134,13 @@ impl Root {
 
     /// An entry of a directory.
     #[inline(always)]
-    pub(crate) fn slot<'a, M: Memory>(self, memory: &'a M, entry: u32) -> Result<&'a Word64, Miss> {
+    pub(crate) fn slot<M: Memory>(self, memory: &M, entry: u32) -> Result<&Word64, Miss> {
         // Within the first chunk of the directory, which is not at its beginning if it is a short one.
         let at = self.unit() % CHUNK_UNITS * UNIT_ENTRIES + entry;
         let number = (self.unit() / CHUNK_UNITS).wrapping_add(at / CHUNK_ENTRIES);
         let chunk = memory.chunk(number).ok_or(Miss::Corrupt)?;
         let index = bounded::<{ CHUNK_ENTRIES - 1 }>(at);
-        // SAFETY: a chunk is so many entries, aligned to 8, and in its memory for `'a`.
+        // SAFETY: a chunk is so many entries, aligned to 8, and is in its memory while that is borrowed.
         Ok(unsafe { chunk.add(index * 8).cast::<Word64>().as_ref() })
     }
 }

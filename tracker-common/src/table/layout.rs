@@ -409,7 +409,7 @@ impl Meta {
 /// * **Lifetime.** The bytes stay where they are, and the same index leads to them each time, whatever else is
 ///   asked for meanwhile and by however many threads.
 /// * **No overlap.** The bytes of different buckets and chunks, and the meters, are different ones.
-/// * **Aliasing.** There is no reference to any of the bytes but to [`Word32`] and [`Word64`], which may change
+/// * **Aliasing.** All references to any of the bytes are to [`Word32`], [`Word64`] or cells, which may change
 ///   while they are borrowed. All access is by atomics or by aligned loads and stores of one word; that holds for
 ///   the XDP program on every processor, and for all processes that map the same memory.
 /// * **Contents.** The bytes are initialized. Which values they have is no matter of safety: every number in the

@@ -32,8 +32,8 @@ struct Sparse {
     chunks: Mutex<HashMap<u32, Box<UnsafeCell<[u64; 128]>>>>,
 }
 
-// SAFETY: buckets are those of the heap. A chunk is a boxed cell of as many words as one has; it is put into its box when it is
-// first asked for, and stays there for as long as the map lives.
+// SAFETY: buckets are those of the heap. A chunk is a boxed cell of as many words as one has; it is put into its
+// box when it is first asked for, and stays there for as long as the map lives.
 unsafe impl Memory for Sparse {
     fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         self.buckets.bucket::<F>(index)

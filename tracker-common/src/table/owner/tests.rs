@@ -29,8 +29,8 @@ impl Heap {
     }
 }
 
-// SAFETY: each item is a boxed cell of as many words as a bucket or a chunk has, which none but the table borrows, and
-// stays in its box for as long as the heap lives.
+// SAFETY: each item is a boxed cell of as many words as a bucket or a chunk has, which none but the table borrows,
+// and stays in its box for as long as the heap lives.
 unsafe impl Memory for Heap {
     fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
         if F::IS_V6 {

@@ -54,10 +54,10 @@ impl MappedMemory {
     }
 }
 
-// SAFETY: each pointer is into a region, which is mapped readable and writable, at one place, for as long as this lives, and
-// has whole items only, of the sizes that the table's have; it begins at a page, so all are aligned. Regions do not
-// overlap. The pages are zeroed at first; the table changes them by its words only, here and in other processes, and so
-// does the XDP program. What those do wrong they do to themselves: any contents will do.
+// SAFETY: each pointer is into a region, which is mapped readable and writable, at one place, for as long as this
+// lives, and has whole items only, of the sizes that the table's have; it begins at a page, so all are aligned.
+// Regions do not overlap. The pages are zeroed at first; the table changes them by its words only, here and in
+// other processes, and so does the XDP program. What those do wrong they do to themselves: any contents will do.
 unsafe impl Memory for MappedMemory {
     #[inline]
     fn bucket<F: Family>(&self, index: u32) -> Option<NonNull<u8>> {
@@ -127,7 +127,8 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: nobody has a reference into the region: they come from `item`, as pointers.
+        // SAFETY: what refers to the region is borrowed from the memory that it is part of, which nothing borrows
+        // any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
 }
