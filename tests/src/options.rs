@@ -179,7 +179,7 @@ impl Options<'_> {
     reply: {reply}
     orphan_limit: {orphan_limit}
     # Tests announce more torrents from one address than anybody.
-    limits: {{ misses_per_source: 0, peers_per_source: 0, torrents_per_source: 0 }}
+    limits: {{ misses_per_source: 0, passes_per_source: 0, peers_per_source: 0, torrents_per_source: 0 }}
     table: {{ torrents_ipv4: {torrents}, torrents_ipv6: {torrents}, blocks: 16MiB }}
 "#
         )
