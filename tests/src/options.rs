@@ -188,6 +188,7 @@ impl Options<'_> {
     # Tests announce more torrents from one address than anybody.
     limits:
       misses_per_source: 0
+      passes_per_source: 0
       peers_per_source: 0
       torrents_per_source: 0
       egress: {egress}

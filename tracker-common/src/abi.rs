@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// Names of the programs and their maps.
 pub mod name {
@@ -363,6 +363,12 @@ pub enum Verdict {
     EgressDropped = 22,
     /// Dropped for a bad connection id, for enough have been answered.
     BadIdLimited = 23,
+    /// An announce that would have passed, of a source over its budget of passes: answered without peers.
+    PassCalmed = 24,
+    /// Another request of such a source, dropped.
+    PassDropped = 25,
+    /// Dropped, for enough have passed without a connection id that proves their source.
+    UnprovenDropped = 26,
 }
 
 /// Counters of each address family: one for each verdict, rounded up to a power of two.
@@ -417,7 +423,7 @@ const _: () = {
     assert!(size_of::<TableShape>() == 72);
     assert!(size_of::<ConnectionIds>() == 56);
     assert!(
-        size_of::<Config>() == 448 + 16 * 8 + 16 * 24 + 32 * 16 + 64 * 16 + 8
+        size_of::<Config>() == 496 + 16 * 8 + 16 * 24 + 32 * 16 + 64 * 16 + 8
             && align_of::<Config>() == 8
     );
     assert!(size_of::<State>() == 40 + 2 * size_of::<Config>());

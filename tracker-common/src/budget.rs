@@ -32,10 +32,12 @@ pub enum Kind {
     Joins = 4,
     /// New peers in one spilled swarm.
     Peers = 5,
+    /// Requests of a proven source that the kernel leaves to the daemon, but for misses.
+    Passes = 6,
 }
 
 /// How many kinds there are.
-pub const KINDS: usize = 6;
+pub const KINDS: usize = 7;
 
 /// Meters that a source has in each kind.
 pub const ROWS: u32 = 2;

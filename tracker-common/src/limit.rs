@@ -118,6 +118,8 @@ pub struct Total {
     pub misses: Meter,
     /// Errors for bad connection ids.
     pub bad_ids: Meter,
+    /// Requests that pass without a connection id that proves their source.
+    pub unproven: Meter,
     /// Bytes sent by each interface, by its index modulo [`INTERFACES`].
     pub egress: [Meter; INTERFACES],
 }
@@ -132,6 +134,8 @@ pub struct Limits {
     pub all_misses: Rate,
     /// Errors for bad connection ids, for all sources.
     pub bad_ids: Rate,
+    /// Requests that pass without a connection id that proves their source, of all sources.
+    pub unproven_passes: Rate,
     /// Bytes of replies on an interface.
     pub egress: Rate,
     /// The bits of an IPv4 address that make a source, as in memory.

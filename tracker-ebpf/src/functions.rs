@@ -4,7 +4,11 @@
 //! leads to a call of it. Its arguments are the context, plain numbers, and a pointer to this processor's
 //! scratch space, of which the verifier believes nothing but its type: it may be null.
 
-use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{xdp_action::XDP_PASS, xdp_md},
+    programs::XdpContext,
+};
 use tracker_common::{
     abi::Verdict,
     family::{Family, V4, V6},
@@ -13,10 +17,10 @@ use tracker_common::{
 
 use crate::{
     announce::{self, Done},
-    approval, conclude, limits,
+    approval, conclude, drop, limits,
     maps::{Env, Scratch},
     packet::Datagram,
-    reply, scrape,
+    record, reply, scrape,
 };
 
 /// No verdict: the torrent's peers are not in its line, and what to do is in the scratch space.
@@ -80,8 +84,14 @@ pub trait Functions: Sized + Family {
     where
         Self: crate::packet::Ip;
 
-    /// An announce of a torrent that is not in the table: returns an XDP action.
-    fn miss(datagram: &Datagram<Self>, now_ns: u64) -> u32
+    /// Passes a request to the daemon for the reason of a verdict as a number, if its source may have it so:
+    /// returns an XDP action.
+    fn pass(datagram: &Datagram<Self>, verdict: u32) -> u32
+    where
+        Self: crate::packet::Ip;
+
+    /// Passes what is no request that the program could answer, with its IP header at `l3`: returns an XDP action.
+    fn stray(ctx: &XdpContext, l3: usize) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -97,17 +107,17 @@ pub trait Functions: Sized + Family {
     /// The same for a torrent that has outgrown its line.
     fn outgrown(scratch: &mut Scratch) -> u32;
 
-    /// Replies to that announce: returns an XDP action.
+    /// Replies to that announce: see [`conclude`].
     fn reply(datagram: &Datagram<Self>, scratch: &mut Scratch) -> u32
     where
         Self: crate::packet::Ip;
 
-    /// Refuses a request: returns an XDP action.
+    /// Refuses a request: see [`conclude`].
     fn refuse(datagram: &Datagram<Self>, failure: Failure) -> u32
     where
         Self: crate::packet::Ip;
 
-    /// Serves a scrape to its end: returns an XDP action.
+    /// Serves a scrape to its end: see [`conclude`].
     fn scrape(datagram: &Datagram<Self>, now_ns: u64) -> u32
     where
         Self: crate::packet::Ip;
@@ -127,7 +137,7 @@ pub trait Functions: Sized + Family {
 macro_rules! functions {
     (
         $family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident,
-        $miss:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident,
+        $pass:ident, $stray:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident,
         $scrape:ident, $entry:ident, $sum_of_rest:ident, $may_have_sent:ident
     ) => {
         #[unsafe(no_mangle)]
@@ -175,19 +185,40 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $miss(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
+        extern "C" fn $pass(ctx: *mut xdp_md, l3: u32, verdict: u32) -> u32 {
             let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
-            if limits::may_miss::<$family>(ctx, env, l3, now_ns) == Some(false) {
-                return $calm(ctx.as_ptr().cast(), l3, Verdict::MissCalmed as u32);
+            match limits::may_pass::<$family>(ctx, env, l3, verdict) {
+                Ok(()) => {
+                    record::<$family>(ctx, verdict);
+                    XDP_PASS
+                }
+                Err(calmed @ (Verdict::MissCalmed | Verdict::PassCalmed)) => {
+                    $calm(ctx.as_ptr().cast(), l3, calmed as u32)
+                }
+                Err(dropped) => drop::<$family>(ctx, dropped),
             }
-            conclude::<$family>(ctx, env, Err(Verdict::UnknownTorrent))
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $stray(ctx: *mut xdp_md, l3: u32) -> u32 {
+            let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
+            match limits::may_stray::<$family>(ctx, env, l3) {
+                Ok(()) => XDP_PASS,
+                Err(dropped) => drop::<$family>(ctx, dropped),
+            }
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $calm(ctx: *mut xdp_md, l3: u32, verdict: u32) -> u32 {
             let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
-            conclude::<$family>(ctx, env, limits::calm::<$family>(ctx, env, l3, verdict))
+            match limits::calm::<$family>(ctx, env, l3, verdict) {
+                // A wrong checksum, or a datagram longer than its frame: the network stack drops it.
+                Err(Verdict::NotOurs) => XDP_PASS,
+                Err(_) => drop::<$family>(ctx, Verdict::PassDropped),
+                answer => conclude::<$family>(ctx, env, answer),
+            }
         }
 
         #[unsafe(no_mangle)]
@@ -292,8 +323,13 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn miss(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
-                $miss(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
+            fn pass(datagram: &Datagram<Self>, verdict: u32) -> u32 {
+                $pass(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, verdict)
+            }
+
+            #[inline(always)]
+            fn stray(ctx: &XdpContext, l3: usize) -> u32 {
+                $stray(ctx.as_ptr().cast(), l3 as u32)
             }
 
             #[inline(always)]
@@ -349,7 +385,8 @@ functions!(
     objections_v4,
     objections_to_scrape_v4,
     admit_v4,
-    miss_v4,
+    pass_v4,
+    stray_v4,
     calm_v4,
     inline_v4,
     outgrown_v4,
@@ -366,7 +403,8 @@ functions!(
     objections_v6,
     objections_to_scrape_v6,
     admit_v6,
-    miss_v6,
+    pass_v6,
+    stray_v6,
     calm_v6,
     inline_v6,
     outgrown_v6,

@@ -9,6 +9,7 @@ use tracker_common::{
     abi::Verdict,
     budget::{Claim, Kind},
     limit::{INTERFACES, Level, Limits, Meter},
+    source::is_answered_port,
     verifier::bounded,
     wire::{AnnounceReply, RequestHead, action},
 };
@@ -52,13 +53,50 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
     }
 }
 
-/// Whether an announce of a torrent that is not in the table may pass to the daemon.
+/// Whether a request may pass to the daemon, for the reason of a verdict as a number; if not, what is to
+/// become of it.
+///
+/// A source pays only for what a valid connection id proves to be its own. All others share one budget.
 #[inline(always)]
-pub fn may_miss<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, now_ns: u64) -> Option<bool> {
-    let datagram = Datagram::<F>::again(ctx, l3)?;
-    let admitted = budget::take(&claim::<F, _>(&datagram, Kind::Misses, now_ns))
-        && env.total()?.misses.take(&env.config.limits.all_misses, now_ns);
-    Some(admitted)
+pub fn may_pass<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Result<(), Verdict> {
+    let now_ns = env.now_ns();
+    let limits = &env.config.limits;
+    let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return Ok(()) };
+    let request = datagram.payload;
+    if !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
+        return may_pass_unproven(env, now_ns);
+    }
+    let is_miss = verdict == Verdict::UnknownTorrent as u32;
+    let kind = if is_miss { Kind::Misses } else { Kind::Passes };
+    let may = budget::take(&claim::<F, _>(&datagram, kind, now_ns))
+        && (!is_miss
+            || env.total().is_none_or(|total| total.misses.take(&limits.all_misses, now_ns)));
+    let is_announce =
+        request.action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES;
+    match (may, is_announce) {
+        (true, _) => Ok(()),
+        (false, true) => Err(if is_miss { Verdict::MissCalmed } else { Verdict::PassCalmed }),
+        (false, false) => Err(Verdict::PassDropped),
+    }
+}
+
+/// Whether what is no request, or whose source port is never answered, may pass to the daemon's socket, which drops
+/// it. What else is not for that socket passes without being counted.
+#[inline(always)]
+pub fn may_stray<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32) -> Result<(), Verdict> {
+    let Some(datagram) = Datagram::<F, ()>::again(ctx, l3) else { return Ok(()) };
+    let is_stray = F::is_plain_udp(datagram.ip, u16::from_be(datagram.udp.len))
+        && F::is_own_endpoint(env.config, &datagram)
+        && (datagram.payload_len() < size_of::<RequestHead>() as u32
+            || !is_answered_port(u16::from_be(datagram.udp.source)));
+    if is_stray { may_pass_unproven(env, env.now_ns()) } else { Ok(()) }
+}
+
+#[inline(always)]
+fn may_pass_unproven(env: &Env, now_ns: u64) -> Result<(), Verdict> {
+    let rate = &env.config.limits.unproven_passes;
+    let may = env.total().is_none_or(|total| total.unproven.take(rate, now_ns));
+    if may { Ok(()) } else { Err(Verdict::UnprovenDropped) }
 }
 
 /// One more of a kind for a datagram's source.
@@ -72,9 +110,11 @@ fn claim<F: Ip, T>(datagram: &Datagram<F, T>, kind: Kind, now_ns: u64) -> Claim 
 #[inline(always)]
 pub fn calm<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Answer {
     const MISS: u32 = Verdict::MissCalmed as u32;
+    const PASS: u32 = Verdict::PassCalmed as u32;
     const EGRESS: u32 = Verdict::EgressCalmed as u32;
     let verdict = match verdict {
         MISS => Verdict::MissCalmed,
+        PASS => Verdict::PassCalmed,
         EGRESS => Verdict::EgressCalmed,
         _ => Verdict::SourceCalmed,
     };

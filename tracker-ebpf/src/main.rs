@@ -31,7 +31,7 @@ mod reply;
 mod scrape;
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
+    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX},
     macros::xdp,
     programs::XdpContext,
 };
@@ -94,7 +94,7 @@ pub fn xdp_tracker(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn serve<F: Ip>(ctx: &XdpContext, l3: usize) -> u32 {
     const SIFTS: u32 = flag::LIMITS | approval::LISTS;
-    let Some(datagram) = Datagram::<F>::find(ctx, l3) else { return XDP_PASS };
+    let Some(datagram) = Datagram::<F>::find(ctx, l3) else { return F::stray(ctx, l3) };
     let is_announce =
         datagram.payload.action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES;
     let is_sifted = !is_announce || Env::get().config.flags & SIFTS != 0;
@@ -111,7 +111,9 @@ fn serve<F: Ip>(ctx: &XdpContext, l3: usize) -> u32 {
 fn sift<F: Ip>(datagram: &Datagram<F>, is_announce: bool) -> Result<u32, u32> {
     let env = &Env::get();
     let now_ns = env.now_ns();
-    let Some(link) = env.answers(datagram, now_ns) else { return Err(XDP_PASS) };
+    let Some(link) = env.answers(datagram, now_ns) else {
+        return Err(F::stray(datagram.ctx, datagram.l3));
+    };
     // An announce is summed up where it is served.
     if !is_announce && !datagram.is_intact(link) {
         return Err(XDP_PASS);
@@ -155,18 +157,29 @@ fn answer<F: Ip>(datagram: &Datagram<F>, env: &Env, now_ns: u64) -> u32 {
         } else {
             connect::serve(datagram, env, now_ns)
         };
-        return conclude::<F>(datagram.ctx, env, answer);
+        return act(datagram, conclude::<F>(datagram.ctx, env, answer));
     }
     if !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
-        return F::refuse(datagram, Failure::BadConnectionId);
+        return act(datagram, F::refuse(datagram, Failure::BadConnectionId));
     }
     if action == action::SCRAPE {
-        if env.config.flags & flag::NETWORKS != 0 && F::objections_to_scrape(datagram) != 0 {
-            return F::refuse(datagram, Failure::UnapprovedIp);
-        }
-        return F::scrape(datagram, now_ns);
+        let is_refused =
+            env.config.flags & flag::NETWORKS != 0 && F::objections_to_scrape(datagram) != 0;
+        let outcome = if is_refused {
+            F::refuse(datagram, Failure::UnapprovedIp)
+        } else {
+            F::scrape(datagram, now_ns)
+        };
+        return act(datagram, outcome);
     }
-    conclude::<F>(datagram.ctx, env, Err(Verdict::Unusual))
+    F::pass(datagram, Verdict::Unusual as u32)
+}
+
+/// The XDP action of what [`conclude`] returned.
+#[inline(always)]
+fn act<F: Ip>(datagram: &Datagram<F>, outcome: u32) -> u32 {
+    const { assert!(Verdict::NotOurs as u32 > XDP_REDIRECT) };
+    if outcome <= XDP_REDIRECT { outcome } else { F::pass(datagram, outcome) }
 }
 
 /// What becomes of a request that is over a limit.
@@ -187,27 +200,21 @@ fn limit<F: Ip>(datagram: &Datagram<F>, verdict: u32) -> u32 {
 /// An announce, in as many steps as it takes.
 #[inline(always)]
 fn announce<F: Ip>(datagram: &Datagram<F>, objections: u32) -> u32 {
-    const MISSED: u32 = Verdict::UnknownTorrent as u32;
     const NOT_OURS: u32 = Verdict::NotOurs as u32;
     // SAFETY: a run asks once: here or, for a scrape, in `scrape_v4` or `scrape_v6`.
     let Some(scratch) = (unsafe { Scratch::of_this_run() }) else { return XDP_PASS };
     let outcome = match F::announce(datagram, scratch, objections) {
         ANSWERED => return XDP_TX,
-        NOT_OURS => return XDP_PASS,
+        NOT_OURS => return F::stray(datagram.ctx, datagram.l3),
         OUTGROWN => F::outgrown(scratch),
         BEGUN => F::inline(scratch),
-        MISSED => return F::miss(datagram, Env::get().now_ns()),
-        BAD_ID => return F::refuse(datagram, Failure::BadConnectionId),
-        UNAPPROVED_TORRENT => return F::refuse(datagram, Failure::UnapprovedTorrent),
-        UNAPPROVED_CLIENT => return F::refuse(datagram, Failure::UnapprovedClient),
-        UNAPPROVED_IP => return F::refuse(datagram, Failure::UnapprovedIp),
+        BAD_ID => F::refuse(datagram, Failure::BadConnectionId),
+        UNAPPROVED_TORRENT => F::refuse(datagram, Failure::UnapprovedTorrent),
+        UNAPPROVED_CLIENT => F::refuse(datagram, Failure::UnapprovedClient),
+        UNAPPROVED_IP => F::refuse(datagram, Failure::UnapprovedIp),
         verdict => verdict,
     };
-    if outcome == APPLIED {
-        return F::reply(datagram, scratch);
-    }
-    record::<F>(datagram.ctx, outcome);
-    XDP_PASS
+    act(datagram, if outcome == APPLIED { F::reply(datagram, scratch) } else { outcome })
 }
 
 /// Refuses a request, for a failure as a number. An unverified source is never sent more bytes than
@@ -246,20 +253,26 @@ fn refuse<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, failure: u32) -> Answer {
     }
 }
 
-/// Where a verdict is counted and becomes an XDP action, unless it is that of an announce.
+/// Where the verdict of what is answered is counted and becomes an XDP action, unless it is that of an announce.
+/// Of what is not answered, returns the verdict, which is no action, for [`act`].
 #[inline(always)]
 fn conclude<F: Ip>(ctx: &XdpContext, env: &Env, answer: Answer) -> u32 {
-    let (Ok(verdict) | Err(verdict)) = answer;
-    if verdict != Verdict::NotOurs {
-        record::<F>(ctx, verdict as u32);
-    }
     match answer {
         // The sender can do no harm by trying again, and an error would only invite that.
-        Ok(Verdict::BadIdDropped | Verdict::BadIdLimited) => XDP_DROP,
-        Ok(_) => reply::action(env),
-        // What was not answered is the daemon's or the host's.
-        Err(_) => XDP_PASS,
+        Ok(verdict @ (Verdict::BadIdDropped | Verdict::BadIdLimited)) => drop::<F>(ctx, verdict),
+        Ok(verdict) => {
+            record::<F>(ctx, verdict as u32);
+            reply::action(env)
+        }
+        Err(verdict) => verdict as u32,
     }
+}
+
+/// Counts a verdict of what is dropped. Returns the XDP action.
+#[inline(always)]
+fn drop<F: Ip>(ctx: &XdpContext, verdict: Verdict) -> u32 {
+    record::<F>(ctx, verdict as u32);
+    XDP_DROP
 }
 
 /// Counts a verdict, and shows it to who asked for a trace.

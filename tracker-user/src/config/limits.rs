@@ -30,6 +30,16 @@ pub struct LimitsConfig {
     #[default(100_000)]
     #[schemars(extend("x-no-limit" = 0))]
     pub misses: u32,
+    /// Requests of one source a second that the kernel leaves to the daemon for another reason: a hook
+    /// must see them, they have options, they are unusual.
+    #[default(1000)]
+    #[schemars(extend("x-no-limit" = 0))]
+    pub passes_per_source: u32,
+    /// Requests a second, of all sources, that the kernel leaves to the daemon without a connection id
+    /// that proves where they are from.
+    #[default(50_000)]
+    #[schemars(extend("x-no-limit" = 0))]
+    pub unproven_passes: u32,
     /// New peers of one source in one torrent, within one `peer_lifetime`, of torrents with more
     /// than a handful of peers. Beyond, a new peer is answered but not listed.
     #[default(128)]
@@ -44,7 +54,7 @@ pub struct LimitsConfig {
     #[default(32_768)]
     #[schemars(extend("x-no-limit" = 0))]
     pub torrents_per_source: u32,
-    /// How many times the limits of misses, peers and torrents a wider prefix has.
+    /// How many times the limits of misses, passes, peers and torrents a wider prefix has.
     #[default(4)]
     #[schemars(range(min = 1))]
     pub wide_factor: u32,
@@ -75,7 +85,7 @@ pub struct LimitsConfig {
     #[default(48)]
     #[schemars(range(max = 64))]
     pub ipv6_wide_prefix: u32,
-    /// For how many sources that are busy at the same time there are meters, of about 200 bytes.
+    /// For how many sources that are busy at the same time there are meters, of about 230 bytes.
     #[default(65_536)]
     #[schemars(range(min = 1))]
     pub sources: u32,
@@ -103,6 +113,7 @@ impl LimitsConfig {
             (Kind::Connects, narrow(rate(self.connects_per_source))),
             (Kind::Requests, narrow(rate(self.requests_per_source))),
             (Kind::Misses, per_second(self.misses_per_source)),
+            (Kind::Passes, per_second(self.passes_per_source)),
             (Kind::Torrents, per_life(self.torrents_per_source, share_of_table)),
             (Kind::Joins, narrow(Rate::per(self.joins_per_source.into(), lifetime_s))),
             (Kind::Peers, per_life(self.peers_per_source, u64::from(u32::MAX))),
@@ -115,6 +126,7 @@ impl LimitsConfig {
             budgets,
             all_misses: rate(self.misses),
             bad_ids: rate(self.bad_connection_ids),
+            unproven_passes: rate(self.unproven_passes),
             egress: Rate::per_second(self.egress.as_u64()),
             calm_interval_s: u32::try_from(self.calm_interval.as_secs()).unwrap_or(u32::MAX),
             mask_v4: mask_v4(self.ipv4_prefix),
@@ -131,6 +143,8 @@ const LIFETIME_MAX_S: u64 = 38 * 3600;
 
 #[cfg(test)]
 mod tests {
+    use tracker_common::limit::Meter;
+
     use super::*;
     use crate::config::{UnknownKeys, parse};
 
@@ -143,6 +157,19 @@ mod tests {
         let Limits { all_misses, bad_ids, .. } = limits;
         assert!(!limits.of(Kind::Misses).source.is_limited() && !all_misses.is_limited());
         assert!(bad_ids.is_limited() && limits.of(Kind::Peers).wide.is_limited());
+    }
+
+    #[test]
+    fn a_seedbox_with_20000_torrents_stays_within_its_passes_when_it_starts_and_at_rest() {
+        let limits = LimitsConfig::default().compile(1800, &TableConfig::default(), 1);
+        let Budget { source, wide } = limits.of(Kind::Passes);
+        assert_eq!((*source, *wide), (Rate::per_second(1000), Rate::per_second(4000)));
+        // All are announced within twenty seconds, and then each once in half an hour.
+        for seconds in [20, 1800] {
+            let meter = Meter::default();
+            let step_ns = seconds * 1_000_000_000 / 20_000;
+            assert!((1..=20_000).all(|number| meter.take(source, number * step_ns)));
+        }
     }
 
     #[test]

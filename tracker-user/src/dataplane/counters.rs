@@ -45,9 +45,11 @@ enum Label {
 const LIMITED: &str = "over a limit";
 const SOURCE: &str = "requests of a source";
 const EGRESS: &str = "egress";
+const PASSES: &str = "passes_per_source";
+const UNPROVEN: &str = "unproven_passes";
 
 /// All verdicts but `NotOurs`, which is not counted.
-const LABELS: [(Verdict, Label); 23] = [
+const LABELS: [(Verdict, Label); 26] = [
     (Verdict::Connected, Label::Answered(Action::Connect)),
     (Verdict::Announced, Label::Answered(Action::Announce)),
     (Verdict::Scraped, Label::Answered(Action::Scrape)),
@@ -71,6 +73,9 @@ const LABELS: [(Verdict, Label); 23] = [
     (Verdict::EgressCalmed, Label::Limited(Action::Announce, Outcome::Calmed, EGRESS)),
     (Verdict::EgressDropped, Label::Limited(Action::Other, Outcome::Dropped, EGRESS)),
     (Verdict::BadIdLimited, Label::Limited(Action::Other, Outcome::Dropped, "bad connection ids")),
+    (Verdict::PassCalmed, Label::Limited(Action::Announce, Outcome::Calmed, PASSES)),
+    (Verdict::PassDropped, Label::Limited(Action::Other, Outcome::Dropped, PASSES)),
+    (Verdict::UnprovenDropped, Label::Limited(Action::Other, Outcome::Dropped, UNPROVEN)),
 ];
 
 /// In the order of the program's counters.
@@ -92,6 +97,7 @@ pub(super) fn register(kernel: &mut Kernel, metrics: &Arc<Metrics>) -> anyhow::R
         events_lost: Mutex::new(events_lost),
         unlisted: metrics.limit_reached("peers_per_source"),
         unlisted_before: AtomicU64::new(0),
+        reached: [PASSES, UNPROVEN].map(|limit| (limit, metrics.limit_reached(limit))),
     })?;
     metrics.udp().add_untimed(move || map.served());
     Ok(())
@@ -125,6 +131,8 @@ struct KernelCounters {
     /// Beside it the daemon counts its own.
     unlisted: IntCounter,
     unlisted_before: AtomicU64,
+    /// Limits that the kernel alone holds sources to, by the names of their keys.
+    reached: [(&'static str, IntCounter); 2],
 }
 
 impl CountersMap {
@@ -179,6 +187,9 @@ impl Collector for KernelCounters {
         raise(&events_lost, counters.events_lost);
         let before = self.unlisted_before.swap(counters.unlisted, Relaxed);
         self.unlisted.inc_by(counters.unlisted.saturating_sub(before));
+        for (limit, counter) in &self.reached {
+            raise(counter, limited(&counters, limit));
+        }
         for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
             // Several verdicts may have one label.
             let mut sums = BTreeMap::<_, u64>::new();
@@ -215,6 +226,13 @@ impl Collector for KernelCounters {
     }
 }
 
+/// How many requests met the limit of this name.
+fn limited(counters: &abi::Counters, name: &str) -> u64 {
+    let is_of = |label: &Label| matches!(*label, Label::Limited(.., limit) if limit == name);
+    let verdicts = LABELS.iter().filter(|(_, label)| is_of(label)).map(|(verdict, _)| *verdict);
+    verdicts.flat_map(|verdict| counters.verdicts.map(|family| family[verdict as usize])).sum()
+}
+
 fn raise(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
 }
@@ -235,6 +253,6 @@ mod tests {
         let mut seen = LABELS.map(|(verdict, _)| verdict as usize).to_vec();
         seen.push(Verdict::NotOurs as usize);
         seen.sort_unstable();
-        assert!(seen.into_iter().eq(0..=Verdict::BadIdLimited as usize));
+        assert!(seen.into_iter().eq(0..=Verdict::UnprovenDropped as usize));
     }
 }

@@ -1,7 +1,7 @@
 //! What the program does with those who ask for too much.
 
 use tracker_common::{
-    abi::flag,
+    abi::{EVENT_OPTIONS_MAX, flag},
     budget::{Budget, Kind},
     limit::{Limits, Rate},
 };
@@ -179,4 +179,101 @@ fn an_interface_that_has_sent_its_share_calms_first_and_then_is_silent() {
     assert!((5..20).contains(&served) && (5..20).contains(&calmed), "{served}, then {calmed}");
     assert_eq!(replies[99].0, XDP_DROP);
     assert_eq!(both.send(CLIENT, &connect()).0, XDP_DROP);
+}
+
+/// Requests of a source that the program leaves to the daemon, each of another kind.
+fn unusual(both: &Both, source: &str) -> [Vec<u8>; 4] {
+    let announce = both.announce_of(source, 7);
+    let mut without_port = announce.clone();
+    without_port[96..].fill(0);
+    let long_options = [announce.clone(), vec![1; EVENT_OPTIONS_MAX as usize + 2]].concat();
+    let mut unknown_action = announce.clone();
+    unknown_action[11] = 7;
+    let half_a_hash = [both.scrape_of(source), vec![7; 10]].concat();
+    [without_port, long_options, unknown_action, half_a_hash]
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn a_source_over_its_passes_is_answered_without_peers_and_others_pass() {
+    let mut both = Both::new(World::default());
+    both.admit(7);
+    both.limit(budget(&[Kind::Passes]));
+    let mut state = both.state();
+    state.configs[0].flags |= flag::TELL_OPTIONS;
+    both.set_state(state);
+    let is_announce = [true, true, false, false];
+    for (number, is_announce) in is_announce.into_iter().enumerate() {
+        let source = format!("198.51.100.{}:2000", 10 + number);
+        let request = unusual(&both, &source)[number].clone();
+        let sent: Vec<_> = (0..3 * BURST).map(|_| both.send(&source, &request)).collect();
+        let passed = sent.iter().filter(|(action, _)| *action == XDP_PASS).count();
+        assert!((BURST..2 * BURST).contains(&passed), "{passed} of kind {number}");
+        let last = sent[3 * BURST - 1].clone();
+        if is_announce {
+            assert_calmed(last);
+        } else {
+            assert_eq!(last.0, XDP_DROP, "kind {number}");
+        }
+        // The budget is one for all reasons, and what the kernel answers costs nothing.
+        let others = unusual(&both, &source);
+        assert!(others.iter().all(|other| both.send(&source, other).0 != XDP_PASS));
+        assert!(both.send(&source, &both.announce_of(&source, 7)).1.len() > 20);
+    }
+    assert_eq!(both.send(OTHER, &unusual(&both, OTHER)[0]).0, XDP_PASS);
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn what_hooks_have_pass_is_bounded_by_source_as_well() {
+    let mut both = Both::new(World::default());
+    both.admit(7);
+    both.limit(budget(&[Kind::Passes]));
+    let mut state = both.state();
+    state.configs[0].flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+    both.set_state(state);
+    let announce = both.announce_of(CLIENT, 7);
+    let passed = (0..3 * BURST).filter(|_| both.send(CLIENT, &announce).0 == XDP_PASS).count();
+    assert!((BURST..2 * BURST).contains(&passed));
+    assert_calmed(both.send(CLIENT, &announce));
+    assert_eq!(both.send(CLIENT, &both.scrape_of(CLIENT)).0, XDP_DROP);
+    assert_eq!(both.send(OTHER, &both.scrape_of(OTHER)).0, XDP_PASS);
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn requests_in_the_name_of_a_source_cost_it_no_passes() {
+    let mut both = Both::new(World::default());
+    both.limit(budget(&[Kind::Passes, Kind::Misses]));
+    let mut forged = unusual(&both, CLIENT).to_vec();
+    forged.iter_mut().for_each(|request| request[0] ^= 1);
+    let mut no_connect = connect();
+    no_connect[0] ^= 1;
+    forged.push(no_connect);
+    for _ in 0..3 * BURST {
+        forged.iter().for_each(|request| drop(both.send(CLIENT, request)));
+    }
+    for request in [unusual(&both, CLIENT)[0].clone(), both.announce_of(CLIENT, 99)] {
+        assert_eq!(both.send(CLIENT, &request).0, XDP_PASS);
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn only_so_many_requests_that_prove_no_source_pass() {
+    let mut no_connect = connect();
+    no_connect[0] ^= 1;
+    for (request, port) in [(no_connect, 2000), (vec![1; 9], 2000), (connect(), 53)] {
+        let mut both = Both::new(World::default());
+        both.limit(Limits { unproven_passes: few(), ..no_limits() });
+        let sources = (1..=3 * BURST).map(|n| format!("203.0.113.{n}:{port}"));
+        let passed = sources.filter(|source| both.send(source, &request).0 == XDP_PASS).count();
+        assert!((BURST..2 * BURST).contains(&passed), "{passed} from port {port}");
+        let source = format!("203.0.113.99:{port}");
+        assert_eq!(both.send(&source, &request).0, XDP_DROP);
+        // What is for another port is none of ours.
+        let to = SocketAddr::new(TRACKER_V4.into(), PORT + 1);
+        let frame = Frame::new(source.parse().unwrap(), to, 0, &request);
+        assert_eq!(both.run(&frame.bytes).0, XDP_PASS);
+    }
 }
