@@ -2,11 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    ROOT,
-    schema::schema,
-    tidy::{ALIASES, IGNORED},
-};
+use super::{ROOT, history::older_keys, moved::MOVED, schema::schema, tidy::ALIASES};
 
 /// What of a property's schema tells its reader about it, and not what it may be.
 const ABOUT: [&str; 3] = ["description", "default", "examples"];
@@ -43,10 +39,11 @@ fn loosen_sections(schema: &mut Value) {
             properties.entry(alias).or_insert(property);
         }
     }
-    for ignored in IGNORED {
-        if properties.contains_key(ignored.beside) {
-            properties.insert(ignored.key.to_owned(), json!({ "deprecated": true }));
-        }
+    let older = older_keys(properties).map(|(key, _)| key);
+    let moved = MOVED.into_iter().filter(|(_, beside)| properties.contains_key(*beside));
+    let older: Vec<_> = older.chain(moved.map(|(key, _)| key)).collect();
+    for key in older {
+        properties.entry(key).or_insert_with(|| json!({ "deprecated": true }));
     }
     schema["additionalProperties"] = false.into();
 }
@@ -103,6 +100,16 @@ mod tests {
         let settings = &file_schema()["properties"][ROOT];
         assert_eq!(settings["additionalProperties"], false);
         assert_eq!(settings["properties"]["http"]["anyOf"][0]["additionalProperties"], false);
+    }
+
+    #[test]
+    fn older_keys_are_known_where_they_stood() {
+        for path in [["http", "enable_legacy_php_urls"], ["http", "request_timeout"]] {
+            assert_eq!(at(&path)["deprecated"], true, "{path:?}");
+        }
+        for key in ["max_numwant", "preferred_subnet", "announce_middleware", "reap_ratio"] {
+            assert_eq!(at(&[key])["deprecated"], true, "{key}");
+        }
     }
 
     #[test]

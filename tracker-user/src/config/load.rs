@@ -6,7 +6,7 @@ use serde_json::json;
 use serde_yaml::Value;
 
 use super::{
-    Config, ROOT,
+    Config, ROOT, history,
     moved::{move_settings, refuse_before_the_reply},
     path::{Path, locate},
     schema::schema,
@@ -146,6 +146,7 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     let root = Path::default().key(ROOT);
     if !document.get(ROOT).is_some_and(Value::is_mapping) {
         findings.error(&Path::default(), format!("needs the key `{ROOT}` with settings below it"));
+        hint_at_chihaya_1(&document, &mut findings);
     }
     if let Some(settings) = document.get_mut(ROOT).and_then(Value::as_mapping_mut) {
         move_settings(settings, &root, &mut findings);
@@ -175,6 +176,16 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
         _ => {
             let advice = if findings.has_unknown_keys { LENIENT } else { "" };
             Err(ConfigError::Invalid { findings: locate_all(findings.errors), advice })
+        }
+    }
+}
+
+/// Says of each key of a flat file, as Chihaya 1 had, what has become of it.
+fn hint_at_chihaya_1(document: &Value, findings: &mut Findings) {
+    let keys = document.as_mapping().into_iter().flat_map(|document| document.keys());
+    for key in keys.filter_map(Value::as_str) {
+        if let Some(hint) = history::flat_hint(key) {
+            findings.error(&Path::default().key(key), format!("of Chihaya 1: {hint}"));
         }
     }
 }

@@ -8,6 +8,7 @@ mod broker;
 mod duration;
 mod example;
 mod file_schema;
+mod history;
 mod hooks;
 mod http;
 mod interfaces;

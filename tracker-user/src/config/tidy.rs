@@ -5,39 +5,29 @@ use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    duration,
+    duration, history,
     load::{Findings, UnknownKeys},
     path::Path,
     schema::{kinds, properties},
 };
 
 /// Other spellings of a key, and ours.
-pub(super) const ALIASES: [(&str, &str); 4] = [
+pub(super) const ALIASES: [(&str, &str); 10] = [
     ("prometheus_addr", "metrics_addr"),
     ("config", "options"),
     ("preferred_ipv4_subnet", "preferred_ipv4_subnet_mask_bits_set"),
     ("preferred_ipv6_subnet", "preferred_ipv6_subnet_mask_bits_set"),
+    ("preferred_ipv4_subnet_mask_bits", "preferred_ipv4_subnet_mask_bits_set"),
+    ("preferred_ipv6_subnet_mask_bits", "preferred_ipv6_subnet_mask_bits_set"),
+    // Of Chihaya's rewrite of 2016.
+    ("allowIPSpoofing", "allow_ip_spoofing"),
+    ("realIPHeader", "real_ip_header"),
+    ("readTimeout", "read_timeout"),
+    ("writeTimeout", "write_timeout"),
 ];
 
 /// Marks keys in the schema of which zero is no limit. Chihaya has none.
 const NO_LIMIT: &str = "x-no-limit";
-
-/// A key that Chihaya knows and that has no meaning here.
-pub(super) struct Ignored {
-    pub(super) key: &'static str,
-    /// A key of ours that stands beside it.
-    pub(super) beside: &'static str,
-    why: &'static str,
-}
-
-/// All of them.
-pub(super) const IGNORED: [Ignored; 2] = [
-    Ignored { key: "shard_count", beside: "gc_interval", why: NO_SHARDS },
-    // Of older files.
-    Ignored { key: "shards", beside: "gc_interval", why: NO_SHARDS },
-];
-
-const NO_SHARDS: &str = "has no effect: the table needs no shards";
 
 /// Makes `value` fit `schema`:
 ///
@@ -151,7 +141,7 @@ fn take(written: &mut Mapping, key: &str, path: &Path, findings: &mut Findings) 
 }
 
 /// What a word says where a truth value belongs.
-fn truth(value: &Value) -> Option<bool> {
+pub(super) fn truth(value: &Value) -> Option<bool> {
     match value.as_str()? {
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
@@ -199,9 +189,8 @@ fn report_unknown(
         other => serde_yaml::to_string(other).unwrap_or_default().trim_end().to_owned(),
     };
     let path = path.key(&key);
-    let is_ignored = |it: &&Ignored| it.key == key && known.contains_key(it.beside);
-    if let Some(ignored) = IGNORED.iter().find(is_ignored) {
-        findings.warning(&path, ignored.why);
+    if let Some(hint) = history::hint(&key, known) {
+        findings.warning(&path, hint);
         return;
     }
     let nearest = known

@@ -31,6 +31,8 @@ pub(super) struct Outbox {
     waits: AtomicBool,
     /// The stream is no longer HTTP's.
     is_handed_over: AtomicBool,
+    /// What leaves has no deadline.
+    is_patient: AtomicBool,
 }
 
 impl Outbox {
@@ -46,6 +48,11 @@ impl Outbox {
     /// Whoever speaks another protocol from here on has deadlines of their own, but for what they write.
     pub(super) fn hand_over(&self) {
         self.is_handed_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is written from here on has no deadline. When it has one again, that begins then.
+    pub(super) fn set_patient(&self, is_patient: bool) {
+        self.is_patient.store(is_patient, Ordering::Relaxed);
     }
 
     fn run_post_hooks(&self) {
@@ -82,6 +89,8 @@ pub(super) struct Connection<S> {
     timer: Pin<Box<Sleep>>,
     /// The request that is being answered waited for a hook.
     has_waited: bool,
+    /// The deadline has not counted meanwhile.
+    was_patient: bool,
     /// Whether the stream has more to say at the end than that the socket is closed.
     says_goodbye: bool,
 }
@@ -106,6 +115,7 @@ impl<S> Connection<S> {
             deadline,
             timer: Box::pin(sleep_until(deadline)),
             has_waited: false,
+            was_patient: false,
             says_goodbye,
         }
     }
@@ -132,10 +142,17 @@ impl<S> Connection<S> {
 
     /// To be polled where the stream itself is pending.
     fn poll_deadline<T>(&mut self, context: &mut Context) -> Poll<io::Result<T>> {
-        let Outbox { waits, is_handed_over, .. } = &*self.outbox;
+        let Outbox { waits, is_handed_over, is_patient, .. } = &*self.outbox;
         let is_watched = self.phase == Phase::Writing || !is_handed_over.load(Ordering::Relaxed);
         if waits.load(Ordering::Relaxed) || !is_watched {
             return Poll::Pending;
+        }
+        if is_patient.load(Ordering::Relaxed) {
+            self.was_patient = true;
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.was_patient) {
+            self.enter(self.phase);
         }
         if self.timer.deadline() != self.deadline {
             self.timer.as_mut().reset(self.deadline);
@@ -155,7 +172,13 @@ impl<S> Connection<S> {
         }
         match write(&mut self.stream, context) {
             Poll::Pending => self.poll_deadline(context),
-            ready => ready,
+            ready => {
+                // A conversation has no end that it could be late for: it has to go on.
+                if self.outbox.is_handed_over.load(Ordering::Relaxed) {
+                    self.deadline = Instant::now() + self.write_timeout;
+                }
+                ready
+            }
         }
     }
 }

@@ -239,13 +239,16 @@ impl HttpFrontend {
                 let also = also.filter(|also| pipeline.announce(also, other).is_ok());
                 if also.is_none() && options.gives_both_families {
                     pipeline.look(&announce.request, other)?;
-                    let is_alone = response.swarm.seeders + response.swarm.leechers == 1;
-                    if is_alone && !other.peers.is_empty() {
-                        // Itself, which is not named beside others.
-                        response.peers.clear();
-                    }
                 }
                 let has_other = also.is_some() || options.gives_both_families;
+                if has_other {
+                    let own = [Some(announce.request.peer), announce.also_at];
+                    reply::name_itself_beside_none(
+                        own,
+                        also.is_some(),
+                        [&mut *response, &mut *other],
+                    );
+                }
                 reply::write_announce(out, &announce, response, has_other.then_some(&*other));
                 outcome.answered = Answered::new(&pipeline, announce.request, response);
                 if let Some(also) = also {

@@ -1,7 +1,10 @@
 //! The query string of an announce or scrape, by Chihaya's rules.
 //!
 //! `&`, `;` and `?` separate, `+` is a space, keys are lower-cased, of duplicates the last one
-//! counts. A `?` is there where a client appends its own query to a tracker's URL that has one already. `info_hash` is the exception: it is matched as written, and each one is kept.
+//! counts. `info_hash` is the exception: it is matched as written, and each one is kept.
+//!
+//! A `?` is there where a client appends its own query to a tracker's URL that has one already. It need not be escaped
+//! in a query, so where an id has 20 bytes only with it, it belongs to the id.
 
 use std::ops::Range;
 
@@ -60,9 +63,16 @@ impl Query {
         self.decoded.clear();
         self.parameters.clear();
         self.info_hashes.clear();
-        for pair in text.split(['&', ';', '?']).filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            self.parse_pair(key, value)?;
+        for mut pairs in text.split(['&', ';']) {
+            while !pairs.is_empty() {
+                let end = pairs.find('?').filter(|_| !is_whole_id(pairs)).unwrap_or(pairs.len());
+                let (pair, rest) = pairs.split_at(end);
+                pairs = rest.strip_prefix('?').unwrap_or(rest);
+                if !pair.is_empty() {
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    self.parse_pair(key, value)?;
+                }
+            }
         }
         Ok(())
     }
@@ -105,6 +115,14 @@ impl Query {
     pub fn info_hashes(&self) -> &[InfoHash] {
         &self.info_hashes
     }
+}
+
+/// Whether this is an id of 20 bytes, each escape being one.
+fn is_whole_id(pair: &str) -> bool {
+    let Some((key, value)) = pair.split_once('=') else { return false };
+    let is_id = key == "info_hash" || key.eq_ignore_ascii_case("peer_id");
+    let escapes = value.bytes().filter(|&byte| byte == b'%').count();
+    is_id && value.len().checked_sub(2 * escapes) == Some(20)
 }
 
 /// What a `+` stands for.
@@ -159,6 +177,20 @@ mod tests {
         assert_eq!(query.get("passkey"), Some(&b"k3y"[..]));
         assert_eq!(query.info_hashes(), [InfoHash([b'a'; 20])]);
         assert_eq!(parse("a=%3f").unwrap().get("a"), Some(&b"?"[..]));
+        let query = parse("?a=1??b=2?&c=3?").unwrap();
+        let pairs: Vec<_> = query.iter().collect();
+        assert_eq!(pairs, [(&b"a"[..], &b"1"[..]), (b"b", b"2"), (b"c", b"3")]);
+    }
+
+    #[test]
+    fn a_question_mark_in_an_id_belongs_to_it() {
+        let query =
+            parse("k=1?info_hash=?%ffaaaaaaaaaaaaaaaaa?&peer_id=-XX1234-?bbbbbbbbbb?").unwrap();
+        assert_eq!(query.info_hashes(), [InfoHash(*b"?\xffaaaaaaaaaaaaaaaaa?")]);
+        assert_eq!(query.get("peer_id"), Some(&b"-XX1234-?bbbbbbbbbb?"[..]));
+        let query = parse("info_hash=aaaaaaaaaaaaaaaaaaaa?peer_id=bbbbbbbbbbbbbbbbbbbb").unwrap();
+        assert_eq!(query.info_hashes(), [InfoHash([b'a'; 20])]);
+        assert_eq!(query.get("peer_id"), Some(&[b'b'; 20][..]));
     }
 
     #[test]

@@ -64,6 +64,40 @@ pub(super) fn write_announce(
     });
 }
 
+/// Clears a list that names but the announcer itself, where the other swarm has other peers. `own` are the
+/// announcer's places in both; `is_in_both` where it has joined the second, too.
+pub(super) fn name_itself_beside_none(
+    own: [Option<SocketAddr>; 2],
+    is_in_both: bool,
+    [response, other]: [&mut AnnounceResponse; 2],
+) {
+    let peers = |response: &AnnounceResponse| {
+        response.swarm.seeders.saturating_add(response.swarm.leechers)
+    };
+    let has_others = [peers(response) > 1, peers(other) > u32::from(is_in_both)];
+    if has_others[1] && names_only(own[0], response) {
+        response.peers.clear();
+    }
+    if has_others[0] && is_in_both && names_only(own[1], other) {
+        other.peers.clear();
+    }
+}
+
+fn names_only(own: Option<SocketAddr>, response: &AnnounceResponse) -> bool {
+    let Some(own) = own else { return false };
+    match response.peers.as_bytes() {
+        [address @ .., high, low] => {
+            let port = u16::from_be_bytes([*high, *low]);
+            let is_there = match own.ip() {
+                IpAddr::V4(ip) => *address == ip.octets(),
+                IpAddr::V6(ip) => *address == ip.octets(),
+            };
+            is_there && port == own.port()
+        }
+        [] | [_] => false,
+    }
+}
+
 fn peer_v4(&[a, b, c, d, high, low]: &[u8; V4::PEER_BYTES]) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([high, low]))
 }

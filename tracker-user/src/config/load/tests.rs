@@ -1,3 +1,4 @@
+mod history;
 mod hooks;
 
 use super::*;

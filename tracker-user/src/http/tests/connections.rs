@@ -286,11 +286,20 @@ async fn a_shutdown_does_not_wait_for_a_request_that_never_ends() {
 /// A connection in memory, so that tests can stop the clock: it moves on only when nobody has
 /// anything to do. The pipe holds `capacity` bytes each way.
 pub(super) fn pipe(tracker: &Tracker, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
+    pipe_from([192, 0, 2, 1], tracker, capacity)
+}
+
+/// The same from another address.
+pub(super) fn pipe_from(
+    address: [u8; 4],
+    tracker: &Tracker,
+    capacity: usize,
+) -> (DuplexStream, JoinHandle<()>) {
     let (client, stream) = duplex(capacity);
     let frontend = Arc::clone(&tracker.frontend);
     let task = tokio::spawn(async move {
         let options = frontend.settings().options.clone();
-        let remote = SocketAddr::from(([192, 0, 2, 1], 40000));
+        let remote = SocketAddr::from((address, 40000));
         let (_stop, stopped) = Stopped::new();
         let share = frontend.settings().connection_share(remote.ip());
         let place = frontend.connections.enter(share).await.unwrap();

@@ -98,6 +98,16 @@ fn a_client_that_names_its_address_of_the_other_family_is_in_both_swarms() {
     let peers = "5:peersld2:ip9:192.0.2.14:porti16706eed2:ip";
     assert!(listed.contains(peers) && listed.contains("4:porti18505ee"), "{listed}");
     assert_eq!(tracker.journal.announced.lock().unwrap().len(), 5);
+    let swarms = |claim: &str| {
+        let tracker = Tracker::new(HttpOptions::default());
+        get(&tracker, "192.0.2.1", &announce(1, claim))
+    };
+    assert_eq!(swarms("&ipv6=2001:db8::2"), swarms(""), "where claims do not count");
+    // It is the only one over IPv4 in this swarm, and is not named beside one over IPv6.
+    let path = |port, extra| announce(port, extra).replace("aaaa", "bbbb");
+    get(&tracker, "2001:db8::4", &path(4, ""));
+    let beside = get(&tracker, "192.0.2.5", &path(5, "&ipv6=2001:db8::5"));
+    assert!(beside.contains("5:peers0:6:peers618:"), "{beside}");
     let refused = get(&tracker, "192.0.2.3", &announce(1, "&refuse&ipv6=2001:db8::3"));
     assert_eq!(refused, "d14:failure reason17:unapproved cliente");
 }

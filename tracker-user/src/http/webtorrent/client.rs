@@ -11,7 +11,7 @@ use tracker_common::{
 use super::{
     WebTorrent, WebTorrentOptions,
     message::{self, Announce, Answer, Message, Subject, Unreadable},
-    outlet::{Inlet, Outlet},
+    outlet::{Inlet, Kind, Left, Outlet},
     review::{Announced, Judges},
     swarms::{Peer, Progress, Taken},
 };
@@ -207,7 +207,7 @@ impl Client {
         let others = swarms.others(&info_hash, &peer_id, progress(request), numwant.into());
         for (other, offer) in others.iter().zip(&announce.offers) {
             let write = || message::relayed_offer(info_hash, peer_id, offer);
-            self.relay(other, &metrics.offers, write);
+            self.relay(other, Kind::Offer, &metrics.offers, write);
         }
     }
 
@@ -215,14 +215,22 @@ impl Client {
     fn relay_answer(&self, answer: &Answer) {
         let WebTorrent { swarms, metrics, .. } = self.webtorrent();
         let &Answer { info_hash, peer_id, to_peer_id, .. } = answer;
-        if let Some(other) = swarms.between(&info_hash, &peer_id, &self.outlet, &to_peer_id) {
-            self.relay(&other, &metrics.answers, || message::relayed_answer(answer));
+        for other in swarms.between(&info_hash, &peer_id, &self.outlet, &to_peer_id) {
+            let write = || message::relayed_answer(answer);
+            self.relay(&other, Kind::Answer, &metrics.answers, write);
         }
     }
 
-    fn relay(&self, to: &Outlet, relayed: &IntCounter, write: impl FnOnce() -> String) {
-        let counter = if to.leave(write) { relayed } else { &self.webtorrent().metrics.relay_full };
-        counter.inc();
+    fn relay(&self, to: &Outlet, kind: Kind, relayed: &IntCounter, write: impl FnOnce() -> String) {
+        let relay_full = &self.webtorrent().metrics.relay_full;
+        match to.leave(kind, write) {
+            Left::Waits { dropped } => {
+                relayed.inc();
+                relay_full.inc_by(dropped as u64);
+            }
+            Left::Full => relay_full.inc(),
+            Left::Gone => {}
+        }
     }
 
     fn webtorrent(&self) -> &WebTorrent {

@@ -85,7 +85,7 @@ struct Fields<'a> {
     action: String,
     info_hash: Option<OneOrMany>,
     peer_id: Option<String>,
-    event: Option<String>,
+    event: Option<Word>,
     left: Option<Figure>,
     downloaded: Option<Figure>,
     uploaded: Option<Figure>,
@@ -97,6 +97,14 @@ struct Fields<'a> {
     #[serde(borrow)]
     offer_id: Option<&'a RawValue>,
     to_peer_id: Option<String>,
+}
+
+/// A text, or what is none where one belongs.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Text(String),
+    Other(IgnoredAny),
 }
 
 /// A number, or a text that is one. JavaScript has no integers, and writes infinity as `null`.
@@ -183,7 +191,10 @@ impl<'a> Fields<'a> {
             }));
         }
         // Clients have names of their own for none, `update` and `empty`.
-        let event = self.event.and_then(|name| parse_event(name.as_bytes())).unwrap_or_default();
+        let event = match self.event {
+            Some(Word::Text(name)) => parse_event(name.as_bytes()).unwrap_or_default(),
+            Some(Word::Other(_)) | None => Event::None,
+        };
         let downloaded = self.downloaded.and_then(Figure::bytes).unwrap_or(0);
         let uploaded = self.uploaded.and_then(Figure::bytes).unwrap_or(0);
         let left = self.left.and_then(Figure::bytes).unwrap_or(LEFT_UNKNOWN);

@@ -1,4 +1,9 @@
-//! Who is in which swarm: apart from the swarms of UDP and HTTP, whose peers do not speak WebRTC.
+//! Which peers are in which swarm: apart from the swarms of UDP and HTTP, whose peers do not speak WebRTC.
+//!
+//! **A peer id proves nothing.** Each offer tells it to other peers, which could announce it too. So a connection from
+//! another address that announces a peer id of the swarm gets a place of its own beside the place that is there, and
+//! the connection that has that one is asked for a sign of life. A phone that has changed from WLAN to mobile is
+//! served at once by that, and its former place goes some seconds later; a copied peer id takes nothing from its peer.
 
 use std::{
     collections::HashMap,
@@ -15,6 +20,10 @@ use crate::{metrics::WebTorrentMetrics, pipeline::SwarmStats};
 
 /// How many locks there are, among which torrents are divided.
 const SHARDS: usize = 64;
+
+/// How many places there are in a swarm for one peer id, each for another address. An answer is passed on to all of
+/// them, since offers do not say from which one they come.
+const PLACES_MAX: u8 = 4;
 
 /// All swarms.
 pub(super) struct Swarms {
@@ -40,14 +49,17 @@ pub(super) enum Progress {
     Completed,
 }
 
-/// A peer of that id is connected from another address.
+/// Peers of that id are connected from so many other addresses that there is no place for one more.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken;
 
+/// Where a peer is: its id, and which of the places of that id.
+type Place = (PeerId, u8);
+
 #[derive(Default)]
 struct Swarm {
-    seeders: IndexMap<PeerId, Peer>,
-    leechers: IndexMap<PeerId, Peer>,
+    seeders: IndexMap<Place, Peer>,
+    leechers: IndexMap<Place, Peer>,
     completed: u32,
 }
 
@@ -57,8 +69,12 @@ impl Swarms {
         Self { shards, key: RandomState::new(), metrics }
     }
 
-    /// Enters a peer, or goes by what is new of it. Who connects again from the same address takes its own
-    /// place, even where the old connection has not been missed yet.
+    /// Enters a peer, or goes by what is new of it. A client that connects again from the same address takes over its
+    /// own place, even where the old connection has not been missed yet. From another address it gets a new one, and
+    /// the connections that have the others are asked for a sign of life.
+    ///
+    /// # Errors
+    /// All places of the peer id are taken, until connections that give no sign of life have ended.
     pub(super) fn enter(
         &self,
         info_hash: &InfoHash,
@@ -67,15 +83,13 @@ impl Swarms {
         progress: Progress,
     ) -> Result<SwarmStats, Taken> {
         self.change(info_hash, |swarm| {
-            if swarm.find(&peer_id).is_some_and(|there| there.address != peer.address) {
-                return Err(Taken);
-            }
+            let place = (peer_id, swarm.place_for(&peer_id, &peer)?);
             let (to, from) = match progress {
                 Progress::Leecher => (&mut swarm.leechers, &mut swarm.seeders),
                 Progress::Seeder | Progress::Completed => (&mut swarm.seeders, &mut swarm.leechers),
             };
-            let has_moved = from.swap_remove(&peer_id).is_some();
-            to.insert(peer_id, peer);
+            let has_moved = from.swap_remove(&place).is_some();
+            to.insert(place, peer);
             if has_moved && progress == Progress::Completed {
                 swarm.completed = swarm.completed.saturating_add(1);
             }
@@ -91,9 +105,9 @@ impl Swarms {
         outlet: &Outlet,
     ) -> SwarmStats {
         self.change(info_hash, |swarm| {
-            if swarm.has(peer_id, outlet) {
-                swarm.seeders.swap_remove(peer_id);
-                swarm.leechers.swap_remove(peer_id);
+            if let Some(place) = swarm.place_of(peer_id, outlet) {
+                swarm.seeders.swap_remove(&place);
+                swarm.leechers.swap_remove(&place);
             }
             swarm.stats()
         })
@@ -110,18 +124,20 @@ impl Swarms {
         self.look(info_hash, |swarm| swarm.others(peer_id, progress, count)).unwrap_or_default()
     }
 
-    /// The way from a peer, if it is still that connection's, to another one.
+    /// The ways from a peer, if it is still that connection's, to another one: more than one where several
+    /// connections announce the other's id.
     pub(super) fn between(
         &self,
         info_hash: &InfoHash,
         peer_id: &PeerId,
         outlet: &Outlet,
         to_peer_id: &PeerId,
-    ) -> Option<Outlet> {
-        self.look(info_hash, |swarm| {
-            let to = swarm.find(to_peer_id).filter(|_| swarm.has(peer_id, outlet))?;
-            Some(to.outlet.clone())
-        })?
+    ) -> Vec<Outlet> {
+        let outlets = self.look(info_hash, |swarm| {
+            swarm.place_of(peer_id, outlet)?;
+            Some(swarm.of(to_peer_id).map(|(_, peer)| peer.outlet.clone()).collect())
+        });
+        outlets.flatten().unwrap_or_default()
     }
 
     pub(super) fn stats(&self, info_hash: &InfoHash) -> SwarmStats {
@@ -157,13 +173,36 @@ impl Swarms {
 }
 
 impl Swarm {
-    fn find(&self, peer_id: &PeerId) -> Option<&Peer> {
-        self.leechers.get(peer_id).or_else(|| self.seeders.get(peer_id))
+    /// The peers of that id, with the numbers of their places.
+    fn of(&self, peer_id: &PeerId) -> impl Iterator<Item = (u8, &Peer)> {
+        (0..PLACES_MAX).filter_map(move |number| {
+            let place = (*peer_id, number);
+            let peer = self.leechers.get(&place).or_else(|| self.seeders.get(&place))?;
+            Some((number, peer))
+        })
     }
 
-    /// Whether a peer is that connection's.
-    fn has(&self, peer_id: &PeerId, outlet: &Outlet) -> bool {
-        self.find(peer_id).is_some_and(|there| there.outlet.is(outlet))
+    /// The place of that id that is the connection's.
+    fn place_of(&self, peer_id: &PeerId, outlet: &Outlet) -> Option<Place> {
+        let mut places = self.of(peer_id);
+        let (number, _) = places.find(|(_, there)| there.outlet.is(outlet))?;
+        Some((*peer_id, number))
+    }
+
+    /// The number of the place of a peer's address, or of a new one.
+    fn place_for(&self, peer_id: &PeerId, peer: &Peer) -> Result<u8, Taken> {
+        let mut is_vacant = [true; PLACES_MAX as usize];
+        for (number, there) in self.of(peer_id) {
+            if there.address == peer.address {
+                return Ok(number);
+            }
+            is_vacant[usize::from(number)] = false;
+        }
+        self.of(peer_id).for_each(|(_, there)| there.outlet.ask_for_sign());
+        (0..)
+            .zip(is_vacant)
+            .find_map(|(number, is_vacant)| is_vacant.then_some(number))
+            .ok_or(Taken)
     }
 
     fn stats(&self) -> SwarmStats {
@@ -172,16 +211,16 @@ impl Swarm {
         SwarmStats { seeders, leechers, completed: self.completed }
     }
 
-    /// One more is drawn than asked for, since it may be the peer itself.
+    /// More are drawn than asked for, since some may have the peer's own id.
     fn others(&self, peer_id: &PeerId, progress: Progress, count: usize) -> Vec<Outlet> {
         let seeders = if progress == Progress::Leecher { self.seeders.len() } else { 0 };
-        draw(self.leechers.len() + seeders, count.saturating_add(1))
+        draw(self.leechers.len() + seeders, count.saturating_add(PLACES_MAX.into()))
             .into_iter()
             .filter_map(|index| match index.checked_sub(self.leechers.len()) {
                 None => self.leechers.get_index(index),
                 Some(index) => self.seeders.get_index(index),
             })
-            .filter(|(other, _)| *other != peer_id)
+            .filter(|((other, _), _)| other != peer_id)
             .map(|(_, peer)| peer.outlet.clone())
             .take(count)
             .collect()
@@ -202,7 +241,7 @@ fn draw(end: usize, count: usize) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::{
-        http::webtorrent::outlet::{Inlet, Room},
+        http::webtorrent::outlet::{Inlet, Kind, Room},
         metrics::Metrics,
     };
 
@@ -228,9 +267,11 @@ mod tests {
         let (swarms, metrics) = swarms();
         let (before, old, _inlet) = peer(1);
         let (after, new, _inlet) = peer(1);
-        let (other, ..) = peer(2);
+        let (other, elsewhere, _inlet) = peer(2);
         swarms.enter(&TORRENT, id(1), before, Progress::Leecher).unwrap();
-        assert_eq!(swarms.enter(&TORRENT, id(1), other, Progress::Leecher), Err(Taken));
+        let both = swarms.enter(&TORRENT, id(1), other, Progress::Leecher).unwrap();
+        assert_eq!(both.leechers, 2, "from another address it is another peer");
+        assert_eq!(swarms.leave(&TORRENT, &id(1), &elsewhere).leechers, 1);
         let stats = swarms.enter(&TORRENT, id(1), after, Progress::Completed).unwrap();
         assert_eq!(stats, SwarmStats { seeders: 1, leechers: 0, completed: 1 });
         assert_eq!(
@@ -242,6 +283,53 @@ mod tests {
         assert_eq!(swarms.leave(&TORRENT, &id(1), &new).seeders, 0);
         assert_eq!((metrics.seeders.get(), metrics.torrents.get()), (0, 0));
         assert!(swarms.shard(&TORRENT).lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_answer_goes_to_all_places_of_an_id_and_there_are_no_more_than_four() {
+        let (swarms, _metrics) = swarms();
+        let (answerer, from, _inlet) = peer(99);
+        swarms.enter(&TORRENT, id(9), answerer, Progress::Leecher).unwrap();
+        let ends: Vec<_> = (0..PLACES_MAX)
+            .map(|address| {
+                let (peer, outlet, inlet) = peer(address);
+                swarms.enter(&TORRENT, id(1), peer, Progress::Leecher).unwrap();
+                (outlet, inlet)
+            })
+            .collect();
+        let one_more = || swarms.enter(&TORRENT, id(1), peer(PLACES_MAX).0, Progress::Leecher);
+        assert_eq!(one_more(), Err(Taken));
+        let ways = swarms.between(&TORRENT, &id(9), &from, &id(1));
+        assert!(ways.iter().zip(&ends).all(|(way, (outlet, _))| way.is(outlet)));
+        assert_eq!(ways.len(), ends.len());
+        assert!(
+            swarms.others(&TORRENT, &id(1), Progress::Leecher, 9).iter().all(|it| it.is(&from))
+        );
+        // It has another role in one of its places, and leaves that.
+        let (again, outlet, _inlet) = peer(2);
+        swarms.enter(&TORRENT, id(1), again, Progress::Seeder).unwrap();
+        assert_eq!(
+            swarms.leave(&TORRENT, &id(1), &outlet),
+            SwarmStats { leechers: 4, ..SwarmStats::default() }
+        );
+        one_more().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_a_place_is_asked_for_a_sign_of_life_when_another_address_takes_one() {
+        let (swarms, _metrics) = swarms();
+        let (there, outlet, inlet) = peer(1);
+        swarms.enter(&TORRENT, id(1), there, Progress::Leecher).unwrap();
+        let (newcomer, _, newcomers) = peer(2);
+        swarms.enter(&TORRENT, id(1), newcomer, Progress::Leecher).unwrap();
+        inlet.asked().await;
+        outlet.leave(Kind::Offer, || "it has its place".to_owned());
+        tokio::select! {
+            biased;
+            () = newcomers.asked() => panic!("the newcomer is asked"),
+            () = inlet.asked() => panic!("asked once more"),
+            _ = inlet.next() => {}
+        }
     }
 
     #[test]

@@ -64,3 +64,46 @@ async fn a_message_that_is_too_long_ends_the_connection() {
     while let Some(Ok(_)) = browser.socket.next().await {}
     server.stop().await;
 }
+
+#[tokio::test]
+async fn whatever_figures_events_and_offers_a_client_sends_it_is_in_the_swarm() {
+    let server = Server::start(options()).await;
+    let mut browser = Browser::open(&server, "/", '1').await;
+    let good = json!({ "offer": {}, "offer_id": "x" });
+    for (more, is_seeder) in [
+        (json!({ "left": 0 }), true),
+        (json!({ "left": "0" }), true),
+        (json!({ "left": -1 }), false),
+        (json!({ "left": "10" }), false),
+        (json!({ "left": "many" }), false),
+        (json!({ "left": null }), false),
+        (json!({ "left": 1e300 }), false),
+        (json!({ "left": [], "uploaded": {}, "downloaded": true }), false),
+        (json!({ "uploaded": -1, "downloaded": "x" }), false),
+        (json!({ "numwant": "5" }), false),
+        (json!({ "numwant": null }), false),
+        (json!({ "numwant": -1 }), false),
+        (json!({ "numwant": 1e300 }), false),
+        (json!({ "offers": null }), false),
+        (json!({ "offers": "none" }), false),
+        (json!({ "offers": [null, 1, "x", {}, [], { "offer": 1 }, good, good, good] }), false),
+        (json!({ "event": "update" }), false),
+        (json!({ "event": "gone" }), false),
+        (json!({ "event": "" }), false),
+        (json!({ "event": null }), false),
+        (json!({ "event": 7 }), false),
+        (json!({ "event": ["started"] }), false),
+        (json!({ "trackerid": {}, "key": [1] }), false),
+    ] {
+        let expected = if is_seeder { swarm(1, 0) } else { swarm(0, 1) };
+        assert_eq!(browser.enter(more.clone()).await, expected, "{more}");
+    }
+    // It may not even say what it has to fetch.
+    let mut plain = browser.announce(&json!({}));
+    for figure in ["left", "uploaded", "downloaded", "numwant"] {
+        plain.as_object_mut().unwrap().remove(figure);
+    }
+    browser.send(&plain).await;
+    assert_eq!(browser.next().await, swarm(0, 1));
+    server.stop().await;
+}

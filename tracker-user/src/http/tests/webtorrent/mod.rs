@@ -17,7 +17,7 @@ use tokio::{
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use super::{
-    connections::{Server, patient, pipe},
+    connections::{Server, patient, pipe, pipe_from},
     *,
 };
 use crate::http::WebTorrentOptions;
@@ -109,7 +109,15 @@ fn failure(reason: &str) -> Value {
 
 /// A browser on a connection in memory, for tests that stop the clock.
 async fn in_memory(tracker: &Tracker, path: &str, name: char) -> Browser<DuplexStream> {
-    let (client, _task) = pipe(tracker, 4 << 10);
+    over(pipe(tracker, 4 << 10).0, path, name).await
+}
+
+/// The same from the address 192.0.2.`host`.
+async fn in_memory_from(host: u8, tracker: &Tracker, name: char) -> Browser<DuplexStream> {
+    over(pipe_from([192, 0, 2, host], tracker, 4 << 10).0, "/", name).await
+}
+
+async fn over(client: DuplexStream, path: &str, name: char) -> Browser<DuplexStream> {
     let url = format!("ws://tracker{path}");
     let socket = client_async(url, client).await.unwrap().0;
     Browser { socket, peer_id: String::from(name).repeat(20) }

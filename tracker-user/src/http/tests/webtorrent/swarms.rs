@@ -59,3 +59,47 @@ async fn a_connection_announces_no_more_torrents_than_it_may() {
     assert_eq!(browser.enter(json!({})).await, swarm(0, 1));
     server.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_that_comes_back_from_another_address_is_served_at_once_and_its_old_place_goes() {
+    let tracker = Tracker::new(options());
+    let mut other = in_memory_from(3, &tracker, '2').await;
+    other.enter(json!({})).await;
+    let mut before = in_memory_from(1, &tracker, '1').await;
+    before.enter(json!({})).await;
+    // Its network is gone, and so nothing is read and nothing is sent on its old connection.
+    let mut after = in_memory_from(2, &tracker, '1').await;
+    assert_eq!(after.enter(json!({})).await, swarm(0, 3));
+    let offer = json!({ "offer": {}, "offer_id": "x" });
+    other.enter(json!({ "offers": [offer, offer] })).await;
+    assert_eq!(after.next().await["peer_id"], other.peer_id);
+    after.stays(9).await;
+    assert_eq!(tracker.webtorrent.connections.get(), 3);
+    after.stays(2).await;
+    assert_eq!(tracker.webtorrent.connections.get(), 2);
+    assert_eq!(after.enter(json!({})).await, swarm(0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_whose_id_another_address_announces_keeps_its_place_its_offers_and_its_answers() {
+    let tracker = Tracker::new(options());
+    let mut victim = in_memory_from(1, &tracker, '1').await;
+    victim.enter(json!({})).await;
+    let mut copy = in_memory_from(2, &tracker, '1').await;
+    for _ in 0..5 {
+        copy.enter(json!({})).await;
+        victim.stays(20).await;
+        copy.enter(json!({ "event": "stopped" })).await;
+    }
+    let mut other = in_memory_from(3, &tracker, '2').await;
+    other.enter(json!({})).await;
+    assert_eq!(copy.enter(json!({})).await, swarm(0, 3));
+    assert_eq!(tracker.webtorrent.connections.get(), 3);
+    let offer = json!({ "offer": {}, "offer_id": "x" });
+    other.enter(json!({ "offers": [offer, offer] })).await;
+    assert_eq!(victim.next().await["peer_id"], other.peer_id);
+    let answer = json!({ "to_peer_id": victim.peer_id, "answer": {}, "offer_id": "y" });
+    other.send(&other.announce(&answer)).await;
+    assert_eq!(victim.next().await["offer_id"], "y");
+    assert_eq!(victim.enter(json!({})).await, swarm(0, 3));
+}
