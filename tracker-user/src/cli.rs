@@ -38,6 +38,8 @@ pub enum Command {
     Check,
     /// Have the running tracker read its configuration again
     Reload,
+    /// Ask the running tracker whether it serves; the exit status says it too, for health checks
+    Status,
     /// Tell what this host and its interfaces can do, and what to change
     Probe,
     /// Remove all that a tracker which runs no more has left in the kernel
@@ -79,6 +81,7 @@ impl Cli {
             None => daemon::run(&file),
             Some(Command::Check) => check(&file),
             Some(Command::Reload) => reload(&file),
+            Some(Command::Status) => status(&file),
             Some(Command::Probe) => probe(&file),
             Some(Command::Detach) => detach(&file),
             Some(Command::E2e(options)) => e2e::run(options),
@@ -118,6 +121,12 @@ fn reload(file: &ConfigFile) -> anyhow::Result<()> {
     }
     tracing::info!("reloaded");
     Ok(())
+}
+
+/// Asks the running tracker for an answer.
+fn status(file: &ConfigFile) -> anyhow::Result<()> {
+    daemon::request_status(&file.load()?.config.control_socket)?;
+    print("the tracker serves\n")
 }
 
 /// Looks at the host with the file's interfaces, or with those that have a default route.

@@ -130,6 +130,54 @@ fn e2e_fails_where_it_is_not_answered_as_it_should_be() {
 }
 
 #[test]
+fn e2e_asks_for_a_torrent_that_the_tracker_approves_of() {
+    const APPROVED: &str = "616e206578616d706c6520696e666f6861736821";
+    let running = Running::start_in(configured(&format!(
+        "{LISTENING}  prehooks:\n  - {{ name: torrent approval, options: {{ whitelist: [{APPROVED}] }} }}\n"
+    )));
+    let http = format!("http://127.0.0.1:{}/announce", running.http);
+    let udp = format!("udp://127.0.0.1:{}", running.udp);
+    let asking = ["e2e", "--httpaddr", &http, "--udpaddr", &udp, "--delay", "0s"];
+    let refused = error(running.folder.path(), &asking);
+    assert_eq!(refused.matches("unapproved torrent").count(), 2, "{refused}");
+    assert_eq!(
+        run(running.folder.path(), &[&asking[..], &["--info-hash", APPROVED]].concat())
+            .status
+            .code(),
+        Some(0)
+    );
+    let no_hash = error(running.folder.path(), &["e2e", "--info-hash", "5a"]);
+    assert!(no_hash.contains("--info-hash"), "{no_hash}");
+    running.end(Signal::SIGTERM);
+}
+
+#[test]
+fn e2e_goes_on_to_udp_where_http_fails() {
+    let running = Running::start();
+    let http = format!("http://127.0.0.1:{}/elsewhere", running.http);
+    let udp = format!("udp://127.0.0.1:{}", running.udp);
+    let said = error(
+        running.folder.path(),
+        &["e2e", "--httpaddr", &http, "--udpaddr", &udp, "--delay", "0s"],
+    );
+    assert!(said.contains(&format!("{udp}: works")), "{said}");
+    assert!(
+        said.contains(&format!("{http}: ")) && !said.contains(&format!("{http}: works")),
+        "{said}"
+    );
+    running.end(Signal::SIGTERM);
+}
+
+#[test]
+fn status_says_whether_a_tracker_serves() {
+    let running = Running::start();
+    assert_eq!(printed(running.folder.path(), &["status"]), "the tracker serves\n");
+    running.end(Signal::SIGTERM);
+    let stopped = configured(LISTENING);
+    assert!(error(stopped.path(), &["status"]).contains("no tracker runs with this configuration"));
+}
+
+#[test]
 fn reload_tells_what_came_of_it() {
     let running = Running::start();
     let folder = running.folder.path();
@@ -207,7 +255,7 @@ fn what_packages_need_is_printed() {
     let schema = printed(folder.path(), &["schema"]);
     let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
     assert!(schema["properties"]["chihaya"].is_object(), "{schema}");
-    assert!(printed(folder.path(), &["man"]).contains(".TH xdp-tracker 1"));
+    assert!(printed(folder.path(), &["man"]).contains(".TH xdp-tracker 8"));
     assert!(printed(folder.path(), &["config-example"]).contains("\nchihaya:\n"));
     for shell in ["bash", "zsh", "fish"] {
         assert!(printed(folder.path(), &["completions", shell]).contains("config-example"));

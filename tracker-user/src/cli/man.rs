@@ -47,7 +47,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
 /// The page, in roff.
 pub(super) fn page(mut command: Command) -> io::Result<Vec<u8>> {
     command.build();
-    let man = Man::new(command.clone());
+    // Section 8 has the daemons, and is where the package puts the page.
+    let man = Man::new(command.clone()).section("8");
     let mut out = Vec::new();
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;

@@ -1,7 +1,8 @@
-//! The control socket: how `xdp-tracker reload` finds a running tracker and learns what came of it.
+//! The control socket: how `xdp-tracker reload` and `xdp-tracker status` find a running tracker, and how the first
+//! learns what came of it.
 //!
 //! A client sends the line `reload` and is sent `ok` or `failed` on a line of its own, and then what
-//! an operator should read.
+//! an operator should read. The line `status` is answered by `ok` at once, also while a reload runs.
 
 use std::{
     fs,
@@ -22,14 +23,23 @@ use tokio::{
 
 use super::Report;
 
-/// The one request there is.
-const RELOAD: &[u8] = b"reload\n";
+/// How long a request is.
+const REQUEST_BYTES: usize = 7;
+
+/// Have the configuration read again.
+const RELOAD: &[u8; REQUEST_BYTES] = b"reload\n";
+
+/// Nothing but an answer: a tracker that serves gives it.
+const STATUS: &[u8; REQUEST_BYTES] = b"status\n";
 
 /// How long a client may take to send it, and to read the answer. Others wait meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a tracker may take to reload: lists of millions are read anew.
 const RELOAD_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// How long a tracker may take to answer that it serves. Two clients before this one may each use up their patience.
+const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Only the user who runs the tracker may use the socket.
 const MODE: u32 = 0o600;
@@ -105,10 +115,15 @@ async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>) {
     loop {
         match listener.accept().await {
             Ok((mut stream, _)) => {
-                let mut request = [0; RELOAD.len()];
+                let mut request = [0; REQUEST_BYTES];
                 let read = timeout(PATIENCE, stream.read_exact(&mut request)).await;
-                let is_request = matches!(read, Ok(Ok(_))) && request == RELOAD;
-                if is_request && clients.send(Client(stream)).await.is_err() {
+                let is_whole = matches!(read, Ok(Ok(_)));
+                if is_whole && request == *STATUS {
+                    Client(stream).answer(&Report { is_applied: true, lines: vec![] }).await;
+                } else if is_whole
+                    && request == *RELOAD
+                    && clients.send(Client(stream)).await.is_err()
+                {
                     return;
                 }
             }
@@ -154,13 +169,25 @@ impl Client {
 /// # Errors
 /// When there is no tracker, or when its configuration stays as it was.
 pub fn request_reload(socket: &Path) -> anyhow::Result<String> {
+    request(socket, RELOAD, RELOAD_TIME_MAX)
+}
+
+/// Asks whether a tracker serves that listens at this socket.
+///
+/// # Errors
+/// When there is none, or when it does not answer within 5 seconds.
+pub fn request_status(socket: &Path) -> anyhow::Result<()> {
+    request(socket, STATUS, STATUS_TIME_MAX).map(drop)
+}
+
+fn request(socket: &Path, line: &[u8], time_max: Duration) -> anyhow::Result<String> {
     let at = || format!("control_socket: {}", socket.display());
     let mut stream = StdStream::connect(socket).with_context(|| match fs::metadata(socket) {
         Ok(_) => format!("{}: no tracker answers there", at()),
         Err(_) => format!("{}: no tracker runs with this configuration", at()),
     })?;
-    stream.set_read_timeout(Some(RELOAD_TIME_MAX)).with_context(at)?;
-    stream.write_all(RELOAD).with_context(at)?;
+    stream.set_read_timeout(Some(time_max)).with_context(at)?;
+    stream.write_all(line).with_context(at)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).with_context(at)?;
     match answer.split_once('\n') {
@@ -203,6 +230,27 @@ mod tests {
         assert_eq!(answered(true, &["one", "two"]).await.unwrap(), "one\ntwo");
         let failed = answered(false, &["a: b:\n  line"]).await.unwrap_err();
         assert_eq!(failed, "the tracker's configuration stays as it was: a: b:\n  line");
+    }
+
+    #[tokio::test]
+    async fn a_tracker_that_reloads_says_that_it_serves() {
+        let (_folder, path) = socket();
+        let mut control = Control::listen(&path);
+        let ask = |path: &Path| {
+            let path = path.to_owned();
+            spawn_blocking(move || request_status(&path))
+        };
+        let reload = spawn_blocking({
+            let path = path.clone();
+            move || request_reload(&path)
+        });
+        let reloading = control.next().await;
+        ask(&path).await.unwrap().unwrap();
+        reloading.answer(&Report { is_applied: false, lines: vec![] }).await;
+        reload.await.unwrap().unwrap_err();
+        drop(control);
+        let error = ask(&path).await.unwrap().unwrap_err().to_string();
+        assert!(error.ends_with("no tracker runs with this configuration"), "{error}");
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-pub use control::request_reload;
+pub use control::{request_reload, request_status};
 pub use hooks::OwnHooks;
 
 use crate::{

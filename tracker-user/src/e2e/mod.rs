@@ -1,14 +1,15 @@
 //! `xdp-tracker e2e`: asks a running tracker, this or any other, whether it does its work.
 //!
 //! The first to announce a new torrent must be given exactly one peer, itself; the second exactly
-//! one, the first.
+//! one, the first. A torrent that the operator names may have other peers: there the second must be given
+//! the first among them.
 
 mod http;
 mod udp;
 
 use std::{net::SocketAddr, thread, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use tracker_common::{
     announce::Event,
     id::{InfoHash, PeerId},
@@ -31,28 +32,39 @@ pub struct Options {
     /// How long to wait between the two announces
     #[arg(long, default_value = "1s")]
     pub delay: GoDuration,
+    /// The torrent to announce, as 40 hexadecimal digits, for a tracker that approves only of some; it may have
+    /// peers, and the two are in it for the delay. A new torrent otherwise
+    #[arg(long, value_name = "HEX")]
+    pub info_hash: Option<InfoHash>,
 }
 
-/// Asks over each protocol that has an address.
+/// Asks over each protocol that has an address, over UDP also where HTTP has failed.
 ///
 /// # Errors
-/// Where the tracker does not answer, or not as it should.
+/// Where the tracker does not answer, or not as it should; of both protocols where both fail.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(
         !options.httpaddr.is_empty() || !options.udpaddr.is_empty(),
         "--httpaddr and --udpaddr are both empty: nothing to ask"
     );
-    ask(&options.httpaddr, *options.delay, http::announce)?;
-    ask(&options.udpaddr, *options.delay, udp::announce)
+    let asked = [
+        ask(&options.httpaddr, options, http::announce),
+        ask(&options.udpaddr, options, udp::announce),
+    ];
+    match asked {
+        [Err(http), Err(udp)] => bail!("{http:#}; {udp:#}"),
+        [http, udp] => http.and(udp),
+    }
 }
 
 fn ask(
     url: &str,
-    delay: Duration,
+    options: &Options,
     announce: fn(&str, &Announce) -> anyhow::Result<Vec<SocketAddr>>,
 ) -> anyhow::Result<()> {
     if !url.is_empty() {
-        check(delay, |peer| announce(url, peer)).with_context(|| url.to_owned())?;
+        check(*options.delay, options.info_hash, |peer| announce(url, peer))
+            .with_context(|| url.to_owned())?;
         tracing::info!("{url}: works");
     }
     Ok(())
@@ -78,31 +90,54 @@ impl Announce {
 const LEFT: u64 = 100;
 const NUMWANT: u32 = 50;
 
+/// Two peers announce a new torrent, or one that may have other peers.
 fn check(
     delay: Duration,
+    info_hash: Option<InfoHash>,
     announce: impl Fn(&Announce) -> anyhow::Result<Vec<SocketAddr>>,
 ) -> anyhow::Result<()> {
-    let mut info_hash = InfoHash([0; 20]);
-    info_hash.0.fill_with(|| fastrand::u8(..));
-    let [first, second] = [10_001, 10_002].map(|port| Announce::of_a_new_peer(info_hash, port));
+    let new = || {
+        let mut info_hash = InfoHash([0; 20]);
+        info_hash.0.fill_with(|| fastrand::u8(..));
+        info_hash
+    };
+    let torrent = info_hash.unwrap_or_else(new);
+    let [first, second] = [10_001, 10_002].map(|port| Announce::of_a_new_peer(torrent, port));
 
     let told = announce(&first).context("the first announce")?;
-    let [itself] = told[..] else {
-        anyhow::bail!("the first peer was given {}, not itself alone", list(&told));
-    };
-    ensure!(itself.port() == first.port, "the first peer was given {itself}, not itself");
+    let is_new = info_hash.is_none();
+    let itself = if is_new { Some(alone(&told, first.port)?) } else { None };
     thread::sleep(delay);
     let told = announce(&second).context("the second announce")?;
-    ensure!(
-        told == [itself],
-        "the second peer was given {}, not the first one, {itself}, alone",
-        list(&told)
-    );
     // Nobody serves this torrent; a tracker that does not take their leave forgets them in time.
-    for peer in [first, second] {
-        let _ = announce(&Announce { event: Event::Stopped, ..peer });
+    for peer in [&first, &second] {
+        let _ = announce(&Announce { event: Event::Stopped, ..peer.clone() });
     }
+    if let Some(itself) = itself {
+        ensure!(
+            told == [itself],
+            "the second peer was given {}, not the first one, {itself}, alone",
+            list(&told)
+        );
+    }
+    // Of a swarm with more peers than fit a reply the tracker gives any.
+    let is_full = told.len() >= NUMWANT as usize;
+    ensure!(
+        is_full || told.iter().any(|peer| peer.port() == first.port),
+        "the second peer was given {}, but not the first one, of port {}",
+        list(&told),
+        first.port
+    );
     Ok(())
+}
+
+/// The one peer that the first one of a torrent is given: itself.
+fn alone(told: &[SocketAddr], port: u16) -> anyhow::Result<SocketAddr> {
+    let [itself] = *told else {
+        bail!("the first peer was given {}, not itself alone", list(told));
+    };
+    ensure!(itself.port() == port, "the first peer was given {itself}, not itself");
+    Ok(itself)
 }
 
 fn list(peers: &[SocketAddr]) -> String {
@@ -135,8 +170,13 @@ mod tests {
 
     /// What the check says of a tracker that gives these ports, announce by announce.
     fn verdict(replies: &[&[u16]]) -> Result<(), String> {
+        verdict_on(None, replies)
+    }
+
+    fn verdict_on(info_hash: Option<InfoHash>, replies: &[&[u16]]) -> Result<(), String> {
         let replies = RefCell::new(replies.iter());
-        check(Duration::ZERO, |_| {
+        check(Duration::ZERO, info_hash, |peer| {
+            assert!(info_hash.is_none_or(|info_hash| peer.info_hash == info_hash));
             let ports = replies.borrow_mut().next().copied().unwrap_or_default();
             Ok(ports.iter().map(|port| ([192, 0, 2, 1], *port).into()).collect())
         })
@@ -162,6 +202,16 @@ mod tests {
             "the second peer was given 192.0.2.1:10001, 192.0.2.1:9, \
              not the first one, 192.0.2.1:10001, alone",
         );
+    }
+
+    #[test]
+    fn a_torrent_that_is_named_may_have_other_peers() {
+        let named = Some(InfoHash([0x5a; 20]));
+        assert_eq!(verdict_on(named, &[&[10_001], &[10_001]]), Ok(()));
+        assert_eq!(verdict_on(named, &[&[7, 8], &[7, 10_001, 8]]), Ok(()));
+        assert_eq!(verdict_on(named, &[&[7], &[7; NUMWANT as usize]]), Ok(()));
+        let missing = "the second peer was given 192.0.2.1:7, but not the first one, of port 10001";
+        assert_eq!(verdict_on(named, &[&[7], &[7]]).unwrap_err(), missing);
     }
 
     #[test]
