@@ -309,7 +309,9 @@ pub fn leaves_by(ctx: &XdpContext, env: &Env) -> u32 {
     if env.config.flags & flag::REPLY_FIB == 0 {
         return ingress;
     }
-    Scratch::route().map_or(ingress, |(hop, _)| hop.ifindex)
+    let Some(route) = Route::get() else { return ingress };
+    // SAFETY: nothing changes the answer meanwhile.
+    unsafe { (*route.next_hop.as_ptr()).ifindex }
 }
 
 /// Asks the routing table for the way to the source. The answer stays in the scratch space: its MAC addresses are not
