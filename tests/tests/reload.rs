@@ -122,7 +122,7 @@ fn a_configuration_that_cannot_be_used_changes_nothing_and_says_why() -> Result<
         ),
         (
             "[ { name: ip approval, options: { deny_files: [ /no/such/list ] } } ]",
-            "prehooks[0] (ip approval): cannot read the list /no/such/list",
+            "chihaya.prehooks[0].options.deny_files[0]: cannot read /no/such/list: No such file",
         ),
     ] {
         let options = Options { interval: "1m", prehooks, ..Options::new(Mode::Native) };

@@ -108,6 +108,7 @@ impl Cli {
 fn check(file: &ConfigFile) -> anyhow::Result<()> {
     let loaded = file.load()?;
     loaded.log_warnings();
+    loaded.check_files()?;
     let text = config::to_yaml(&loaded.config)?;
     daemon::check(loaded.config)?;
     print(text)

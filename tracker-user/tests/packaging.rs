@@ -75,6 +75,7 @@ fn the_package_has_all_that_is_installed() {
         ("-rwxr-xr-x", "./usr/bin/xdp-tracker"),
         ("-rw-r--r--", "./etc/xdp-tracker.yaml"),
         ("-rw-r--r--", "./usr/lib/systemd/system/xdp-tracker.service"),
+        ("-rw-r--r--", "./usr/share/xdp-tracker/schema.json"),
         ("-rw-r--r--", "./usr/share/man/man8/xdp-tracker.8.gz"),
         ("-rw-r--r--", "./usr/share/bash-completion/completions/xdp-tracker"),
         ("-rw-r--r--", "./usr/share/zsh/vendor-completions/_xdp-tracker"),

@@ -1,5 +1,5 @@
-//! `cargo xtask deb`: the Debian package, with the manual page and the completions that the daemon
-//! prints.
+//! `cargo xtask deb`: the Debian package, with the manual page, the schema and the completions that the
+//! daemon prints.
 
 use std::{
     fs,
@@ -18,8 +18,9 @@ const CARGO_DEB_VERSION: &str = "3.8.0";
 pub const PACKAGE_VARIABLE: &str = "XDP_TRACKER_DEB";
 
 /// What goes into the package beside the daemon: its file, and the command that prints it.
-const PRINTED: [(&str, &[&str]); 4] = [
+const PRINTED: [(&str, &[&str]); 5] = [
     ("xdp-tracker.8", &["man"]),
+    ("schema.json", &["schema"]),
     ("xdp-tracker.bash", &["completions", "bash"]),
     ("_xdp-tracker", &["completions", "zsh"]),
     ("xdp-tracker.fish", &["completions", "fish"]),

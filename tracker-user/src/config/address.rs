@@ -2,21 +2,19 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
 use ipnet::IpNet;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where to listen: `address:port`, `[address]:port`, or `:port`.
 ///
 /// As in Go, an unspecified address, be it `0.0.0.0`, `[::]` or none, means all addresses of
 /// *both* families: a configuration that served IPv6 under Chihaya goes on serving it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
 pub struct ListenAddr(SocketAddr);
 
 impl ListenAddr {
@@ -34,22 +32,45 @@ impl ListenAddr {
 
 /// The text names no address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}`: an address to listen on is written 192.0.2.1:6969, [2001:db8::1]:6969 or :6969")]
-pub struct ParseListenAddrError(String);
+#[error("`{text}`: {}", why(.text))]
+pub struct ParseListenAddrError {
+    text: String,
+}
+
+/// What is wrong with a text that is no address to listen on, and what to write.
+fn why(text: &str) -> String {
+    let forms = "an address to listen on is written 192.0.2.1:6969, [2001:db8::1]:6969 or :6969";
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    let is_name =
+        |host: &str| host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':');
+    match text.rsplit_once(':') {
+        _ if is_number(text) => format!("is a port alone: write ':{text}'"),
+        _ if text.parse::<Ipv4Addr>().is_ok() => format!("has no port: write {text}:6969"),
+        _ if text.parse::<Ipv6Addr>().is_ok() => {
+            format!("needs brackets and a port: write '[{text}]:6969'")
+        }
+        Some((_, port)) if is_number(port) && port.parse::<u16>().is_err() => {
+            format!("the port {port} is more than 65535")
+        }
+        Some((host, port)) if is_number(port) && is_name(host) => {
+            format!("{host} is a name: give an address of this host; {forms}")
+        }
+        _ => forms.to_owned(),
+    }
+}
 
 impl FromStr for ListenAddr {
     type Err = ParseListenAddrError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ParseListenAddrError(text.to_owned());
+        let error = || ParseListenAddrError { text: text.to_owned() };
         let address = match text.rsplit_once(':').ok_or_else(error)? {
             ("", port) => {
                 SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port.parse().map_err(|_| error())?)
             }
-            ("localhost", port) => SocketAddr::new(
-                std::net::Ipv4Addr::LOCALHOST.into(),
-                port.parse().map_err(|_| error())?,
-            ),
+            ("localhost", port) => {
+                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port.parse().map_err(|_| error())?)
+            }
             _ => text.parse().map_err(|_| error())?,
         };
         Ok(Self(address))
@@ -77,9 +98,8 @@ impl From<ListenAddr> for String {
 }
 
 /// A network in CIDR notation, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
 pub struct Network(IpNet);
 
 impl Network {

@@ -5,8 +5,7 @@ use std::{fmt, ops::Deref, str::FromStr, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The `format` by which a duration is known in the JSON schema.
-pub(super) const FORMAT: &str = "go-duration";
+use super::pattern::{self, format};
 
 /// A length of time, written `30m`, `1h30m` or `1.5s`; a bare integer counts nanoseconds, as in Go.
 ///
@@ -25,6 +24,19 @@ impl GoDuration {
     #[must_use]
     pub const fn from_mins(minutes: u32) -> Self {
         Self(Duration::from_secs(minutes as u64 * 60))
+    }
+}
+
+impl GoDuration {
+    /// So many nanoseconds.
+    ///
+    /// # Errors
+    /// [`ParseDurationError::Range`] beyond 2^63 - 1.
+    pub(super) fn from_nanoseconds(nanoseconds: u64) -> Result<Self, ParseDurationError> {
+        if i64::try_from(nanoseconds).is_err() {
+            return Err(ParseDurationError::Range);
+        }
+        Ok(Self(Duration::from_nanos(nanoseconds)))
     }
 }
 
@@ -168,10 +180,7 @@ impl<'de> Deserialize<'de> for GoDuration {
             }
 
             fn visit_u64<E: de::Error>(self, nanoseconds: u64) -> Result<GoDuration, E> {
-                if i64::try_from(nanoseconds).is_err() {
-                    return Err(E::custom(ParseDurationError::Range));
-                }
-                Ok(GoDuration(Duration::from_nanos(nanoseconds)))
+                GoDuration::from_nanoseconds(nanoseconds).map_err(E::custom)
             }
         }
 
@@ -185,7 +194,10 @@ impl JsonSchema for GoDuration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "format": FORMAT })
+        json_schema!({
+            "type": ["string", "integer"], "format": format::DURATION, "pattern": pattern::DURATION,
+            "minimum": 0, "maximum": i64::MAX,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Config, ROOT, XdpConfig,
+    file_schema::modeline,
     interfaces::AUTO,
     schema::{kinds, properties, schema, words},
 };
@@ -36,7 +37,7 @@ pub fn shipped() -> Config {
 #[must_use]
 pub fn example() -> String {
     let values = serde_json::to_value(shipped()).unwrap_or_default();
-    let mut out = format!("{HEADER}{ROOT}:\n");
+    let mut out = format!("{}{HEADER}{ROOT}:\n", modeline());
     write_section(&mut out, schema(), &values, 1);
     out
 }

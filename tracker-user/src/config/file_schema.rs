@@ -2,42 +2,117 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ROOT, history::older_keys, moved::MOVED, schema::schema, tidy::ALIASES};
+use super::{
+    ROOT,
+    history::older_keys,
+    moved::{LIMITS, MEMORY_BY_SUBNET, MOVED, OF_STORAGE, OF_TRACKER},
+    pattern::format,
+    schema::{has_type, schema},
+    tidy::{ALIASES, FALSE, TRUE},
+};
+
+/// Where the Debian package puts the schema.
+pub const SCHEMA_PATH: &str = "/usr/share/xdp-tracker/schema.json";
+
+/// The line by which editors find the schema of a file.
+#[must_use]
+pub fn modeline() -> String {
+    format!("# yaml-language-server: $schema={SCHEMA_PATH}\n")
+}
 
 /// What of a property's schema tells its reader about it, and not what it may be.
 const ABOUT: [&str; 3] = ["description", "default", "examples"];
 
-/// The schema of a file: it takes what reading takes (a list of one without brackets, a key with
-/// nothing after it, other spellings of keys), and no unknown keys.
+/// The schema of a file. It takes what reading takes: a list of one without brackets, a key with
+/// nothing after it, other spellings of keys, keys of older files, numbers that give way to the default. It takes no
+/// unknown keys.
 #[must_use]
 pub fn file_schema() -> Value {
     let mut settings = schema().clone();
     let draft = settings.as_object_mut().and_then(|settings| settings.remove("$schema"));
+    add_old_storage(&mut settings);
+    keep_kinds(&mut settings["properties"]["prehooks"]["items"], |name| name != "report");
     loosen_sections(&mut settings);
+    add_old_keys(&mut settings);
     json!({
         "$schema": draft,
         "title": "Configuration of xdp-tracker",
         "type": "object",
         "properties": { ROOT: settings },
         "required": [ROOT],
+        "additionalProperties": false,
     })
 }
 
-/// Does so for all properties of a section, or of each of its kinds.
+/// The storage of older files: `memory`, with what is a hook now.
+fn add_old_storage(settings: &mut Value) {
+    let bits = settings
+        .pointer("/properties/prehooks/items/oneOf")
+        .and_then(Value::as_array)
+        .and_then(|kinds| kinds.iter().find(|kind| name_of(kind) == Some("preferred subnet")))
+        .map(|kind| kind["properties"]["options"]["properties"].clone());
+    let Some(kinds) = settings["properties"]["storage"]["oneOf"].as_array_mut() else { return };
+    let Some(mut old) = kinds.iter().find(|kind| name_of(kind) == Some("memory")).cloned() else {
+        return;
+    };
+    old["properties"]["name"]["const"] = MEMORY_BY_SUBNET.into();
+    old["deprecated"] = true.into();
+    for (key, bits) in OF_STORAGE.iter().filter_map(|key| Some((key, bits.as_ref()?.get(key)?))) {
+        old["properties"]["config"]["properties"][key] = bits.clone();
+    }
+    kinds.push(old);
+}
+
+/// The keys of the tracker that are keys of other sections now, once those are loose.
+fn add_old_keys(settings: &mut Value) {
+    let deprecated = |mut key: Value| {
+        key["deprecated"] = true.into();
+        key
+    };
+    for key in LIMITS {
+        let limit =
+            settings.pointer(&format!("/properties/http/anyOf/0/properties/{key}")).cloned();
+        settings["properties"][key] = deprecated(limit.unwrap_or_default());
+    }
+    for key in OF_TRACKER {
+        settings["properties"][key] =
+            json!({ "type": ["integer", "null", "string"], "deprecated": true });
+        settings["dependentRequired"][key] = json!(["preferred_subnet"]);
+    }
+    settings["properties"]["preferred_subnet"] =
+        json!({ "type": ["boolean", "null"], "deprecated": true });
+}
+
+fn name_of(kind: &Value) -> Option<&str> {
+    kind.pointer("/properties/name/const")?.as_str()
+}
+
+fn keep_kinds(schema: &mut Value, keeps: impl Fn(&str) -> bool) {
+    if let Some(kinds) = schema["oneOf"].as_array_mut() {
+        kinds.retain(|kind| name_of(kind).is_some_and(&keeps));
+    }
+}
+
+/// Loosens all properties of a section, or of each of its kinds.
 fn loosen_sections(schema: &mut Value) {
     for kind in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
         loosen_sections(kind);
     }
+    let required = loosen_required(schema);
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };
-    for property in properties.values_mut() {
-        loosen(property);
+    for (key, property) in properties.iter_mut() {
+        loosen(property, required.contains(key));
     }
+    let mut twice = Vec::new();
     for (alias, key) in ALIASES {
-        if let Some(property) = properties.get(key).cloned() {
-            properties.entry(alias).or_insert(property);
+        if properties.contains_key(alias) {
+            continue;
         }
+        let Some(property) = properties.get(key).cloned() else { continue };
+        properties.insert(alias.to_owned(), property);
+        twice.push(json!({ "not": { "required": [key, alias] } }));
     }
     let older = older_keys(properties).map(|(key, _)| key);
     let moved = MOVED.into_iter().filter(|(_, beside)| properties.contains_key(*beside));
@@ -46,9 +121,43 @@ fn loosen_sections(schema: &mut Value) {
         properties.entry(key).or_insert_with(|| json!({ "deprecated": true }));
     }
     schema["additionalProperties"] = false.into();
+    if !twice.is_empty() {
+        extend_all_of(schema, twice);
+    }
 }
 
-fn loosen(property: &mut Value) {
+/// A required key may be spelled otherwise; one that is a section may be left out if none of its own keys is
+/// required. Returns the keys that remain.
+fn loosen_required(schema: &mut Value) -> Vec<String> {
+    let required = schema.as_object_mut().and_then(|schema| schema.remove("required"));
+    let mut required: Vec<String> =
+        required.and_then(|keys| serde_json::from_value(keys).ok()).unwrap_or_default();
+    required.retain(|key| {
+        let section = &schema["properties"][key];
+        section.get("properties").is_none()
+            || section["required"].as_array().is_some_and(|keys| !keys.is_empty())
+    });
+    let demands = required.iter().map(|key| {
+        let spellings = ALIASES.iter().filter(|(_, name)| name == key).map(|(alias, _)| *alias);
+        let forms: Vec<_> =
+            spellings.chain([&**key]).map(|spelling| json!({ "required": [spelling] })).collect();
+        if forms.len() == 1 { forms[0].clone() } else { json!({ "anyOf": forms }) }
+    });
+    let demands = demands.collect::<Vec<_>>();
+    if !demands.is_empty() {
+        extend_all_of(schema, demands);
+    }
+    required
+}
+
+fn extend_all_of(schema: &mut Value, more: Vec<Value>) {
+    match schema["allOf"].as_array_mut() {
+        Some(all) => all.extend(more),
+        None => schema["allOf"] = more.into(),
+    }
+}
+
+fn loosen(property: &mut Value, is_required: bool) {
     // A constant is the name by which a kind is known.
     if property.get("const").is_some() {
         return;
@@ -60,15 +169,29 @@ fn loosen(property: &mut Value) {
         property["items"] = element.clone();
     }
     let mut loose = Map::new();
+    let instead = what_gives_way(property);
     for about in ABOUT {
         if let Some(value) = property.as_object_mut().and_then(|schema| schema.remove(about)) {
             loose.insert(about.to_owned(), value);
         }
     }
-    let nothing = json!({ "type": "null" });
-    let alternatives = [Some(property.take()), element, Some(nothing)].into_iter().flatten();
-    loose.insert("anyOf".to_owned(), alternatives.collect());
+    let words = has_type(property, "boolean").then(|| json!({ "enum": ([TRUE, FALSE].concat()) }));
+    let nothing = json!({ "enum": [null, ""] });
+    if is_required {
+        loose.insert("not".to_owned(), nothing.clone());
+    }
+    let nothing = (!is_required).then_some(nothing);
+    let alternatives = [Some(property.take()), element, words, instead, nothing];
+    loose.insert("anyOf".to_owned(), alternatives.into_iter().flatten().collect());
     *property = loose.into();
+}
+
+/// Numbers that the default replaces. A default of null is that of a key which may be left out.
+fn what_gives_way(property: &Value) -> Option<Value> {
+    property.get("default")?;
+    let is_number = ["integer", "number"].into_iter().any(|kind| has_type(property, kind));
+    let is_size = property["format"] == format::SIZE;
+    (is_number || is_size).then(|| json!({ "type": "number", "maximum": 0 }))
 }
 
 #[cfg(test)]
@@ -90,7 +213,8 @@ mod tests {
         let addr = at(&["udp", "addr"]);
         let types: Vec<_> =
             addr["anyOf"].as_array().unwrap().iter().map(|it| it["type"].clone()).collect();
-        assert_eq!(types, ["array", "string", "null"]);
+        assert_eq!(types, [json!("array"), json!("string"), Value::Null]);
+        assert_eq!(addr["anyOf"][2], json!({ "enum": [null, ""] }));
         assert!(addr["description"].as_str().unwrap().starts_with("Where to serve UDP"));
     }
 

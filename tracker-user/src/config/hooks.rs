@@ -9,7 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use smart_default::SmartDefault;
 use tracker_common::id::{ClientId, InfoHash};
 
-use super::{GoDuration, Network, ServiceUrl};
+use super::{
+    GoDuration, Network, ServiceUrl,
+    pattern::{ClientIdText, InfoHashText},
+};
 
 /// A hook and its options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -82,7 +85,7 @@ pub struct JwtConfig {
     pub jwk_set_url: ServiceUrl,
     /// How often they are fetched. While they cannot be had the old ones stay.
     #[serde(default = "five_minutes")]
-    #[schemars(default = "five_minutes")]
+    #[schemars(default = "five_minutes", extend("minimum" = 1_000_000_000))]
     pub jwk_set_update_interval: GoDuration,
 }
 
@@ -96,6 +99,7 @@ const fn five_minutes() -> GoDuration {
 #[serde(default)]
 pub struct PasskeyConfig {
     /// Files with a key a line. They are read again when they change.
+    #[schemars(extend("x-reads" = "file"))]
     pub files: Vec<PathBuf>,
     /// A service over HTTP or HTTPS. It is sent {"passkeys": ["...", "..."]} by POST, and answers
     /// with the same, reduced to the good ones.
@@ -117,10 +121,12 @@ pub struct PasskeyConfig {
     /// How many unknown keys the service is asked about each second at most. Those beyond have
     /// `internal server error`. 0 for no limit.
     #[default(2_000)]
+    #[schemars(extend("x-no-limit" = 0))]
     pub unknown_keys: u32,
     /// How many of them one source (an IPv4 address, or an IPv6 /64) may bring each minute, and a /48
     /// four times as many. Those beyond are refused. 0 for no limit.
     #[default(1_000)]
+    #[schemars(extend("x-no-limit" = 0))]
     pub unknown_keys_per_source: u32,
 }
 
@@ -131,15 +137,17 @@ pub struct PasskeyConfig {
 pub struct TorrentApprovalConfig {
     /// The only torrents that are served: 40 hexadecimal digits each. An empty list serves none.
     #[serde(with = "optional_text_list", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<InfoHashText>")]
     pub whitelist: Option<Vec<InfoHash>>,
     /// Files of such torrents.
+    #[schemars(extend("x-reads" = "file or folder"))]
     pub whitelist_files: Vec<PathBuf>,
     /// Torrents that are refused.
     #[serde(with = "text_list")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<InfoHashText>")]
     pub blacklist: Vec<InfoHash>,
     /// Files of such torrents.
+    #[schemars(extend("x-reads" = "file or folder"))]
     pub blacklist_files: Vec<PathBuf>,
 }
 
@@ -150,11 +158,11 @@ pub struct TorrentApprovalConfig {
 pub struct ClientApprovalConfig {
     /// The only clients that are served: 6 bytes each. An empty list serves none.
     #[serde(with = "optional_text_list", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Vec<String>", example = vec!["TR4050"])]
+    #[schemars(with = "Vec<ClientIdText>", example = vec!["TR4050"])]
     pub whitelist: Option<Vec<ClientId>>,
     /// Clients that are refused.
     #[serde(with = "text_list")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<ClientIdText>")]
     pub blacklist: Vec<ClientId>,
 }
 
@@ -167,10 +175,12 @@ pub struct IpApprovalConfig {
     /// Networks or addresses that are served. If there are any, here or in files, no others are.
     pub allow: Vec<Network>,
     /// Files of such networks.
+    #[schemars(extend("x-reads" = "file"))]
     pub allow_files: Vec<PathBuf>,
     /// Networks or addresses that are refused.
     pub deny: Vec<Network>,
     /// Files of such networks.
+    #[schemars(extend("x-reads" = "file"))]
     pub deny_files: Vec<PathBuf>,
 }
 
@@ -242,8 +252,10 @@ mod optional_text_list {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IntervalVariationConfig {
     /// The share of clients whose interval is lengthened: above 0, at most 1.
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
     pub modify_response_probability: f32,
     /// The longest addition, in seconds: above 0.
+    #[schemars(range(min = 1, max = i32::MAX))]
     pub max_increase_delta: i64,
     /// Whether the minimum interval is lengthened too.
     #[serde(default)]
@@ -255,8 +267,10 @@ pub struct IntervalVariationConfig {
 #[serde(default)]
 pub struct PreferredSubnetConfig {
     /// How many leading bits two IPv4 addresses of one subnet share, at most 32. 0: no preference.
+    #[schemars(range(max = 32))]
     pub preferred_ipv4_subnet_mask_bits_set: u8,
     /// How many leading bits two IPv6 addresses of one subnet share, at most 128. 0: no preference.
+    #[schemars(range(max = 128))]
     pub preferred_ipv6_subnet_mask_bits_set: u8,
 }
 
@@ -265,15 +279,18 @@ pub struct PreferredSubnetConfig {
 /// sent again.
 #[derive(Debug, Clone, PartialEq, Eq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("required" = ["url"]))]
 pub struct ReportConfig {
     /// The service, over HTTP or HTTPS.
     pub url: ServiceUrl,
     /// Of the announces that the kernel answers, which are told. Those that the daemon answers all are.
     pub announces: ReportedAnnounces,
     /// Parameters that are told, by name, of the announce's URL or of its route: `passkey`, say.
+    #[schemars(length(max = 16))]
     pub parameters: Vec<String>,
     /// How long announces may wait for others to go along with them.
     #[default(GoDuration::from_secs(1))]
+    #[schemars(extend("minimum" = 10_000_000))]
     pub interval: GoDuration,
     /// How long the service may take to answer.
     #[default(GoDuration::from_secs(10))]

@@ -8,6 +8,12 @@ use smart_default::SmartDefault;
 
 use super::{GoDuration, ListenAddr, Network};
 
+/// As many as clients ever made.
+const OFFERS_MAX: u32 = 100;
+
+/// As many connections as a process may have descriptors for, where nobody has changed that.
+const BROWSERS_MAX: u32 = 1 << 20;
+
 /// HTTP and HTTPS (BEP 3). Listens only where an address is given.
 #[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -21,9 +27,11 @@ pub struct HttpConfig {
     pub https_addr: Option<ListenAddr>,
     /// The PEM file of the certificate chain.
     #[schemars(example = "/etc/xdp-tracker/fullchain.pem")]
+    #[schemars(extend("x-reads" = "file"))]
     pub tls_cert_path: Option<PathBuf>,
     /// The PEM file of the private key.
     #[schemars(example = "/etc/xdp-tracker/privkey.pem")]
+    #[schemars(extend("x-reads" = "file"))]
     pub tls_key_path: Option<PathBuf>,
     /// How long a request may take to arrive.
     #[default(GoDuration::from_secs(2))]
@@ -41,15 +49,17 @@ pub struct HttpConfig {
     /// Paths that take announces. `:name` stands for one segment, `*name` for the rest of the
     /// path; hooks read both by their names.
     #[default(vec!["/announce".to_owned()])]
+    #[schemars(inner(regex(pattern = "^/")))]
     pub announce_routes: Vec<String>,
     /// Paths that take scrapes (BEP 48), written like the above.
     #[default(vec!["/scrape".to_owned()])]
+    #[schemars(inner(regex(pattern = "^/")))]
     pub scrape_routes: Vec<String>,
     /// Whether a client may name its address in the parameters `ip`, `ipv4` and `ipv6`.
     pub allow_ip_spoofing: bool,
     /// The header in which proxies name the client's address, like `X-Real-IP`, `X-Forwarded-For` or `Forwarded`.
     /// Of a list the last address counts that is in none of `trusted_proxies`.
-    #[schemars(example = "X-Real-IP")]
+    #[schemars(regex(pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), example = "X-Real-IP")]
     pub real_ip_header: Option<String>,
     /// The proxies whose header is believed: addresses or networks. Empty: any sender's, as Chihaya does, and
     /// the header has to be one address.
@@ -58,6 +68,7 @@ pub struct HttpConfig {
     /// The most connections of one source at a time: an IPv4 address or an IPv6 /64. An IPv6 /48 has four times as
     /// many. 0: no limit. `trusted_proxies` have none.
     #[default(1024)]
+    #[schemars(extend("x-no-limit" = 0))]
     pub max_connections_per_source: u32,
     /// Whether a reply has the peers of the client's own address family (`own`), as with Chihaya, or of both
     /// (`both`), up to `max_numwant` of each, with figures that are sums, as with opentracker. Scrapes likewise.
@@ -92,22 +103,25 @@ pub enum DualStack {
 #[serde(default)]
 pub struct WebTorrentConfig {
     /// Paths that take such connections, written like `announce_routes`. Empty: there are none.
-    #[schemars(example = ["/", "/announce"])]
+    #[schemars(inner(regex(pattern = "^/")), example = ["/", "/announce"])]
     pub routes: Vec<String>,
     /// How often browsers shall announce. They find peers by no other means, so it should be often.
     #[default(GoDuration::from_mins(2))]
+    #[schemars(extend("minimum" = 1_000_000_000, "maximum" = 86_400_000_000_000_i64))]
     pub announce_interval: GoDuration,
     /// The most offers of one announce that are passed on, each to another peer.
     #[default(10)]
+    #[schemars(range(max = OFFERS_MAX))]
     pub max_offers: u32,
     /// The most torrents that one connection announces.
     #[default(200)]
     pub max_torrents: u32,
     /// The most connections at a time, which do not count among those of HTTP.
     #[default(16_384)]
+    #[schemars(range(max = BROWSERS_MAX))]
     pub max_connections: u32,
     /// The most of them of one source: an IPv4 address or an IPv6 /64. An IPv6 /48 has four times as many. 0: no
     /// limit. Unset: an eighth of `max_connections`, at least 16.
-    #[schemars(example = 2048)]
+    #[schemars(extend("x-no-limit" = 0), example = 2048)]
     pub max_connections_per_source: Option<u32>,
 }

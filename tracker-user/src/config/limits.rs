@@ -9,7 +9,7 @@ use tracker_common::{
     limit::{Limits, Rate},
 };
 
-use super::{GoDuration, TableConfig};
+use super::{GoDuration, TableConfig, pattern::Size};
 
 /// What sources may have, in the kernel and in the daemon. 0 is no limit. A client over a limit is not told to go
 /// away, which makes clients try again: its announce is answered without peers, or without being listed; other
@@ -64,7 +64,7 @@ pub struct LimitsConfig {
     pub bad_connection_ids: u32,
     /// Bytes of replies sent a second on each interface. From twice as many on, all is dropped.
     /// Written like 100MiB.
-    #[schemars(with = "String")]
+    #[schemars(with = "Size")]
     pub egress: ByteSize,
     /// When who was answered without peers shall come again.
     #[default(GoDuration::from_mins(5))]

@@ -6,8 +6,9 @@ use serde_json::json;
 use serde_yaml::Value;
 
 use super::{
-    Config, ROOT, history,
+    Config, ROOT, RedisConfig, StorageConfig, duplicate, history,
     moved::{move_settings, refuse_before_the_reply},
+    named_files::unreadable,
     path::{Path, locate},
     schema::schema,
     tidy::{ALIASES, tidy},
@@ -31,6 +32,22 @@ pub struct Loaded {
     pub config: Config,
     /// What the operator should know about the file.
     pub warnings: Vec<Finding>,
+    source: Source,
+}
+
+/// The file that a configuration is from, to find lines in. It may hold secrets.
+#[derive(Clone)]
+struct Source {
+    file: String,
+    text: String,
+    /// What is below the root, in the shape that the schema asks for.
+    settings: Value,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 impl Loaded {
@@ -40,13 +57,41 @@ impl Loaded {
             tracing::warn!("{warning}");
         }
     }
+
+    /// Tells whether the files that a start reads are there and can be opened: lists, certificates, keys.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with all that cannot, each with the line that names it.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let Source { file, text, settings } = &self.source;
+        let mut findings = unreadable(settings, schema(), &Path::default().key(ROOT));
+        findings.retain(|(path, _)| self.reads(path));
+        if findings.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Invalid { findings: in_order_of_lines(file, text, findings), advice: "" })
+    }
+
+    /// Whether the file that is named at this path is of use with the other settings.
+    fn reads(&self, path: &Path) -> bool {
+        let key = path.to_string();
+        let has_tls = |redis: &RedisConfig| redis.broker().is_ok_and(|broker| broker.tls);
+        match &self.config.storage {
+            _ if key.contains(".http.tls_") => self.config.http.https_addr.is_some(),
+            StorageConfig::Redis(redis) if key.contains(".storage.") => has_tls(redis),
+            _ => true,
+        }
+    }
 }
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// `--config` names a variable that is not set.
-    #[error("the path of the configuration, `{path}`, cannot be expanded")]
+    #[error(
+        "--config {path}: the environment variable {} cannot be used; set it, or write the path out",
+        .source.var_name
+    )]
     Path {
         /// The path as given.
         path: String,
@@ -140,7 +185,7 @@ impl ConfigFile {
 /// # Errors
 /// [`ConfigError::Invalid`] with all that is wrong, as far as it can be told at once.
 pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded, ConfigError> {
-    let mut document = read_yaml(text).map_err(|error| syntax_error(file, &error))?;
+    let mut document = read_yaml(text).map_err(|error| syntax_error(file, text, &error))?;
     let mut findings = Findings::default();
     let whole = json!({ "properties": { ROOT: schema() } });
     let root = Path::default().key(ROOT);
@@ -153,10 +198,10 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     }
     tidy(&mut document, &whole, &Path::default(), unknown_keys, &mut findings);
 
+    let settings = document.get(ROOT).cloned().unwrap_or_default();
     let mut config = None;
     if findings.errors.is_empty() {
-        let settings = document.get(ROOT).cloned().unwrap_or_default();
-        match serde_path_to_error::deserialize::<_, Config>(settings) {
+        match serde_path_to_error::deserialize::<_, Config>(settings.clone()) {
             Ok(mut read) => {
                 validate(&read, &root, &mut findings);
                 refuse_before_the_reply(&mut read);
@@ -171,7 +216,9 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     let locate_all = |findings: Vec<(Path, String)>| in_order_of_lines(file, text, findings);
     match config {
         Some(config) if findings.errors.is_empty() => {
-            Ok(Loaded { config, warnings: locate_all(findings.warnings) })
+            let warnings = locate_all(findings.warnings);
+            let source = Source { file: file.to_owned(), text: text.to_owned(), settings };
+            Ok(Loaded { config, warnings, source })
         }
         _ => {
             let advice = if findings.has_unknown_keys { LENIENT } else { "" };
@@ -196,14 +243,36 @@ fn read_yaml(text: &str) -> Result<Value, serde_yaml::Error> {
     Ok(document)
 }
 
-fn syntax_error(file: &str, error: &serde_yaml::Error) -> ConfigError {
-    let finding = Finding {
-        file: file.to_owned(),
-        line: error.location().map(|location| location.line()),
-        key: String::new(),
-        message: error.to_string(),
+fn syntax_error(file: &str, text: &str, error: &serde_yaml::Error) -> ConfigError {
+    let finding = match duplicate::find(text) {
+        Some((path, line)) => Finding {
+            file: file.to_owned(),
+            line: Some(line),
+            key: path.to_string(),
+            message: match locate(text, &path, &[]) {
+                Some(first) => format!("is given twice, before in line {first}; keep one of them"),
+                None => "is given twice; keep one of them".to_owned(),
+            },
+        },
+        None => Finding {
+            file: file.to_owned(),
+            line: error.location().map(|location| location.line()),
+            key: String::new(),
+            message: without_types(&error.to_string()),
+        },
     };
     ConfigError::Invalid { findings: vec![finding], advice: "" }
+}
+
+/// The message of the YAML library, which names its own types where a number is larger than 64 bits hold.
+fn without_types(message: &str) -> String {
+    let large = || {
+        let (key, rest) = message.split_once("invalid type: integer `")?;
+        let (number, rest) = rest.split_once('`')?;
+        let is_large = rest.starts_with(" as u128") || rest.starts_with(" as i128");
+        is_large.then(|| format!("{key}{number} is more than any key takes"))
+    };
+    large().unwrap_or_else(|| message.to_owned())
 }
 
 /// Complaints as they come up, before their lines are looked for.

@@ -5,6 +5,7 @@
 
 mod address;
 mod broker;
+mod duplicate;
 mod duration;
 mod example;
 mod file_schema;
@@ -15,7 +16,10 @@ mod interfaces;
 mod limits;
 mod load;
 mod moved;
+mod named_files;
 mod path;
+mod pattern;
+mod scalar;
 mod schema;
 mod service_url;
 mod storage;
@@ -35,7 +39,7 @@ pub use address::{ListenAddr, Network};
 pub use broker::{Broker, BrokerError};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
-pub use file_schema::file_schema;
+pub use file_schema::{SCHEMA_PATH, file_schema, modeline};
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
     PasskeyConfig, PreferredSubnetConfig, ReportConfig, ReportedAnnounces, TorrentApprovalConfig,
@@ -61,9 +65,11 @@ const ROOT: &str = "chihaya";
 pub struct Config {
     /// How long clients wait between announces.
     #[default(GoDuration::from_mins(30))]
+    #[schemars(extend("minimum" = 1_000_000_000))]
     pub announce_interval: GoDuration,
     /// How long clients wait at least, even if their user asks for more peers. HTTP only.
     #[default(GoDuration::from_mins(15))]
+    #[schemars(extend("minimum" = 1_000_000_000))]
     pub min_announce_interval: GoDuration,
     /// Where Prometheus finds `/metrics`. Unset: nowhere.
     #[schemars(example = "127.0.0.1:6880")]

@@ -8,19 +8,19 @@ use serde_yaml::{Mapping, Value};
 use super::{Config, HttpConfig, load::Findings, path::Path, tidy::truth};
 
 /// The storage of Chihaya's that knew of subnets.
-const MEMORY_BY_SUBNET: &str = "memorybysubnet";
+pub(super) const MEMORY_BY_SUBNET: &str = "memorybysubnet";
 
 /// The options of the hook, as the storage and as the tracker called them.
-const OF_STORAGE: [&str; 4] = [
+pub(super) const OF_STORAGE: [&str; 4] = [
     "preferred_ipv4_subnet_mask_bits_set",
     "preferred_ipv6_subnet_mask_bits_set",
     "preferred_ipv4_subnet_mask_bits",
     "preferred_ipv6_subnet_mask_bits",
 ];
-const OF_TRACKER: [&str; 2] = ["preferred_ipv4_subnet", "preferred_ipv6_subnet"];
+pub(super) const OF_TRACKER: [&str; 2] = ["preferred_ipv4_subnet", "preferred_ipv6_subnet"];
 
 /// The limits, which HTTP and UDP have each for itself now.
-const LIMITS: [&str; 3] = ["max_numwant", "default_numwant", "max_scrape_infohashes"];
+pub(super) const LIMITS: [&str; 3] = ["max_numwant", "default_numwant", "max_scrape_infohashes"];
 
 const LEGACY_PHP_URLS: &str = "enable_legacy_php_urls";
 

@@ -12,9 +12,37 @@ use super::Config;
 pub fn schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
         let settings = SchemaSettings::draft2020_12().with(|it| it.inline_subschemas = true);
-        settings.into_generator().into_root_schema_for::<Config>().to_value()
+        let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+        bound_integers(&mut schema);
+        schema
     });
     &SCHEMA
+}
+
+/// Says of numbers of 32 bits, as schemars does of smaller ones, how large they may be.
+fn bound_integers(schema: &mut Value) {
+    if schema["format"] == "uint32" {
+        let max = schema.get("maximum").cloned().unwrap_or_else(|| u32::MAX.into());
+        schema["maximum"] = max;
+    }
+    let children: Vec<&mut Value> = match schema {
+        Value::Object(keys) => keys.values_mut().collect(),
+        Value::Array(elements) => elements.iter_mut().collect(),
+        _ => Vec::new(),
+    };
+    for child in children {
+        if child.is_object() || child.is_array() {
+            bound_integers(child);
+        }
+    }
+}
+
+/// Whether a value may be of this type.
+pub(super) fn has_type(schema: &Value, name: &str) -> bool {
+    match &schema["type"] {
+        Value::Array(names) => names.iter().any(|it| it == name),
+        only => only == name,
+    }
 }
 
 /// The keys of a section, in the order of their declaration; `None` if it is no section.

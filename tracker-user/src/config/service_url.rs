@@ -5,11 +5,14 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::pattern;
+
 const HIDDEN: &str = "(hidden)";
 
 /// The URL of a service. It may hold a password or a token, so what is printed, logged and serialized has
 /// neither the user information before the host nor the query: `https://(hidden)@host/path?(hidden)`.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[schemars(extend("pattern" = pattern::SERVICE_URL))]
 #[serde(transparent)]
 pub struct ServiceUrl(String);
 

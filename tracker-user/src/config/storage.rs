@@ -64,6 +64,7 @@ pub struct SnapshotConfig {
     pub path: Option<PathBuf>,
     /// How often it is written. It is also written at the end.
     #[default(GoDuration::from_mins(5))]
+    #[schemars(extend("minimum" = 1_000_000_000))]
     pub interval: GoDuration,
     /// Peers too, and not only how often each torrent was downloaded.
     #[default(true)]
@@ -89,13 +90,16 @@ pub struct RedisConfig {
     /// With `rediss://`, the PEM file of the authorities that may have signed the server's certificate. Unset:
     /// those that the system trusts.
     #[schemars(example = "/etc/xdp-tracker/redis-ca.pem")]
+    #[schemars(extend("x-reads" = "file"))]
     pub redis_ca_path: Option<PathBuf>,
     /// With `rediss://`, the PEM file of the certificate chain that the server is shown. Redis asks for one
     /// unless it is told not to (`tls-auth-clients`).
     #[schemars(example = "/etc/xdp-tracker/redis-client.pem")]
+    #[schemars(extend("x-reads" = "file"))]
     pub redis_cert_path: Option<PathBuf>,
     /// The PEM file of its private key.
     #[schemars(example = "/etc/xdp-tracker/redis-client.key")]
+    #[schemars(extend("x-reads" = "file"))]
     pub redis_key_path: Option<PathBuf>,
     /// How long the server may take to answer.
     #[default(GoDuration::from_secs(15))]

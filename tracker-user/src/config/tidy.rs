@@ -5,10 +5,11 @@ use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    duration, history,
+    ROOT, history,
     load::{Findings, UnknownKeys},
     path::Path,
-    schema::{kinds, properties},
+    scalar::{Verdict, amount, judge},
+    schema::{has_type, kinds, properties, schema},
 };
 
 /// Other spellings of a key, and ours.
@@ -27,7 +28,14 @@ pub(super) const ALIASES: [(&str, &str); 10] = [
 ];
 
 /// Marks keys in the schema of which zero is no limit. Chihaya has none.
-const NO_LIMIT: &str = "x-no-limit";
+pub(super) const NO_LIMIT: &str = "x-no-limit";
+
+/// Marks keys in the schema of which `""` is a value. Chihaya has none.
+const MAY_BE_EMPTY: &str = "x-may-be-empty";
+
+/// Words that are truth values in older YAML.
+pub(super) const TRUE: [&str; 8] = ["y", "Y", "yes", "Yes", "YES", "on", "On", "ON"];
+pub(super) const FALSE: [&str; 8] = ["n", "N", "no", "No", "NO", "off", "Off", "OFF"];
 
 /// Makes `value` fit `schema`:
 ///
@@ -40,7 +48,7 @@ const NO_LIMIT: &str = "x-no-limit";
 ///   comes before its options);
 /// * unknown keys are dropped.
 ///
-/// A value where a section belongs is an error.
+/// What the schema does not take even so is an error, and so is a required key that is left out.
 pub(super) fn tidy(
     value: &mut Value,
     schema: &Schema,
@@ -49,13 +57,19 @@ pub(super) fn tidy(
     findings: &mut Findings,
 ) {
     match value {
+        Value::Mapping(_) if kinds(schema).next().is_none() && properties(schema).is_none() => {
+            findings.error(path, "needs a value; keys cannot stand below it");
+        }
         Value::Mapping(mapping) => {
             if let Some(schema) = kind_of(mapping, schema, path, findings) {
                 tidy_section(mapping, schema, path, unknown_keys, findings);
             }
         }
         Value::Sequence(elements) => {
-            let Some(schema) = schema.get("items") else { return };
+            let Some(schema) = schema.get("items") else {
+                findings.error(path, "cannot be a list");
+                return;
+            };
             for (i, element) in elements.iter_mut().enumerate() {
                 tidy(element, schema, &path.index(i), unknown_keys, findings);
             }
@@ -65,7 +79,12 @@ pub(super) fn tidy(
             findings.error(path, format!("needs a `name` below it, one of {names}"));
         }
         _ if properties(schema).is_some() => findings.error(path, "needs keys below it"),
-        _ => {}
+        Value::Null => findings.error(path, "is empty"),
+        scalar => match judge(scalar, schema) {
+            Verdict::Fine => {}
+            Verdict::Doubtful(message) => findings.warning(path, message),
+            Verdict::Wrong(message) => findings.error(path, message),
+        },
     }
 }
 
@@ -107,11 +126,12 @@ fn tidy_section(
     let mut written = std::mem::take(section);
     for (key, schema) in known {
         let path = path.key(key);
-        let written = take(&mut written, key, &path, findings).filter(|value| !is_unset(value));
+        let written =
+            take(&mut written, key, &path, findings).filter(|value| !is_unset(value, schema));
         let mut value = match written {
             Some(value) if gives_way(&value, schema, &path, findings) => continue,
             Some(value) if schema["type"] == "array" && !value.is_sequence() => vec![value].into(),
-            Some(value) if schema["type"] == "boolean" => truth(&value).map_or(value, Value::from),
+            Some(value) if has_type(schema, "boolean") => truth(&value).map_or(value, Value::from),
             Some(value) => value,
             // A section that is left out has all its defaults.
             None if properties(schema).is_some() => Mapping::new().into(),
@@ -123,6 +143,7 @@ fn tidy_section(
     for key in written.keys() {
         report_unknown(key, known, path, unknown_keys, findings);
     }
+    report_missing(section, schema, path, findings);
 }
 
 /// Takes what is written under `key` or an alias of it.
@@ -142,39 +163,46 @@ fn take(written: &mut Mapping, key: &str, path: &Path, findings: &mut Findings) 
 
 /// What a word says where a truth value belongs.
 pub(super) fn truth(value: &Value) -> Option<bool> {
-    match value.as_str()? {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
-        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
-        _ => None,
-    }
+    let word = value.as_str()?;
+    let is_true = TRUE.contains(&word);
+    (is_true || FALSE.contains(&word)).then_some(is_true)
 }
 
-fn is_unset(value: &Value) -> bool {
-    value.is_null() || value.as_str() == Some("")
+fn is_unset(value: &Value, schema: &Schema) -> bool {
+    value.is_null() || value.as_str() == Some("") && schema.get(MAY_BE_EMPTY).is_none()
 }
 
 /// Whether the value is too small to be used instead of the default.
 fn gives_way(value: &Value, schema: &Schema, path: &Path, findings: &mut Findings) -> bool {
-    let is_duration = schema["format"] == duration::FORMAT;
-    let amount = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) if is_duration => {
-            duration::parse_nanoseconds(text).ok().map(|nanoseconds| nanoseconds as f64)
-        }
-        _ => None,
+    let (Some(amount), Some(default)) = (amount(value, schema), schema.get("default")) else {
+        return false;
     };
-    let (Some(amount), Some(default)) = (amount, schema.get("default")) else { return false };
-    let default_is_zero = default == "0s" || default.as_f64() == Some(0.0);
+    let default_is_zero = default == "0s" || default == "0 B" || default.as_f64() == Some(0.0);
     let may_be_zero = default_is_zero || schema.get(NO_LIMIT).is_some();
-    if amount < 0.0 || amount == 0.0 && !may_be_zero {
-        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
-        findings.warning(path, format!("is not above zero; the default, {default}, is used"));
-        return true;
+    let gives_way = amount < 0.0 || amount == 0.0 && !may_be_zero;
+    if gives_way {
+        let instead = match default {
+            Schema::Null => "it counts as left out".to_owned(),
+            Schema::String(default) => format!("the default, {default}, is used"),
+            default => format!("the default, {default}, is used"),
+        };
+        findings.warning(path, format!("is not above zero; {instead}"));
     }
-    if is_duration && value.is_number() && amount > 0.0 {
-        findings.warning(path, "a bare number counts nanoseconds; 30 minutes are written 30m");
+    gives_way
+}
+
+/// Names all keys at once that a section needs and does not have.
+fn report_missing(section: &Mapping, schema: &Schema, path: &Path, findings: &mut Findings) {
+    let required = schema.get("required").and_then(Schema::as_array).into_iter().flatten();
+    let missing: Vec<_> = required
+        .filter_map(Schema::as_str)
+        .filter(|key| !section.contains_key(*key))
+        .map(|key| format!("`{key}`"))
+        .collect();
+    if let [first @ .., last] = &missing[..] {
+        let separator = if first.is_empty() { "" } else { " and " };
+        findings.error(path, format!("needs {}{separator}{last}", first.join(", ")));
     }
-    false
 }
 
 fn report_unknown(
@@ -200,8 +228,32 @@ fn report_unknown(
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, nearest)| format!("; did you mean `{nearest}`?"))
         .unwrap_or_default();
+    let places = places_of(&key);
+    let advice = if places.is_empty() {
+        nearest
+    } else {
+        format!("; it belongs below {}", places.join(" or "))
+    };
     match unknown_keys {
-        UnknownKeys::Refuse => findings.unknown_key(&path, format!("unknown key{nearest}")),
-        UnknownKeys::Ignore => findings.warning(&path, format!("unknown key, ignored{nearest}")),
+        UnknownKeys::Refuse => findings.unknown_key(&path, format!("unknown key{advice}")),
+        UnknownKeys::Ignore => findings.warning(&path, format!("unknown key, ignored{advice}")),
     }
+}
+
+/// The sections that have a key of this name.
+fn places_of(key: &str) -> Vec<String> {
+    fn seek(key: &str, schema: &Schema, path: &Path, places: &mut Vec<String>) {
+        let Some(keys) = properties(schema) else { return };
+        if keys.contains_key(key) {
+            places.push(format!("`{path}`"));
+        }
+        for (name, schema) in keys {
+            seek(key, schema, &path.key(name), places);
+        }
+    }
+    let key =
+        ALIASES.iter().find_map(|(alias, name)| (*alias == key).then_some(*name)).unwrap_or(key);
+    let mut places = Vec::new();
+    seek(key, schema(), &Path::default().key(ROOT), &mut places);
+    places
 }

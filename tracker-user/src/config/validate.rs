@@ -35,12 +35,6 @@ const INTERVAL_MAX_S: u64 = i32::MAX as u64;
 /// A day. JavaScript's timers go off at once where they are set to more than 24.
 const BROWSER_INTERVAL_MAX_S: u64 = 24 * 60 * 60;
 
-/// As many as clients ever made.
-const OFFERS_MAX: u32 = 100;
-
-/// As many connections as a process may have descriptors for, where nobody has changed that.
-const BROWSERS_MAX: u32 = 1 << 20;
-
 /// A `private_key` that is shorter may be found by trying: one connection id is enough to try against.
 const PRIVATE_KEY_BYTES_MIN: usize = 16;
 
@@ -149,15 +143,6 @@ fn webtorrent(webtorrent: &WebTorrentConfig, path: &Path, findings: &mut Finding
     routes(("routes", &webtorrent.routes), ("", &[]), path, findings);
     let announce_interval = path.key("announce_interval");
     interval(webtorrent.announce_interval, BROWSER_INTERVAL_MAX_S, &announce_interval, findings);
-    let limits = [
-        ("max_offers", webtorrent.max_offers, OFFERS_MAX),
-        ("max_connections", webtorrent.max_connections, BROWSERS_MAX),
-    ];
-    for (key, given, max) in limits {
-        if given > max {
-            findings.error(&path.key(key), format!("{given} is more than {max}"));
-        }
-    }
 }
 
 fn udp(udp: &UdpConfig, path: &Path, findings: &mut Findings) {
@@ -281,6 +266,7 @@ fn hooks(config: &Config, root: &Path, findings: &mut Findings) {
                 findings.warning(&path, "is given twice: its service is told everything twice");
             }
         } else {
+            hook.validate(&path.key("options"), findings);
             let message = format!("`{name}` has no effect after the reply, as in Chihaya");
             findings.warning(&path.key("name"), message);
         }
@@ -298,17 +284,6 @@ fn xdp(xdp: &XdpConfig, path: &Path, findings: &mut Findings) {
     if xdp.table.blocks > BLOCKS_MAX {
         let message = format!("{} is more than {BLOCKS_MAX}", xdp.table.blocks);
         findings.error(&path.key("table").key("blocks"), message);
-    }
-    let limits = path.key("limits");
-    for (key, len, max) in [
-        ("ipv4_prefix", xdp.limits.ipv4_prefix, 32),
-        ("ipv6_prefix", xdp.limits.ipv6_prefix, 64),
-        ("ipv4_wide_prefix", xdp.limits.ipv4_wide_prefix, 32),
-        ("ipv6_wide_prefix", xdp.limits.ipv6_wide_prefix, 64),
-    ] {
-        if len > max {
-            findings.error(&limits.key(key), format!("{len} is more than {max}"));
-        }
     }
     for (i, name) in xdp.interfaces.iter().enumerate() {
         let has_bad_char = name.contains(|c: char| c.is_whitespace() || c == '/' || c == ':');

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-use super::{GoDuration, LimitsConfig};
+use super::{GoDuration, LimitsConfig, pattern::Size};
 use crate::pipeline::Interest;
 
 /// Answering in the kernel (XDP).
@@ -16,7 +16,7 @@ use crate::pipeline::Interest;
 pub struct XdpConfig {
     /// Network interfaces to answer on. `auto` stands for those with a default route.
     /// Empty (or left out): nothing runs in the kernel.
-    #[schemars(example = ["eth0", "eth1"])]
+    #[schemars(inner(regex(pattern = "^[^\\s/:]{1,15}$")), example = ["eth0", "eth1"])]
     pub interfaces: Vec<String>,
     /// How to attach.
     pub mode: AttachMode,
@@ -39,11 +39,13 @@ pub struct XdpConfig {
     /// daemon: a restart, an upgrade or a crash loses no peer, and the kernel goes on answering
     /// meanwhile. Empty: they end with it.
     #[default(PathBuf::from("/sys/fs/bpf/xdp-tracker"))]
+    #[schemars(regex(pattern = "^/"), extend("x-may-be-empty" = true))]
     pub pin_path: PathBuf,
     /// What SIGTERM leaves behind. SIGINT (Ctrl-C) leaves nothing.
     pub on_exit: OnExit,
     /// How long the kernel answers without a daemon. Then it leaves everything to the host.
     #[default(GoDuration::from_mins(10))]
+    #[schemars(extend("minimum" = 10_000_000_000_i64))]
     pub orphan_limit: GoDuration,
     /// What the kernel program logs. Anything but `off` slows it down.
     pub log_level: LogLevel,
@@ -172,6 +174,6 @@ pub struct TableConfig {
     pub torrents_ipv6: u32,
     /// Memory for the peers of torrents that have more than a handful. Written like 64MiB; at most 64GiB.
     #[default(ByteSize::mib(64))]
-    #[schemars(with = "String")]
+    #[schemars(with = "Size")]
     pub blocks: ByteSize,
 }

@@ -135,6 +135,7 @@ impl Reloads {
 /// everything as it was.
 fn reload(parts: &Parts, tracker: &Shared) -> Report {
     let reloaded = parts.file.load().map_err(anyhow::Error::new).and_then(|loaded| {
+        loaded.check_files()?;
         let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
         let prepared = Prepared::new(loaded.config, &parts.hooks)?;
         lines.extend(prepared.warnings());

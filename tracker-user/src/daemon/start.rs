@@ -151,6 +151,7 @@ fn make(parts: &Parts, progress: &Progress) -> Option<anyhow::Result<Tracker>> {
 fn prepare(parts: &Parts) -> anyhow::Result<Prepared> {
     let loaded = parts.file.load()?;
     loaded.log_warnings();
+    loaded.check_files()?;
     let prepared = Prepared::new(loaded.config, &parts.hooks)?;
     prepared.log_warnings();
     Ok(prepared)

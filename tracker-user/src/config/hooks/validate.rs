@@ -5,15 +5,15 @@ use std::time::Duration;
 use hyper::Uri;
 
 use super::{
-    ClientApprovalConfig, HookConfig, IntervalVariationConfig, JwtConfig, PasskeyConfig,
-    PreferredSubnetConfig, ReportConfig, TorrentApprovalConfig,
+    ClientApprovalConfig, HookConfig, JwtConfig, PasskeyConfig, PreferredSubnetConfig,
+    ReportConfig, TorrentApprovalConfig,
 };
 use crate::config::{ServiceUrl, load::Findings, path::Path};
 
 /// A service is not to be asked more often.
 const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
-/// Each is looked for in each announce.
+/// Each is looked for in each announce. The schema has the same number.
 const REPORT_PARAMETERS_MAX: usize = 16;
 
 impl HookConfig {
@@ -35,7 +35,8 @@ impl HookConfig {
                 one_list(whitelist, false, !blacklist.is_empty(), path, findings);
             }
             Self::IpApproval(_) => {}
-            Self::IntervalVariation(options) => interval_variation(options, path, findings),
+            // The schema bounds its numbers.
+            Self::IntervalVariation(_) => {}
             Self::PreferredSubnet(options) => preferred_subnet(options, path, findings),
             Self::Report(options) => report(options, path, findings),
         }
@@ -87,30 +88,10 @@ fn one_list(
     }
 }
 
-fn interval_variation(options: &IntervalVariationConfig, path: &Path, findings: &mut Findings) {
-    let probability = options.modify_response_probability;
-    if !(probability > 0.0 && probability <= 1.0) {
-        let message = format!("{probability} is not above 0 and at most 1");
-        findings.error(&path.key("modify_response_probability"), message);
-    }
-    let seconds = options.max_increase_delta;
-    if !(1..=i64::from(i32::MAX)).contains(&seconds) {
-        let message = format!("{seconds} is not from 1 to 2147483647 seconds");
-        findings.error(&path.key("max_increase_delta"), message);
-    }
-}
-
 fn preferred_subnet(options: &PreferredSubnetConfig, path: &Path, findings: &mut Findings) {
-    let lengths = [
-        ("preferred_ipv4_subnet_mask_bits_set", options.preferred_ipv4_subnet_mask_bits_set, 32),
-        ("preferred_ipv6_subnet_mask_bits_set", options.preferred_ipv6_subnet_mask_bits_set, 128),
-    ];
-    for (key, bits, bits_max) in lengths {
-        if bits > bits_max {
-            findings.error(&path.key(key), format!("{bits} is not from 0 to {bits_max}"));
-        }
-    }
-    if lengths.iter().all(|(_, bits, _)| *bits == 0) {
+    let lengths =
+        [options.preferred_ipv4_subnet_mask_bits_set, options.preferred_ipv6_subnet_mask_bits_set];
+    if lengths == [0, 0] {
         findings.warning(path, "prefers no subnet: give a length above zero");
     }
 }

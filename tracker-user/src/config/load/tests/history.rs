@@ -77,7 +77,7 @@ fn keys_of_the_first_chihaya_2_are_taken_under_their_names() {
     shards: 1
     max_numwant: 70
 ";
-    let Loaded { config, warnings } = strict(text).unwrap();
+    let Loaded { config, warnings, .. } = strict(text).unwrap();
     let StorageConfig::Memory(storage) = &config.storage else { panic!("{:?}", config.storage) };
     assert_eq!(storage.gc_interval, GoDuration::from_mins(14));
     assert_eq!((config.http.max_numwant, config.udp.max_numwant), (70, 70));
