@@ -2,11 +2,16 @@
 
 use std::{
     env, fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use tracker_user::config::{UnknownKeys, parse};
+use clap::Parser as _;
+use tracker_user::{
+    cli::{Cli, Command as Verb},
+    config::{Config, UnknownKeys, parse},
+};
 
 fn packaging(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(name)
@@ -19,6 +24,14 @@ fn output(command: &mut Command) -> String {
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(output.status.success(), "{command:?}: {said}");
     said
+}
+
+/// The configuration that is installed.
+fn configuration() -> Config {
+    let text = fs::read_to_string(packaging("xdp-tracker.yaml")).unwrap();
+    let loaded = parse("xdp-tracker.yaml", &text, UnknownKeys::Refuse).unwrap();
+    assert_eq!(loaded.warnings, []);
+    loaded.config
 }
 
 /// The package that xtask has built.
@@ -43,9 +56,50 @@ fn unit(folder: &Path, program: &Path) -> PathBuf {
 
 #[test]
 fn the_packaged_configuration_is_fine() {
-    let text = fs::read_to_string(packaging("xdp-tracker.yaml")).unwrap();
-    let loaded = parse("xdp-tracker.yaml", &text, UnknownKeys::Refuse).unwrap();
-    assert_eq!(loaded.warnings, []);
+    configuration();
+}
+
+#[test]
+fn the_changelog_begins_with_this_version() {
+    let changelog = fs::read_to_string(packaging("changelog")).unwrap();
+    let newest = concat!("xdp-tracker (", env!("CARGO_PKG_VERSION"), ") ");
+    assert!(changelog.starts_with(newest), "{changelog}");
+}
+
+#[test]
+fn the_image_is_made_of_what_there_is_and_asks_the_tracker_for_its_health() {
+    let root = packaging("..");
+    let text = fs::read_to_string(root.join("Dockerfile")).unwrap().replace("\\\n", "");
+    let instructions: Vec<(&str, &str)> =
+        text.lines().filter_map(|line| line.split_once(' ')).collect();
+    let all = |name: &str| -> Vec<&str> {
+        let those = instructions.iter().filter(|(instruction, _)| *instruction == name);
+        those.map(|(_, arguments)| arguments.trim()).collect()
+    };
+    assert!(all("RUN").iter().any(|run| run.contains("ca-certificates")));
+
+    let mut copied = Vec::new();
+    for copy in all("COPY") {
+        let (from, to) = copy.rsplit_once(' ').unwrap();
+        // What an earlier stage has made is not looked for here.
+        assert!(from.starts_with("--from=build ") || root.join(from).exists(), "no {from}");
+        copied.push(to);
+    }
+    for command in [all("ENTRYPOINT")[0], all("HEALTHCHECK")[0].split_once("CMD ").unwrap().1] {
+        let words: Vec<String> = serde_json::from_str(command).unwrap();
+        assert!(copied.contains(&&*words[0]), "{command}");
+        let config = words.iter().position(|word| word == "--config").unwrap() + 1;
+        assert!(copied.contains(&&*words[config]), "{command}");
+        let cli = Cli::try_parse_from(&words).unwrap();
+        assert!(matches!(cli.command, None | Some(Verb::Status)), "{command}");
+    }
+
+    let config = configuration();
+    let port = |addr: &str| addr.rsplit_once(':').unwrap().1.to_owned();
+    let [udp, http] = [config.udp.addr[0].to_string(), config.http.addr.unwrap().to_string()];
+    let exposed = format!("{}/udp {}/tcp", port(&udp), port(&http));
+    assert_eq!(all("EXPOSE"), [exposed]);
+    assert!(all("VOLUME").contains(&"/var/lib/xdp-tracker"));
 }
 
 #[test]
@@ -77,6 +131,11 @@ fn the_package_has_all_that_is_installed() {
         ("-rw-r--r--", "./usr/lib/systemd/system/xdp-tracker.service"),
         ("-rw-r--r--", "./usr/share/xdp-tracker/schema.json"),
         ("-rw-r--r--", "./usr/share/man/man8/xdp-tracker.8.gz"),
+        ("-rw-r--r--", "./usr/share/doc/xdp-tracker/changelog.gz"),
+        ("-rw-r--r--", "./usr/share/doc/xdp-tracker/copyright"),
+        ("-rw-r--r--", "./usr/share/doc/xdp-tracker/README.md"),
+        ("-rw-r--r--", "./usr/share/doc/xdp-tracker/docs/operations.md"),
+        ("-rw-r--r--", "./usr/share/doc/xdp-tracker/examples/config.yaml"),
         ("-rw-r--r--", "./usr/share/bash-completion/completions/xdp-tracker"),
         ("-rw-r--r--", "./usr/share/zsh/vendor-completions/_xdp-tracker"),
         ("-rw-r--r--", "./usr/share/fish/vendor_completions.d/xdp-tracker.fish"),
@@ -105,4 +164,59 @@ fn what_is_packaged_runs() {
     let unit = unit(root.path(), &binary);
     let said = output(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
     assert!(!said.contains("xdp-tracker.service"), "{said}");
+}
+
+#[test]
+#[ignore = "needs lintian: `cargo xtask test package`"]
+fn lintian_finds_no_fault() {
+    let mut lintian = Command::new("lintian");
+    // Overrides that nothing needs any more are a fault of ours.
+    lintian.args(["--allow-root", "--fail-on", "error,warning", "--display-info"]);
+    let said = output(lintian.arg(package()));
+    assert!(!said.contains("unused-override"), "{said}");
+}
+
+/// What a maintainer script asks of systemd and of the tracker, if systemd runs.
+fn asked_by(script: &str, arguments: &[&str]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let text = output(Command::new("dpkg-deb").arg("--info").arg(package()).arg(script));
+    let running = folder.path().join("systemd");
+    fs::create_dir(&running).unwrap();
+    let text = text.replace("/run/systemd/system", running.to_str().unwrap());
+    let (script, log) = (folder.path().join("script"), folder.path().join("log"));
+    fs::write(&script, text).unwrap();
+    for name in ["deb-systemd-helper", "deb-systemd-invoke", "systemctl", "xdp-tracker"] {
+        let stub = folder.path().join(name);
+        fs::write(&stub, format!("#!/bin/sh\necho {name} \"$@\" >> {}\n", log.display())).unwrap();
+        fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = env::join_paths([folder.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+    output(Command::new("sh").arg(&script).args(arguments).env("PATH", path));
+    let log = fs::read_to_string(log).unwrap_or_default();
+    // Whether the unit is enabled stays as it was: what that takes is debhelper's.
+    log.lines().filter(|line| !line.starts_with("deb-systemd-helper")).map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "needs dpkg: `cargo xtask test package`"]
+fn an_upgrade_restarts_the_service_where_it_runs_and_does_not_stop_it_before() {
+    let reload = "systemctl --system daemon-reload";
+    assert_eq!(asked_by("prerm", &["upgrade", "0.2.0"]), [""; 0]);
+    assert_eq!(
+        asked_by("postinst", &["configure", "0.0.1"]),
+        [reload, "deb-systemd-invoke try-restart xdp-tracker.service"]
+    );
+    assert_eq!(asked_by("postinst", &["configure", ""]), [reload]);
+}
+
+#[test]
+#[ignore = "needs dpkg: `cargo xtask test package`"]
+fn a_removal_stops_the_service_and_detaches_what_it_has_left() {
+    assert_eq!(
+        asked_by("prerm", &["remove"]),
+        [
+            "deb-systemd-invoke stop xdp-tracker.service",
+            "xdp-tracker detach --config /etc/xdp-tracker.yaml"
+        ]
+    );
 }

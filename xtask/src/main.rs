@@ -78,3 +78,53 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Vm(args) => vm::run(&args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Whether a command line is understood. One letter stands for a number, `[A|B]` for either.
+    fn is_understood(line: &str) -> bool {
+        let line = line.split(" # ").next().unwrap_or_default();
+        let (start, choices) = line.split_once('[').unwrap_or((line, ""));
+        choices.trim_end_matches(']').split('|').all(|choice| {
+            let words = start.split_whitespace().chain(choice.split_whitespace()).map(|word| {
+                let is_number = word.len() == 1 && word.as_bytes()[0].is_ascii_uppercase();
+                if is_number { "1" } else { word }
+            });
+            Verb::try_parse_from(words.skip(1)).is_ok()
+        })
+    }
+
+    #[test]
+    fn every_command_in_the_documents_is_understood() {
+        let root = process::root();
+        let mut files = vec![root.join("README.md"), root.join("Dockerfile")];
+        files.extend(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+        let mut shown = 0;
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            let quoted = text.split('`').skip(1).step_by(2).map(str::to_owned);
+            let lines = text.lines().flat_map(|line| line.trim_start_matches("RUN ").split(" && "));
+            let lines = lines.filter(|line| !line.contains('`')).map(|line| line.trim().to_owned());
+            for line in quoted.chain(lines) {
+                if line.starts_with("cargo xtask ") {
+                    assert!(is_understood(&line), "{}: {line}", file.display());
+                    shown += 1;
+                }
+            }
+        }
+        assert!(shown > 20, "only {shown} commands were found");
+    }
+
+    #[test]
+    fn a_command_that_there_is_not_is_noticed() {
+        assert!(is_understood("cargo xtask simulate --seed S --steps N"));
+        assert!(is_understood("cargo xtask test    # every test"));
+        assert!(
+            !is_understood("cargo xtask tests") && !is_understood("cargo xtask bench [udp|tea]")
+        );
+    }
+}

@@ -60,12 +60,19 @@ const CLIENT_PROGRAMS: [Program; 7] = [
 /// What trackers share.
 const SERVER_PROGRAMS: [Program; 1] = [("redis-server", "redis-server")];
 
+/// The firewall that the kernel's replies pass by.
+const FIREWALL_PROGRAMS: [Program; 1] = [("nft", "nftables")];
+
 /// What makes faults.
 const FAULT_PROGRAMS: [Program; 2] = [("faketime", "faketime"), ("prlimit", "util-linux")];
 
-/// What reads the unit, and what looks into a package and finds what it depends on.
-const PACKAGE_PROGRAMS: [Program; 3] =
-    [("systemd-analyze", "systemd"), ("dpkg-deb", "dpkg"), ("dpkg-shlibdeps", "dpkg-dev")];
+/// What reads the unit, what looks into a package and finds what it depends on, and what finds its faults.
+const PACKAGE_PROGRAMS: [Program; 4] = [
+    ("systemd-analyze", "systemd"),
+    ("dpkg-deb", "dpkg"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
+    ("lintian", "lintian"),
+];
 
 /// What npm installs: WebTorrent and its tracker client.
 const NPM_PACKAGES: &str = "tests/scripts/package.json";
@@ -124,7 +131,9 @@ impl Group {
             _ if !process::is_root() => bail!("needs root"),
             _ if object.is_none() => bail!("needs a BPF toolchain: `cargo xtask setup`"),
             Self::Kernel => Ok(()),
-            Self::E2e => install_clients().and_then(|()| apt::provide(&SERVER_PROGRAMS)),
+            Self::E2e => install_clients()
+                .and_then(|()| apt::provide(&SERVER_PROGRAMS))
+                .and_then(|()| apt::provide(&FIREWALL_PROGRAMS)),
             Self::Faults => {
                 apt::provide(&NAMESPACE_PROGRAMS).and_then(|()| apt::provide(&FAULT_PROGRAMS))
             }

@@ -32,7 +32,14 @@ pub(super) struct Attacher {
     verify: VerifyChecksums,
     interfaces: Vec<Interface>,
     metrics: Arc<Metrics>,
+    /// [`PASSES_FIREWALLS`] has been logged.
+    has_told_of_firewalls: bool,
 }
+
+/// Logged once, when the program is first attached: operators look for missing packets in their firewall.
+const PASSES_FIREWALLS: &str = "what the kernel answers passes no firewall: nftables, iptables and tcpdump never \
+     see it. To refuse addresses take the hook ip approval, to bound rates xdp.limits, and to keep an \
+     interface behind the firewall leave it out of xdp.interfaces";
 
 struct Interface {
     name: String,
@@ -75,6 +82,7 @@ impl Attacher {
             verify: config.verify_checksums,
             interfaces,
             metrics,
+            has_told_of_firewalls: false,
         }
     }
 
@@ -213,6 +221,10 @@ impl Attacher {
         };
         say(name, mode, self.mode, is_veth);
         say_checksums(name, *index, self.verify);
+        if hold.is_some() && !self.has_told_of_firewalls {
+            self.has_told_of_firewalls = true;
+            tracing::info!("{PASSES_FIREWALLS}");
+        }
         if let Some(setting) = self.asks_routes {
             warn_unless_forwarding(name, setting);
         }
