@@ -6,7 +6,8 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use loadgen::{
-    Fault, Player, Request, Target, Ticket, client_v4, client_v6, flag, info_hash, kind, peer_id,
+    Fault, Player, Request, Target, Ticket, attack, client_of_site, client_v4, client_v6, flag,
+    info_hash, kind, peer_id,
 };
 use tracker_common::{
     family::{V4, V6},
@@ -32,6 +33,18 @@ struct Truncated {
     info_hash: [u8; 8],
 }
 
+/// Options (BEP 41) of more bytes than an event of the kernel has room for, and an even number.
+const OPTIONS_BYTES: usize = 136;
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct WithOptions {
+    announce: AnnounceRequest,
+    /// URL data, and how long it is.
+    kind: [u8; 2],
+    url_data: [u8; OPTIONS_BYTES - 2],
+}
+
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Scrape {
@@ -55,8 +68,14 @@ pub fn next(ctx: &XdpContext) -> Option<bool> {
         return Some(false);
     }
     let index = player.next;
-    let request = REQUESTS.get(index)?;
     let fault = advance(player);
+    let is_attack = fault.is_some() && player.attack != attack::MIXED && player.attackers != 0;
+    let index = if is_attack {
+        player.attackers_first + player.sent as u32 % player.attackers
+    } else {
+        index
+    };
+    let request = REQUESTS.get(index)?;
     let ticket = if target.timed != 0 {
         Ticket::timed(now_ns())
     } else {
@@ -120,10 +139,13 @@ fn now_ns() -> u64 {
 #[inline(always)]
 fn advance(player: &mut Player) -> Option<Fault> {
     let left = player.faults_left;
-    let fault = (left != player.faults).then(|| match left & 3 {
-        0 => Fault::ConnectionId,
-        1 => Fault::InfoHash,
-        2 => Fault::Truncated,
+    let fault = (left != player.faults).then(|| match (player.attack, left & 3) {
+        (attack::PORTS, _) => Fault::Port,
+        (attack::INFO_HASHES, _) | (attack::MIXED, 1) => Fault::InfoHash,
+        (attack::OPTIONS, _) => Fault::Options,
+        (attack::ACTIONS, _) => Fault::Action,
+        (_, 0) => Fault::ConnectionId,
+        (_, 2) => Fault::Truncated,
         _ => Fault::Fragment,
     });
     if left != 0 {
@@ -156,6 +178,14 @@ impl Draft<'_> {
         if self.fault == Some(Fault::Truncated) {
             return self.send::<F, _>(ctx, Truncated { head: self.head(), info_hash: [0x5a; 8] });
         }
+        if self.fault == Some(Fault::Options) {
+            let kind = [2, (OPTIONS_BYTES - 2) as u8];
+            let announce = self.announce();
+            return self.send::<F, _>(
+                ctx,
+                WithOptions { announce, kind, url_data: [b'a'; OPTIONS_BYTES - 2] },
+            );
+        }
         match request.kind {
             kind::CONNECT => self.send::<F, _>(ctx, self.head()),
             kind::SCRAPE => {
@@ -172,6 +202,7 @@ impl Draft<'_> {
         let (action, id) = match self.request.kind {
             kind::CONNECT => (action::CONNECT, PROTOCOL_ID),
             kind::SCRAPE => (action::SCRAPE, id),
+            _ if self.fault == Some(Fault::Action) => ([0, 0, 0, 7], id),
             _ => (action::ANNOUNCE, id),
         };
         let forged = if self.fault == Some(Fault::ConnectionId) { !self.salt } else { 0 };
@@ -189,11 +220,12 @@ impl Draft<'_> {
         let other =
             if self.fault == Some(Fault::InfoHash) { self.salt as u32 | 1 << 31 } else { 0 };
         let left = if request.flags & flag::SEEDER != 0 { 0 } else { LEFT };
+        let port = self.port();
         AnnounceRequest {
             fixed: AnnounceHead {
                 head: self.head(),
                 info_hash: info_hash(request.torrent ^ other),
-                peer_id: peer_id(request.client, request.port),
+                peer_id: peer_id(request.client, port),
                 downloaded: [0; 8],
                 left: left.to_be_bytes(),
                 uploaded: self.salt.to_be_bytes(),
@@ -203,8 +235,18 @@ impl Draft<'_> {
             tail: AnnounceTail {
                 key: [0; 4],
                 numwant: NUMWANT.to_be_bytes(),
-                port: request.port.to_be_bytes(),
+                port: port.to_be_bytes(),
             },
+        }
+    }
+
+    /// Where the client listens, and what it sends from.
+    #[inline(always)]
+    fn port(&self) -> u16 {
+        if self.fault == Some(Fault::Port) {
+            1024 + (self.salt % 64_512) as u16
+        } else {
+            self.request.port
         }
     }
 
@@ -225,7 +267,7 @@ impl Draft<'_> {
         let Self { target, request, .. } = self;
         frame.address(
             (target.source_mac, target.mac),
-            (F::client(request.client), request.port.to_be_bytes()),
+            (F::client(request), self.port().to_be_bytes()),
             (F::tracker(target), target.port),
             self.fault == Some(Fault::Fragment),
         );
@@ -234,14 +276,14 @@ impl Draft<'_> {
 }
 
 trait Client: Ip {
-    fn client(client: u32) -> Self::Addr;
+    fn client(request: &Request) -> Self::Addr;
     fn tracker(target: &Target) -> Self::Addr;
 }
 
 impl Client for V4 {
     #[inline(always)]
-    fn client(client: u32) -> [u8; 4] {
-        client_v4(client)
+    fn client(request: &Request) -> [u8; 4] {
+        client_v4(request.client)
     }
 
     #[inline(always)]
@@ -252,8 +294,12 @@ impl Client for V4 {
 
 impl Client for V6 {
     #[inline(always)]
-    fn client(client: u32) -> [u8; 16] {
-        client_v6(client)
+    fn client(request: &Request) -> [u8; 16] {
+        if request.flags & flag::SITE != 0 {
+            client_of_site(request.client)
+        } else {
+            client_v6(request.client)
+        }
     }
 
     #[inline(always)]

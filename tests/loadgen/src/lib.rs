@@ -98,6 +98,8 @@ pub mod flag {
     pub const V6: u8 = 1;
     /// The client has nothing left to fetch.
     pub const SEEDER: u8 = 2;
+    /// The client has an IPv6 address of the site that attacks come from, not one of its own.
+    pub const SITE: u8 = 4;
 }
 
 /// What can be wrong with a request on purpose.
@@ -111,6 +113,26 @@ pub enum Fault {
     Truncated,
     /// The packet is the first fragment of a larger one.
     Fragment,
+    /// The peer's port is another one each time.
+    Port,
+    /// The announce has more options (BEP 41) than the kernel tells hooks of.
+    Options,
+    /// The action is none.
+    Action,
+}
+
+/// What [`Player::attack`] says.
+pub mod attack {
+    /// The first four of [`Fault`](super::Fault) in turn, in requests of the list.
+    pub const MIXED: u32 = 0;
+    /// The attackers' requests, with [`Fault::Port`](super::Fault::Port).
+    pub const PORTS: u32 = 1;
+    /// The same with [`Fault::InfoHash`](super::Fault::InfoHash).
+    pub const INFO_HASHES: u32 = 2;
+    /// The same with [`Fault::Options`](super::Fault::Options).
+    pub const OPTIONS: u32 = 3;
+    /// The same with [`Fault::Action`](super::Fault::Action).
+    pub const ACTIONS: u32 = 4;
 }
 
 /// The part of the list that one processor plays, how, and how far it is.
@@ -147,6 +169,14 @@ pub struct Player {
     pub progress_ns: u64,
     /// Requests that are no longer waited for.
     pub lost: u64,
+    /// What requests with a fault are: one of [`attack`].
+    pub attack: u32,
+    /// The first of the attackers' requests, which are no part of what is played.
+    pub attackers_first: u32,
+    /// How many they are.
+    pub attackers: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
 impl Player {
@@ -325,11 +355,29 @@ pub const fn client_v6(client: u32) -> [u8; 16] {
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
 }
 
+/// The last /48 of the clients' /32, where attacks come from, and what begins an interface's address there.
+const SITE: [u8; 2] = [0xff, 0xff];
+const SITE_HOST: [u8; 4] = [0xff, 0xff, 0xff, 0xff];
+
+/// The IPv6 address of a client with [`flag::SITE`]: a /64 each, of one /48.
+#[inline(always)]
+#[must_use]
+pub const fn client_of_site(client: u32) -> [u8; 16] {
+    let [a, b, c, d] = V6_PREFIX.to_be_bytes();
+    let [e, f] = SITE;
+    let [i, j, k, l] = SITE_HOST;
+    let [m, n, o, p] = client.to_be_bytes();
+    [a, b, c, d, e, f, o, p, i, j, k, l, m, n, o, p]
+}
+
 /// The client of an IPv6 address.
 #[inline(always)]
 #[must_use]
 pub const fn client_of_v6(addr: &[u8; 16]) -> u32 {
-    let [_, _, _, _, a, b, c, d, ..] = *addr;
+    let [_, _, _, _, a, b, c, d, e, f, g, h, i, j, k, l] = *addr;
+    if u32::from_be_bytes([e, f, g, h]) == u32::from_be_bytes(SITE_HOST) {
+        return u32::from_be_bytes([i, j, k, l]);
+    }
     u32::from_be_bytes([a, b, c, d]).wrapping_mul(GATHER)
 }
 
@@ -381,6 +429,7 @@ mod tests {
         for client in [0, 1, 77_777, V4_MASK] {
             assert_eq!(client_of_v4(client_v4(client)), client);
             assert_eq!(client_of_v6(&client_v6(client)), client);
+            assert_eq!(client_of_v6(&client_of_site(client)), client);
         }
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use loadgen::Request;
 
 use super::{
+    attack::{self, Attack},
     check::Findings,
     loadgen::{ConnectionIds, Loadgen, Outcome, Pace},
     profile::Load,
@@ -43,6 +44,8 @@ pub struct Contest<'a> {
     /// The load.
     pub load: &'a Load,
     contestants: Vec<Contestant>,
+    /// Their requests come behind those of the load.
+    attackers: Vec<Request>,
 }
 
 struct Contestant {
@@ -56,8 +59,10 @@ impl<'a> Contest<'a> {
     /// # Errors
     /// One does not start, or does not answer.
     pub fn new(object: &Path, load: &'a Load, kinds: &[Kind], folder: &Path) -> Result<Self> {
-        let requests = load.list.len().min(MEASURED_MAX).max(load.figures.clients as usize) as u32;
-        let mut loadgen = Loadgen::load(object, requests, load.figures.clients)?;
+        let attackers = attack::all(load.figures.clients);
+        let (clients, more) = (load.figures.clients, attackers.len() as u32);
+        let requests = load.list.len().min(MEASURED_MAX).max(clients as usize) as u32;
+        let mut loadgen = Loadgen::load(object, requests + more, clients + more)?;
         let mut contestants = Vec::new();
         for (number, &kind) in (0..).zip(kinds) {
             eprintln!("bench: starting {}", kind.name());
@@ -65,7 +70,7 @@ impl<'a> Contest<'a> {
                 .with_context(|| format!("starting {}", kind.name()))?;
             contestants.push(Contestant { subject, ids: None });
         }
-        let mut contest = Self { loadgen, load, contestants };
+        let mut contest = Self { loadgen, load, contestants, attackers };
         for (index, kind) in kinds.iter().enumerate() {
             contest.populate(index).with_context(|| format!("asking {}", kind.name()))?;
         }
@@ -118,11 +123,15 @@ impl<'a> Contest<'a> {
         if ids.as_ref().is_none_or(ConnectionIds::are_stale) {
             let new = match subject.kind {
                 Kind::Echo => ConnectionIds::none(),
-                _ => self.loadgen.connect(&subject.cable, &self.load.list, WINDOW)?,
+                _ => {
+                    let all = self.load.list.iter().chain(&self.attackers);
+                    self.loadgen.connect(&subject.cable, all, WINDOW)?
+                }
             };
             *ids = Some(new);
         }
-        self.loadgen.put(list, ids.as_ref().expect("they were just set"));
+        self.loadgen
+            .put(list.iter().chain(&self.attackers), ids.as_ref().expect("they were just set"));
         Ok(())
     }
 
@@ -156,6 +165,27 @@ impl<'a> Contest<'a> {
         self.put(index, self.measured())?;
         let cable = &self.contestants[index].subject.cable;
         self.loadgen.play(cable, self.measured().len(), pace, WARM_UP, time)
+    }
+
+    /// The load at the pace of [`Contest::play`], with an attack beside it.
+    ///
+    /// # Errors
+    /// As [`Contest::take_turn`].
+    pub fn play_beside(
+        &mut self,
+        index: usize,
+        attack: Attack,
+        pace: &Pace,
+        time: Duration,
+    ) -> Result<Outcome> {
+        let (first, count) = attack.attackers();
+        let attackers = (self.measured().len() + first, count);
+        self.play(index, &Pace { attack: attack.number(), attackers, ..*pace }, time)
+    }
+
+    /// How long a turn of this time is played, with what does not count.
+    pub fn played(&self, time: Duration) -> Duration {
+        WARM_UP + time
     }
 
     fn measured(&self) -> &'a [Request] {

@@ -13,7 +13,7 @@ use aya::{
     maps::{MapData, RingBuf},
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, xdp::XdpMode},
 };
-use loadgen::{Histogram, Player, Request, Tally, Target, flag, kind, name};
+use loadgen::{Histogram, Player, Request, Tally, Target, attack, flag, kind, name};
 use nix::time::{ClockId, clock_gettime};
 use tracker_tests::Namespace;
 
@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Longer than the longest request, so that the program changes the length of every frame.
-const FRAME_BYTES: usize = 192;
+const FRAME_BYTES: usize = 384;
 
 /// Frames that are sent before the receiver's turn; a veth's ring holds four times as many.
 const BATCH: u32 = 64;
@@ -83,6 +83,10 @@ pub struct Pace {
     pub interval: Duration,
     /// Requests with a fault after each one without.
     pub faults: u32,
+    /// What these are: one of [`loadgen::attack`].
+    pub attack: u32,
+    /// Whose they are, where they are an attack: requests behind the list.
+    pub attackers: (usize, usize),
     /// As [`Target::sample_mask`].
     pub sample_mask: u32,
     /// Whether times to the reply are measured; each request is sent by itself then.
@@ -95,6 +99,8 @@ impl Pace {
         window: 0,
         interval: Duration::ZERO,
         faults: 0,
+        attack: attack::MIXED,
+        attackers: (0, 0),
         sample_mask: u32::MAX,
         timed: false,
     };
@@ -177,11 +183,16 @@ impl Loadgen {
     ///
     /// # Errors
     /// A client gets no reply.
-    pub fn connect(&self, cable: &Cable, list: &[Request], window: u64) -> Result<ConnectionIds> {
+    pub fn connect<'a>(
+        &self,
+        cable: &Cable,
+        list: impl IntoIterator<Item = &'a Request>,
+        window: u64,
+    ) -> Result<ConnectionIds> {
         let mut clients = vec![None; self.connection_ids.len()];
         for request in list {
             let Request { client, port, flags, .. } = *request;
-            let flags = flags & flag::V6;
+            let flags = flags & (flag::V6 | flag::SITE);
             let connect =
                 Request { client, port, flags, kind: kind::CONNECT, ..Request::default() };
             clients[client as usize] = Some(connect);
@@ -205,8 +216,8 @@ impl Loadgen {
     }
 
     /// Puts this list in the place of the last.
-    pub fn put(&self, list: &[Request], ids: &ConnectionIds) {
-        for (index, request) in list.iter().enumerate() {
+    pub fn put<'a>(&self, list: impl IntoIterator<Item = &'a Request>, ids: &ConnectionIds) {
+        for (index, request) in list.into_iter().enumerate() {
             let connection_id = ids.by_client.get(request.client as usize);
             let connection_id = connection_id.copied().unwrap_or_default();
             self.requests.set(index, Request { connection_id, ..*request });
@@ -357,6 +368,9 @@ impl Loadgen {
                 next: first,
                 faults: pace.faults,
                 faults_left: pace.faults,
+                attack: pace.attack,
+                attackers_first: pace.attackers.0 as u32,
+                attackers: pace.attackers.1 as u32,
                 remaining: if is_used { remaining } else { 0 },
                 due_ns: if pace.interval.is_zero() { 0 } else { now_ns },
                 interval_ns: pace.interval.as_nanos() as u64,

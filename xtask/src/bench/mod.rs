@@ -6,10 +6,11 @@
 //! * `subject`: who is asked; `metrics`, `program`: what is known of ours;
 //! * `contest`: takes turns among them; `check`: looks at their replies;
 //! * `processor`, `stats`, `report`: processors, turns, medians, spreads and tables;
-//! * `dataplane`, with `hostile` and `sweep`, `udp`, with `aquatic_load`, `latency`,
+//! * `dataplane`, with `hostile`, `attack` and `sweep`, `udp`, with `aquatic_load`, `latency`,
 //!   `memory`, and `http`, with `wrk` and `web`: a benchmark each.
 
 mod aquatic_load;
+mod attack;
 mod cable;
 mod check;
 mod contest;

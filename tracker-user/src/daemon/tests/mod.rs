@@ -1,6 +1,7 @@
 //! A tracker made from a configuration, as clients and operators see it.
 
 mod certificate;
+mod floods;
 mod hooks;
 mod keys;
 mod reload;

@@ -8,7 +8,7 @@ mod xdp_tracker;
 use std::{
     net::Ipv4Addr,
     ops::{AddAssign, Sub},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -124,7 +124,9 @@ pub struct Subject {
     /// How it is reached.
     pub cable: Cable,
     /// Killed when dropped.
-    _program: Option<Program>,
+    program: Option<Program>,
+    figures: Figures,
+    folder: PathBuf,
 }
 
 impl Subject {
@@ -152,7 +154,22 @@ impl Subject {
             Kind::Kernel => Some(xdp_tracker::start(host, "native", figures, folder)?),
             _ => Some(start_in_userspace(kind, host, FAR_V4, figures, folder)?),
         };
-        Ok(Self { kind, cable, _program: program })
+        Ok(Self { kind, cable, program, figures: *figures, folder: folder.to_owned() })
+    }
+
+    /// Has our own tracker hold sources to the limits that it comes with, and, if wanted, tell a hook of options
+    /// (BEP 41). Others have none.
+    ///
+    /// # Errors
+    /// It does not reload.
+    pub fn use_default_limits(&self, with_hook: bool) -> Result<()> {
+        match &self.program {
+            Some(program) if self.kind == Kind::Kernel => {
+                let Self { cable, figures, folder, .. } = self;
+                xdp_tracker::use_default_limits(&cable.far, program, figures, folder, with_hook)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How many requests our own tracker has answered so far; of others it is not known.

@@ -1,9 +1,13 @@
 //! Our own tracker.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
-use tracker_tests::{Namespace, Program};
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use tracker_tests::{Namespace, Program, eventually};
 
 use super::{
     http::{Certificate, Mode},
@@ -23,8 +27,7 @@ use crate::{
 /// # Errors
 /// It does not serve.
 pub fn start(host: &Namespace, mode: &str, figures: &Figures, folder: &Path) -> Result<Program> {
-    let udp = format!("udp: {{ addr: '[::]:{PORT}', max_numwant: 50, workers: 1 }}");
-    start_with(host, &udp, mode, figures, folder)
+    start_with(host, &udp(), mode, figures, folder)
 }
 
 /// Starts it over HTTP.
@@ -48,6 +51,41 @@ pub fn start_http(
     start_with(host, &http, "off", figures, folder)
 }
 
+/// Has a tracker that was started with an XDP program read a configuration with the limits that come with it.
+/// With a hook, that wants the options of announces.
+///
+/// # Errors
+/// It does not apply it.
+pub fn use_default_limits(
+    host: &Namespace,
+    program: &Program,
+    figures: &Figures,
+    folder: &Path,
+    with_hook: bool,
+) -> Result<()> {
+    let reloads = || -> Result<f64> {
+        let metrics = metrics::read(host)?;
+        Ok(metrics.sum("xdp_tracker_config_reloads_total", &[("outcome", "applied")]))
+    };
+    let hooks = if with_hook { HOOK } else { "" };
+    let before = reloads()?;
+    let config = configuration(&udp(), "native", figures, "", hooks);
+    fs::write(config_path(folder, "native"), config)?;
+    program.signal(Signal::SIGHUP)?;
+    eventually(|| {
+        ensure!(reloads()? > before, "the tracker has not reloaded");
+        Ok(())
+    })
+}
+
+fn udp() -> String {
+    format!("udp: {{ addr: '[::]:{PORT}', max_numwant: 50, workers: 1 }}")
+}
+
+fn config_path(folder: &Path, mode: &str) -> PathBuf {
+    folder.join(format!("xdp-tracker-{mode}.yaml"))
+}
+
 fn start_with(
     host: &Namespace,
     frontend: &str,
@@ -55,8 +93,8 @@ fn start_with(
     figures: &Figures,
     folder: &Path,
 ) -> Result<Program> {
-    let config = folder.join(format!("xdp-tracker-{mode}.yaml"));
-    fs::write(&config, configuration(frontend, mode, figures))?;
+    let config = config_path(folder, mode);
+    fs::write(&config, configuration(frontend, mode, figures, NO_LIMITS, ""))?;
     let binary = process::root().join("target/release/xdp-tracker");
     let mut command = on_last_processor(host, &binary)?;
     command.arg("--config").arg(&config);
@@ -64,23 +102,39 @@ fn start_with(
     Program::start_until(&mut command, &log, || metrics::read(host))
 }
 
-fn configuration(frontend: &str, mode: &str, figures: &Figures) -> String {
+/// The load comes from few addresses.
+const NO_LIMITS: &str = "
+    limits:
+      misses_per_source: 0
+      misses: 0
+      passes_per_source: 0
+      unproven_passes: 0
+      peers_per_source: 0
+      joins_per_source: 0
+      torrents_per_source: 0";
+
+/// Tells a service that is not there.
+const HOOK: &str = "
+  posthooks:
+  - name: report
+    options: { url: 'http://127.0.0.1:9/', parameters: [passkey] }";
+
+fn configuration(
+    frontend: &str,
+    mode: &str,
+    figures: &Figures,
+    limits: &str,
+    hooks: &str,
+) -> String {
     format!(
         r#"chihaya:
   metrics_addr: "{metrics}"
   {frontend}
   storage:
-    name: memory
+    name: memory{hooks}
   xdp:
     interfaces: [{INTERFACE}]
-    mode: {mode}
-    # The load comes from few addresses.
-    limits:
-      misses_per_source: 0
-      misses: 0
-      peers_per_source: 0
-      joins_per_source: 0
-      torrents_per_source: 0
+    mode: {mode}{limits}
     table:
       torrents_ipv4: {torrents}
       torrents_ipv6: {torrents_v6}
