@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 8;
 
 /// Names of the programs and their maps.
 pub mod name {
