@@ -121,6 +121,23 @@ fn a_program_that_was_there_first_is_named_and_stays() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn a_driver_that_refuses_the_program_is_told_of_in_the_kernels_own_words() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, client], far_end) = Host::pair()?;
+    drop(far_end);
+    // A veth pair takes no program whose frames could be longer than a page.
+    client.namespace.run("ip", &["link", "set", INTERFACE, "mtu", "9000"])?;
+    let error = error_of(&server, &Options::new(Mode::Native), folder.path())?;
+    let refused = "eth0: the kernel does not run the program in the driver (native XDP): \"";
+    ensure!(error.contains(refused), "{error}");
+    ensure!(error.contains("MTU is too large to set XDP\"; try a smaller MTU"), "{error}");
+    let link = server.namespace.run("ip", &["link", "show", INTERFACE])?;
+    ensure!(!link.contains("prog/xdp"), "asking has attached the program:\n{link}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
 fn of_two_trackers_the_second_names_what_the_first_has_taken() -> Result<()> {
     let (first, second) = (Scratch::new()?, Scratch::new()?);
     let ([server, _client], _far_end) = Host::pair()?;

@@ -23,11 +23,13 @@ fn a_probe_tells_of_the_host_and_of_the_configured_interface() -> Result<()> {
         ("capabilities", "all that are needed"),
         ("xdp.pin_path", "on a BPF file system"),
         ("eth0 driver", "veth"),
-        ("eth0 XDP", "a veth pair\n      `mode: native` is faster"),
+        ("eth0 XDP", "in the driver (native)\n      the other end of the veth pair"),
+        ("eth0 offloads", "rx-gro-hw off, large-receive-offload off"),
         ("eth0 link", "up"),
         ("eth0 MTU", "1500"),
         ("eth0 receive queues", " of "),
         ("eth0 program", "`xdp_tracker`, id "),
+        ("eth0 program", "of the tracker of this configuration, which runs"),
     ] {
         let found = finding(&said, about)?;
         ensure!(found.contains(told), "{found}");
@@ -52,6 +54,7 @@ fn what_is_to_be_changed_comes_with_the_command() -> Result<()> {
     for (about, told) in [
         ("! capabilities", "run as root, or grant CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF"),
         ("! eth0 MTU", "ip link set eth0 mtu 1500"),
+        ("! eth0 XDP", "a veth pair"),
     ] {
         let found = finding(&said, about)?;
         ensure!(found.contains(told), "{found}");

@@ -211,6 +211,11 @@ fn what_a_site_missed_while_it_was_down_it_is_told_later_and_at_the_end() -> Res
         ensure!(told == missed, "told of {told}, not of {missed}");
         Ok(())
     })?;
+    eventually(|| {
+        let said = tracker.output();
+        ensure!(said.contains("its service takes announces again"), "{said}");
+        Ok(())
+    })?;
 
     let last = announce(&tracker, &client, Family::Ipv4, (2, "k3y"), 20)?;
     tracker.end(Signal::SIGTERM)?;

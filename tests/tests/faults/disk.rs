@@ -108,6 +108,8 @@ fn on_a_full_disk_the_snapshot_before_stays_and_the_next_one_with_room_is_whole(
     wait_for_failures(&tracker)?;
     remount(&server, "size=1M", disk.path())?;
     wait_for_success(&tracker)?;
+    let said = tracker.output();
+    ensure!(said.matches("the swarms are saved again").count() == 1, "{said}");
     tracker.end(Signal::SIGKILL)?;
     let peers = restored(&server, &options, folder.path())?;
     ensure!(peers == format!("{TORRENTS} peers"), "{peers}");

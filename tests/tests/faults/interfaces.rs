@@ -1,6 +1,7 @@
 //! What happens to the tracker's interface.
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use tracker_tests::{
     Announce, Family, Host, INTERFACE, Mode, Options, Scratch, Tracker, UdpClient, XdpPass,
     eventually,
@@ -92,11 +93,43 @@ fn a_second_tracker_on_the_interface_is_refused_and_the_first_goes_on() -> Resul
             let named =
                 format!("eth0: another XDP program is attached (`xdp_tracker`, id {before})");
             ensure!(said.contains(&named), "{said}");
+            let whose =
+                "it is that of a tracker that runs, with `xdp.pin_path: /sys/fs/bpf/xdp-tracker`";
+            ensure!(said.contains(whose), "{said}");
         }
         ensure!(program_id(&server)? == before, "the program was replaced");
         Ok(tracker)
     })?;
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test faults`"]
+fn what_a_killed_tracker_has_left_is_told_from_other_programs_and_comes_with_what_to_do()
+-> Result<()> {
+    let (folder, second) = (Scratch::new()?, Scratch::new()?);
+    let ([server, _client], _far_end) = Host::pair()?;
+    let tracker = Tracker::start(&server, Mode::Native, folder.path())?;
+    let left = program_id(&server)?;
+    tracker.end(Signal::SIGKILL)?;
+    ensure!(program_id(&server)? == left, "the program went with its tracker");
+    let whose = "left by a tracker that no longer runs: `xdp-tracker detach` with `xdp.pin_path: \
+                 /sys/fs/bpf/xdp-tracker`";
+    let told = Tracker::run(&server, folder.path(), "probe")?;
+    ensure!(told.contains(whose), "{told}");
+    for mode in [Mode::Native, Mode::Generic] {
+        let options = Options { nth: 1, udp_addr: "[::]:6970", ..Options::new(mode) };
+        let said = Tracker::fail(&server, &options, second.path())?;
+        let named = format!(
+            "eth0: the XDP program of a tracker that no longer runs is attached (`xdp_tracker`, id {left})"
+        );
+        ensure!(said.contains(&named) && said.contains(whose), "{said}");
+    }
+    // What it says to do does it.
+    Tracker::run(&server, folder.path(), "detach")?;
+    let options = Options { nth: 1, udp_addr: "[::]:6970", ..Options::new(Mode::Native) };
+    let tracker = Tracker::start_with(&server, &options, second.path())?;
+    tracker.wait_until_attached(INTERFACE, "native")
 }
 
 #[test]

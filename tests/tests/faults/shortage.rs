@@ -101,6 +101,15 @@ fn out_of_file_descriptors_udp_goes_on_and_http_waits_without_spinning() -> Resu
     Ok(())
 }
 
+/// One peer in each of more torrents than the table has room for.
+fn torrents() -> impl Iterator<Item = Announce> {
+    (0..1000u16).map(|number| {
+        let mut info_hash = [0xf0; 20];
+        info_hash[..2].copy_from_slice(&number.to_be_bytes());
+        Announce::leecher(InfoHash(info_hash), 1)
+    })
+}
+
 #[test]
 #[ignore = "needs root and BPF: `cargo xtask test faults`"]
 fn with_a_full_table_known_torrents_are_served_and_new_ones_are_answered_and_counted() -> Result<()>
@@ -111,12 +120,7 @@ fn with_a_full_table_known_torrents_are_served_and_new_ones_are_answered_and_cou
     let tracker = Tracker::start_with(&server, &options, folder.path())?;
     let mut strangers = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
     let tracker = unnoticed(&client, tracker, |tracker| {
-        let torrents = (0..1000u16).map(|number| {
-            let mut info_hash = [0xf0; 20];
-            info_hash[..2].copy_from_slice(&number.to_be_bytes());
-            Announce::leecher(InfoHash(info_hash), 1)
-        });
-        strangers.announce_all(&torrents.collect::<Vec<_>>())?;
+        strangers.announce_all(&torrents().collect::<Vec<_>>())?;
         eventually(|| {
             let metrics = tracker.metrics()?;
             let refused = metrics.sum("xdp_tracker_limit_reached_total", &[("limit", "torrents")]);
@@ -133,5 +137,18 @@ fn with_a_full_table_known_torrents_are_served_and_new_ones_are_answered_and_cou
     ensure!(0.0 < held && held <= room, "{held} torrents in a table for {room}");
     let said = tracker.output();
     ensure!(said.matches("the table is full").count() == 1, "{said}");
-    tracker.wait_for_kernel(&mut strangers, &Announce::leecher(TORRENT, 1))
+    ensure!(said.contains("the table is full: there is no room for torrents ("), "{said}");
+    let blocks = metrics.sum("xdp_tracker_limit_reached_total", &[("limit", "blocks")]);
+    ensure!(blocks == 0.0, "{blocks} announces are counted as without a block");
+    tracker.wait_for_kernel(&mut strangers, &Announce::leecher(TORRENT, 1))?;
+
+    // They leave, and one that is refused has the table swept.
+    let leave = torrents().map(|announce| Announce { event: 3, ..announce });
+    strangers.announce_all(&leave.collect::<Vec<_>>())?;
+    eventually(|| {
+        strangers.announce_all(&torrents().collect::<Vec<_>>()[..1])?;
+        let said = tracker.output();
+        ensure!(said.contains("the table has room for torrents again ("), "{said}");
+        Ok(())
+    })
 }

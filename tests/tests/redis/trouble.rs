@@ -54,6 +54,9 @@ fn trackers_go_on_without_redis_and_are_in_step_when_it_is_back() -> Result<()> 
         })?;
         let said = tracker.output().matches(" is lost: ").count();
         ensure!(said == 1, "it said so {said} times:\n{}", tracker.output());
+        // At the start, and now.
+        let said = tracker.output().matches(" is connected").count();
+        ensure!(said == 2, "it said so {said} times:\n{}", tracker.output());
         let failures = tracker.metrics()?.sum("xdp_tracker_redis_failures_total", &[]);
         ensure!(failures > 0.0, "no failure is counted");
     }

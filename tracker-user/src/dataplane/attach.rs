@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use aya::programs::ProgramError;
 use nix::{
     errno::Errno,
@@ -17,6 +17,9 @@ use super::{
     Kernel, link,
     load::{GENERIC, Hold, NATIVE},
     nic,
+    occupant::Occupant,
+    plan::{Facts, Plan, plan},
+    refusal,
 };
 use crate::{
     config::{AttachMode, ReplyRoute, ReversePath, VerifyChecksums, XdpConfig},
@@ -202,24 +205,23 @@ impl Attacher {
 
     fn attach_to(&mut self, i: usize) -> anyhow::Result<()> {
         let Interface { name, index, hold, .. } = &mut self.interfaces[i];
-        let is_veth = link::is_veth(*index);
-        let modes: &[_] = match self.mode {
-            AttachMode::Native => &[NATIVE],
-            AttachMode::Auto if !is_veth => &[NATIVE, GENERIC],
-            _ => &[GENERIC],
-        };
-        let (mode, result) = match attach(&mut self.kernel, name, *index, modes) {
-            Ok((new, mode)) => {
+        let facts = Facts::of(name, *index);
+        let plan = plan(self.mode, &facts);
+        let (mode, result) = match attach(&mut self.kernel, name, *index, &facts, &plan) {
+            Ok(Attached { hold: new, mode, refusals }) => {
                 *hold = Some(new);
+                say(name, mode, self.mode, &facts, &refusals);
                 (mode, Ok(()))
             }
             Err(error) if self.mode == AttachMode::Auto => {
-                tracing::warn!("{error:#}");
+                tracing::warn!("{error:#}; answering in userspace");
                 ("userspace", Ok(()))
             }
-            Err(error) => ("userspace", Err(error)),
+            Err(error) => {
+                tracing::warn!("{name}: answering in userspace");
+                ("userspace", Err(error))
+            }
         };
-        say(name, mode, self.mode, is_veth);
         say_checksums(name, *index, self.verify);
         if hold.is_some() && !self.has_told_of_firewalls {
             self.has_told_of_firewalls = true;
@@ -260,53 +262,89 @@ impl Attacher {
     }
 }
 
-/// Takes the place of the program of a daemon before, or else attaches, in the first of these modes
+/// The program on an interface.
+struct Attached {
+    hold: Hold,
+    mode: &'static str,
+    /// Why it does not run in modes that are better.
+    refusals: Vec<String>,
+}
+
+/// Takes the place of the program of a daemon before, or else attaches, in the first mode of the plan
 /// that can be had.
 fn attach(
     kernel: &mut Kernel,
     interface: &str,
     index: u32,
-    modes: &[&'static str],
-) -> anyhow::Result<(Hold, &'static str)> {
+    facts: &Facts,
+    plan: &Plan,
+) -> anyhow::Result<Attached> {
+    let mut refusals = Vec::new();
     for mode in [NATIVE, GENERIC] {
         match kernel.take_over(index, mode) {
-            Some(hold) if modes.contains(&mode) => return Ok((hold, mode)),
+            Some(hold) if plan.modes.contains(&mode) => {
+                return Ok(Attached { hold, mode, refusals });
+            }
             Some(hold) => kernel.release(hold, index),
             None => {}
         }
     }
-    let mut result = Err(anyhow!("{interface}: there is no mode to attach in"));
-    for &mode in modes {
-        match kernel.attach(index, mode) {
-            Ok(hold) => return Ok((hold, mode)),
-            Err(error) => result = Err(explain(interface, index, error)),
+    for &mode in plan.modes {
+        let error = match kernel.attach(index, mode) {
+            Ok(hold) => return Ok(Attached { hold, mode, refusals }),
+            Err(error) => error,
+        };
+        let errno = errno(&error);
+        if let Some(libc::EBUSY | libc::EEXIST) = errno
+            && let Some(occupant) = Occupant::of(index)
+        {
+            // It is in the way of every mode.
+            let (kind, advice) = (occupant.kind(), occupant.advice(interface));
+            bail!("{interface}: {kind} is attached ({occupant}): {advice}");
         }
-        if let Err(error) = &result {
-            tracing::debug!("{error:#}");
-        }
+        let words = kernel.refusal(index, mode);
+        refusals.push(match errno {
+            Some(errno) => refusal::explain(interface, facts, mode, errno, words),
+            None => format!("{error:#}"),
+        });
     }
-    result
+    refusals.extend(plan.excluded.clone());
+    bail!("{interface}: {}", refusals.join("; "))
+}
+
+/// The system's number for why a program could not be attached.
+fn errno(error: &anyhow::Error) -> Option<i32> {
+    match error.downcast_ref() {
+        Some(ProgramError::SyscallError(error)) => error.io_error.raw_os_error(),
+        _ => None,
+    }
 }
 
 /// Says how an interface is served, and why not faster.
-fn say(interface: &str, mode: &str, wanted: AttachMode, is_veth: bool) {
-    match mode {
-        "native" if is_veth => tracing::warn!(
-            "{interface}: answering in the driver (native XDP); this is a veth pair, which delivers \
-             the replies only while its other end has an XDP program too"
-        ),
-        "native" => tracing::info!("{interface}: answering in the driver (native XDP)"),
-        "generic" if wanted == AttachMode::Generic => {
-            tracing::info!("{interface}: answering in the network stack (generic XDP)");
+fn say(interface: &str, mode: &str, wanted: AttachMode, facts: &Facts, refusals: &[String]) {
+    if mode == NATIVE {
+        if facts.is_veth {
+            tracing::warn!(
+                "{interface}: answering in the driver (native XDP); this is a veth pair, which delivers \
+                 the replies only while its other end has an XDP program too"
+            );
+        } else {
+            tracing::info!("{interface}: answering in the driver (native XDP)");
         }
-        "generic" if is_veth => tracing::info!(
-            "{interface}: answering in the network stack (generic XDP), as is safe for a veth pair"
-        ),
-        "generic" => tracing::warn!(
-            "{interface}: answering in the network stack (generic XDP), which is slower: the driver \
-             has no XDP, or refuses it (is the MTU above a page?)"
-        ),
-        _ => tracing::warn!("{interface}: answering in userspace"),
+        return;
+    }
+    let generic = "answering in the network stack (generic XDP)";
+    if facts.is_veth && wanted != AttachMode::Generic {
+        tracing::info!("{interface}: {generic}, as is safe for a veth pair");
+    } else if refusals.is_empty() {
+        tracing::info!("{interface}: {generic}");
+    } else {
+        tracing::warn!("{interface}: {generic}, which is slower: {}", refusals.join("; "));
+    }
+    if facts.ethtool(interface).is_some() {
+        tracing::info!(
+            "{interface}: the kernel has switched off rx-gro-hw and large-receive-offload, which generic XDP excludes"
+        );
     }
 }
 
@@ -351,7 +389,10 @@ fn say_lost(interface: &str, index: u32, loss: Loss) {
         Loss::Taken => tracing::warn!(
             "{interface}: another XDP program ({}) has taken the place of the tracker's; answering in \
              userspace until it has gone",
-            link::occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
+            Occupant::of(index).map_or_else(
+                || "the system does not tell which".to_owned(),
+                |occupant| occupant.to_string(),
+            ),
         ),
     }
 }
@@ -396,21 +437,5 @@ fn index_of(name: &str) -> nix::Result<u32> {
     match if_nametoindex(name) {
         Err(Errno::ENODEV) => Ok(0),
         asked => asked,
-    }
-}
-
-/// What happened, and what to do about it.
-fn explain(interface: &str, index: u32, error: anyhow::Error) -> anyhow::Error {
-    let errno = match error.downcast_ref() {
-        Some(ProgramError::SyscallError(error)) => error.io_error.raw_os_error(),
-        _ => None,
-    };
-    match errno {
-        Some(libc::EBUSY | libc::EEXIST) => anyhow!(
-            "{interface}: another XDP program is attached ({}), and it is not ours to replace",
-            link::occupant(index).unwrap_or_else(|| "the system does not tell which".to_owned()),
-        ),
-        Some(libc::EOPNOTSUPP) => anyhow!("{interface}: the driver has no XDP"),
-        _ => error.context(format!("{interface}: the XDP program cannot be attached")),
     }
 }

@@ -10,7 +10,7 @@ use nix::ifaddrs::getifaddrs;
 use prometheus::IntCounter;
 use tracker_common::abi::{ENDPOINTS_MAX, EndpointV4, EndpointV6};
 
-use crate::{config::UdpConfig, metrics::Metrics};
+use crate::{config::UdpConfig, log_limit::Trouble, metrics::Metrics};
 
 /// The endpoints of both families.
 pub(super) type OwnEndpoints = (Vec<EndpointV4>, Vec<EndpointV6>);
@@ -20,6 +20,8 @@ pub(super) struct Endpoints {
     listen: BTreeSet<SocketAddr>,
     interfaces: Vec<String>,
     last: Option<BTreeSet<SocketAddr>>,
+    /// The addresses cannot be told.
+    trouble: Trouble,
     exhausted: IntCounter,
 }
 
@@ -30,6 +32,7 @@ impl Endpoints {
             listen: udp.binds(),
             interfaces,
             last: None,
+            trouble: Trouble::default(),
             exhausted: metrics.limit_reached("kernel_endpoints"),
         }
     }
@@ -44,10 +47,15 @@ impl Endpoints {
         let addresses = match self.interface_addresses() {
             Ok(addresses) => addresses,
             Err(error) => {
-                tracing::error!("cannot tell this machine's addresses: {error}");
+                if self.trouble.goes_on(&error.to_string()) {
+                    tracing::error!("cannot tell this machine's addresses: {error}");
+                }
                 return None;
             }
         };
+        if self.trouble.is_over() {
+            tracing::info!("this machine's addresses are told again");
+        }
         let now = resolve(&self.listen, &addresses);
         if self.last.as_ref() == Some(&now) {
             return None;

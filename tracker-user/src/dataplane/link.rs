@@ -1,9 +1,7 @@
-//! What no file tells of an interface, asked of rtnetlink: its driver and the XDP program that it has
-//! already.
+//! Talks netlink: what no file tells of an interface, such as its kind and the XDP program that it has already.
 
-use std::io;
+use std::{io, iter};
 
-use aya::programs::loaded_programs;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Attributes of a link (`linux/if_link.h`).
@@ -26,18 +24,6 @@ const KIND_MASK: u16 = 0x3fff;
 
 /// Bytes of the headers before the attributes of an answer: `nlmsghdr` and `ifinfomsg`.
 const HEADERS_BYTES: usize = 16 + 16;
-
-/// The name, if the system tells it, and the id of the XDP program attached to the interface of this index.
-pub(super) fn occupant(interface_index: u32) -> Option<String> {
-    let id = attached_program(interface_index)?;
-    let programs = loaded_programs().filter_map(Result::ok);
-    let program = programs.into_iter().find(|program| program.id() == id);
-    // Names are told only to a thread with capabilities, which the tracker gives up once it has started.
-    Some(match program.as_ref().and_then(|program| program.name_as_str()) {
-        Some(name) => format!("`{name}`, id {id}"),
-        None => format!("id {id}"),
-    })
-}
 
 /// The id of the XDP program attached to the interface of this index.
 pub(super) fn attached_program(interface_index: u32) -> Option<u32> {
@@ -106,9 +92,23 @@ fn ask(interface_index: u32) -> io::Result<Vec<u8>> {
 /// # Errors
 /// When there can be no socket. That the kernel refuses is an answer.
 pub(super) fn exchange(protocol: i32, request: &[u8]) -> io::Result<Vec<u8>> {
+    exchange_on(&open(protocol)?, request)
+}
+
+/// A netlink socket of this protocol. Not connected, it talks to the kernel.
+///
+/// # Errors
+/// When there can be none.
+pub(super) fn open(protocol: i32) -> io::Result<Socket> {
     let protocol = Protocol::from(protocol);
-    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
-    // Not connected, a netlink socket talks to the kernel.
+    Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))
+}
+
+/// Like [`exchange`], on a socket that may have options set.
+///
+/// # Errors
+/// The system's.
+pub(super) fn exchange_on(socket: &Socket, request: &[u8]) -> io::Result<Vec<u8>> {
     socket.send(request)?;
     let mut answer = Vec::with_capacity(32 << 10);
     let len = socket.recv(answer.spare_capacity_mut())?;
@@ -117,17 +117,29 @@ pub(super) fn exchange(protocol: i32, request: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// The value of the first attribute of this kind: each is a length, a kind and a value, padded to
-/// four bytes.
-pub(super) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let (head, _) = attributes.split_first_chunk::<4>()?;
+/// Each attribute, as its kind and its value.
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    // Each is a length, a kind and a value, padded to four bytes.
+    iter::from_fn(move || {
+        let (head, _) = bytes.split_first_chunk::<4>()?;
         let len = usize::from(u16::from_ne_bytes([head[0], head[1]]));
-        if u16::from_ne_bytes([head[2], head[3]]) & KIND_MASK == kind {
-            return attributes.get(4..len);
-        }
-        attributes = attributes.get(len.max(4).next_multiple_of(4)..)?;
-    }
+        let value = bytes.get(4..len)?;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([head[2], head[3]]) & KIND_MASK, value))
+    })
+}
+
+/// The value of the first attribute of this kind.
+pub(super) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|attribute| attribute.0 == kind).map(|(_, value)| value)
+}
+
+/// Appends an attribute, padded to four bytes. Values are far shorter than 64 KiB.
+pub(super) fn put_attribute(to: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    to.extend((4 + value.len() as u16).to_ne_bytes());
+    to.extend(kind.to_ne_bytes());
+    to.extend(value);
+    to.resize(to.len().next_multiple_of(4), 0);
 }
 
 #[cfg(test)]
@@ -142,6 +154,16 @@ mod tests {
             .collect();
         assert_eq!(attribute(&bytes, 43), Some(&0x0201u16.to_ne_bytes()[..]));
         assert_eq!(attribute(&bytes, 44), None);
+        assert_eq!(attributes(&bytes).map(|(kind, _)| kind).collect::<Vec<_>>(), [1, 43]);
+    }
+
+    #[test]
+    fn an_attribute_that_was_written_is_read_again() {
+        let mut bytes = Vec::new();
+        put_attribute(&mut bytes, 7, b"odd");
+        put_attribute(&mut bytes, 8, b"");
+        assert_eq!(bytes.len(), 12);
+        assert_eq!([7, 8].map(|kind| attribute(&bytes, kind)), [Some(&b"odd"[..]), Some(b"")]);
     }
 
     #[test]

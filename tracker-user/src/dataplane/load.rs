@@ -26,6 +26,7 @@ use super::{
     lists::{CLIENTS_MAX, NETWORKS_MAX},
     pins::Pins,
     publish::State,
+    refusal,
 };
 use crate::{
     config::{Config, LogLevel},
@@ -188,6 +189,12 @@ impl Kernel {
         let Some(pins) = &self.pins else { return Ok(Hold::Own(id)) };
         pins.pin(program.take_link(id)?.try_into()?, mode, index)?;
         Ok(Hold::Pinned(mode))
+    }
+
+    /// The kernel's words for why [`Kernel::attach`] has failed, where it has any.
+    pub(super) fn refusal(&mut self, index: u32, mode: &str) -> Option<String> {
+        let program = program(&mut self.ebpf, name::PROGRAM).ok()?.fd().ok()?;
+        refusal::words(index, program.as_fd(), mode)
     }
 
     /// Puts the program in the place of that of a daemon before, which does not miss a packet. `None`

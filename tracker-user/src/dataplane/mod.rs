@@ -6,6 +6,8 @@
 //! * `policy`: what the kernel may do, from the configuration and the hooks;
 //! * `attach`, `endpoints`, `local`: interfaces and addresses, followed as they change; `link` and `nic` know
 //!   more of an interface than files tell;
+//! * `plan`, `refusal`, `occupant`: where the program may run on an interface, why the kernel does not let it, and
+//!   which program is there already;
 //! * `lists`, `grants`: what hooks let the program look up;
 //! * `publish`: switches the program to a new configuration;
 //! * `jiffies`: by which clock it goes;
@@ -25,10 +27,13 @@ mod lists;
 mod load;
 mod local;
 mod nic;
+mod occupant;
 mod pins;
+mod plan;
 mod policy;
 mod probe;
 mod publish;
+mod refusal;
 mod survey;
 
 use std::{

@@ -258,9 +258,8 @@ fn provide_bpffs(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes a folder of pins; returns how many there were.
 /// The index of the interface that a pinned link is for.
-fn interface_of(link: &Path) -> Option<u32> {
+pub(super) fn interface_of(link: &Path) -> Option<u32> {
     link.file_name()?.to_str()?.split_once('-')?.1.parse().ok()
 }
 

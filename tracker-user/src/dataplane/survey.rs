@@ -8,11 +8,14 @@ use nix::{
 };
 
 use super::{
-    attach, interfaces, link,
-    nic::{self, Queues, Spreading},
+    attach, interfaces,
+    load::{GENERIC, NATIVE},
+    nic::{self, Offload, Offloads, Queues, Spreading},
+    occupant::Occupant,
+    plan::{Facts, plan},
     probe,
 };
-use crate::config::Config;
+use crate::config::{AttachMode, Config};
 
 /// Frames above this do not fit a page with what a driver adds, so that many drivers refuse XDP.
 const MTU_MAX: u32 = 3498;
@@ -40,7 +43,7 @@ impl fmt::Display for Finding {
 pub fn survey(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut findings = host(&config.xdp.pin_path);
     for name in interfaces(config)? {
-        findings.extend(interface(&name));
+        findings.extend(interface(&name, config.xdp.mode, &config.xdp.pin_path));
         let index = if_nametoindex(name.as_str()).unwrap_or(0);
         let checksums = attach::checksums(&name, index, config.xdp.verify_checksums);
         findings.push(finding(format!("{name} UDP checksums"), checksums, None));
@@ -82,11 +85,12 @@ fn host(pin_path: &Path) -> Vec<Finding> {
     findings
 }
 
-fn interface(name: &str) -> Vec<Finding> {
+fn interface(name: &str, wanted: AttachMode, pin_path: &Path) -> Vec<Finding> {
     let of = |file: &str| read(&format!("/sys/class/net/{name}/{file}"));
     let what = |about: &str| format!("{name} {about}");
     let index = if_nametoindex(name).unwrap_or(0);
-    let (xdp, xdp_advice) = mode(link::is_veth(index), nic::runs_xdp(index));
+    let facts = Facts::of(name, index);
+    let (xdp, xdp_advice) = mode(wanted, &facts);
     let mtu: u32 = of("mtu").and_then(|mtu| mtu.parse().ok()).unwrap_or(0);
     let mtu_advice = (mtu > MTU_MAX).then(|| {
         format!("many drivers have no XDP above {MTU_MAX}: `ip link set {name} mtu 1500`")
@@ -95,32 +99,79 @@ fn interface(name: &str) -> Vec<Finding> {
     let queues = nic::queues(name);
     let (used, queue_advice) = queues_in_use(name, queues, cpus);
     let (spread, spread_advice) = spreading(name, queues, nic::spreading(name));
-    let occupant = link::occupant(index).unwrap_or_else(|| "none".to_owned());
+    let occupant = Occupant::of(index);
+    let (program, program_advice) = match occupant {
+        None => ("none".to_owned(), None),
+        Some(occupant) if occupant.is_running_with(pin_path) => {
+            (format!("{occupant}, of the tracker of this configuration, which runs"), None)
+        }
+        Some(occupant) => (occupant.to_string(), Some(occupant.advice(name))),
+    };
     vec![
         finding(what("driver"), nic::driver(name).unwrap_or_else(|| "untold".to_owned()), None),
         finding(what("XDP"), xdp, xdp_advice),
+        finding(what("offloads"), offloads(facts.offloads), None),
         finding(what("link"), of("operstate").unwrap_or_default(), None),
         finding(what("MTU"), mtu.to_string(), mtu_advice),
         finding(what("receive queues"), used, queue_advice),
         finding(what("spreading (RSS)"), spread, spread_advice),
-        finding(what("program"), occupant, None),
+        finding(what("program"), program, program_advice),
     ]
 }
 
 /// How the program will be attached.
-fn mode(is_veth: bool, runs_xdp: Option<bool>) -> (&'static str, Option<String>) {
-    match runs_xdp {
-        _ if is_veth => (
+fn mode(wanted: AttachMode, facts: &Facts) -> (&'static str, Option<String>) {
+    let plan = plan(wanted, facts);
+    let tries = |mode| plan.modes.contains(&mode);
+    let has_driver = facts.runs_xdp != Some(false);
+    if tries(NATIVE) && (has_driver || !tries(GENERIC)) {
+        let advice = match facts.runs_xdp {
+            _ if facts.is_veth => {
+                Some("the other end of the veth pair needs an XDP program too".to_owned())
+            }
+            Some(false) => Some(no_driver(plan.excluded)),
+            // Where the driver refuses, there is nothing else.
+            _ => plan.excluded,
+        };
+        return match facts.runs_xdp {
+            Some(false) => ("in userspace", advice),
+            Some(true) if advice.is_some() && !facts.is_veth => {
+                ("in the driver (native) if it takes the program, else in userspace", advice)
+            }
+            Some(true) => ("in the driver (native)", advice),
+            None => ("in the driver (native) if it can; this kernel does not tell", advice),
+        };
+    }
+    match plan.excluded {
+        Some(excluded) => ("in userspace", Some(excluded)),
+        None if facts.is_veth => (
             "in the network stack (generic): it is a veth pair",
             Some("`mode: native` is faster, and needs an XDP program at the other end".to_owned()),
         ),
-        Some(true) => ("in the driver (native)", None),
-        Some(false) => (
+        None if has_driver => (
+            "in the network stack (generic)",
+            Some("`mode: auto` is faster: its driver has XDP".to_owned()),
+        ),
+        None => (
             "in the network stack (generic)",
             Some("its driver has no XDP, so the kernel answers more slowly".to_owned()),
         ),
-        None => ("in the driver (native) if it can; this kernel does not tell", None),
     }
+}
+
+/// What keeps an interface from being answered on whose driver runs no programs.
+fn no_driver(excluded: Option<String>) -> String {
+    let driver = "its driver has no XDP with the present settings of the NIC".to_owned();
+    [Some(driver), excluded].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn offloads(Offloads { gro_hw, lro }: Offloads) -> String {
+    let word = |offload| match offload {
+        Offload::Off => "off",
+        Offload::On => "on (generic XDP switches it off)",
+        Offload::Fixed => "on [fixed]",
+    };
+    format!("rx-gro-hw {}, large-receive-offload {}", word(gro_hw), word(lro))
 }
 
 fn queues_in_use(name: &str, queues: Option<Queues>, cpus: u32) -> (String, Option<String>) {
@@ -185,7 +236,7 @@ mod tests {
     fn every_host_has_a_kernel_and_every_interface_an_mtu() {
         let findings = host(Path::new(""));
         assert!(findings.iter().any(|finding| finding.what == "kernel" && !finding.is.is_empty()));
-        let findings = interface("lo");
+        let findings = interface("lo", AttachMode::Auto, Path::new(""));
         let mtu = findings.iter().find(|finding| finding.what == "lo MTU").unwrap();
         assert!(mtu.is.parse::<u32>().unwrap() > 0);
     }
@@ -206,8 +257,34 @@ mod tests {
 
     #[test]
     fn a_driver_without_xdp_is_slower_and_a_veth_pair_is_served_in_the_stack() {
-        assert_eq!(mode(false, Some(true)), ("in the driver (native)", None));
-        assert!(mode(false, Some(false)).1.is_some());
-        assert!(mode(true, Some(true)).0.contains("generic"));
+        use AttachMode::{Auto, Generic, Native};
+        let facts = |is_veth, runs_xdp| Facts { is_veth, runs_xdp, ..Facts::default() };
+        assert_eq!(mode(Auto, &facts(false, Some(true))), ("in the driver (native)", None));
+        assert!(mode(Auto, &facts(false, None)).0.contains("if it can"));
+        assert!(mode(Auto, &facts(false, Some(false))).1.unwrap().contains("more slowly"));
+        assert!(mode(Auto, &facts(true, Some(true))).0.contains("generic"));
+        assert!(mode(Native, &facts(true, Some(true))).1.unwrap().contains("the other end"));
+        assert!(mode(Generic, &facts(false, Some(true))).1.unwrap().contains("`mode: auto`"));
+        assert_eq!(mode(Native, &facts(false, Some(false))).0, "in userspace");
+    }
+
+    #[test]
+    fn a_nic_whose_gro_is_fixed_is_told_of_before_the_kernel_is_asked() {
+        let fixed = Offloads { gro_hw: Offload::Fixed, lro: Offload::Off };
+        assert_eq!(offloads(fixed), "rx-gro-hw on [fixed], large-receive-offload off");
+        for (wanted, runs_xdp, is) in [
+            (AttachMode::Auto, Some(false), "in userspace"),
+            (
+                AttachMode::Auto,
+                Some(true),
+                "in the driver (native) if it takes the program, else in userspace",
+            ),
+            (AttachMode::Generic, Some(true), "in userspace"),
+        ] {
+            let facts = Facts { runs_xdp, offloads: fixed, ..Facts::default() };
+            let (told, advice) = mode(wanted, &facts);
+            assert_eq!(told, is);
+            assert!(advice.unwrap().contains("rx-gro-hw is `on [fixed]`"));
+        }
     }
 }

@@ -85,7 +85,9 @@ fn a_full_arena_that_has_emptied_has_room_for_new_swarms() {
         let now = if n % 100 == 0 { LATE } else { NOW };
         announce(&table, &HASH, &v4(n, false, Event::Started), now);
     }
-    assert!(table.stats().admission_refused > 0, "the arena is not full");
+    let stats = table.stats();
+    assert!(stats.blocks_refused > 0, "the arena is not full");
+    assert_eq!(stats.admission_refused, stats.blocks_refused, "it is blocks that are full");
     settle(&table, EXPIRED);
     let refused = table.stats().admission_refused;
     for n in 0..4000 {

@@ -113,7 +113,7 @@ impl<M: Memory> Table<M> {
                     if batch.has_frozen_lines() {
                         self.wait_again(one);
                     } else {
-                        self.refuse(&one);
+                        self.refuse(&one, Miss::Unknown);
                     }
                     continue;
                 };
@@ -161,7 +161,7 @@ impl<M: Memory> Table<M> {
                 Err(Miss::Unknown) if !self.is_at_cap::<F>() => self.wait_again(*one),
                 // The kernel uses a line that has just been admitted, until it is frozen to grow.
                 Err(Miss::Full) if self.is_in_use::<F>(&one.info_hash) => self.wait_again(*one),
-                Err(_) => self.refuse(one),
+                Err(miss) => self.refuse(one, miss),
             }
         }
         let _moving = self.write_lock();

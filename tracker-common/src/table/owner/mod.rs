@@ -87,6 +87,7 @@ pub struct Table<M> {
     queue_len: AtomicUsize,
     queue_dropped: AtomicU64,
     admission_refused: AtomicU64,
+    blocks_refused: AtomicU64,
     unlisted: AtomicU64,
     misses_refused: AtomicU64,
     torrents_refused: AtomicU64,
@@ -117,6 +118,8 @@ pub struct Stats {
     pub queue_dropped: u64,
     /// Announces that were answered but not remembered because the table was full.
     pub admission_refused: u64,
+    /// Of these, announces of torrents that are in the table: there was no block for one more peer.
+    pub blocks_refused: u64,
     /// Announces that were answered but not listed because their source had its budget of peers.
     pub unlisted: u64,
     /// Announces of unknown torrents beyond what a source, or all of them, may miss.
@@ -155,6 +158,7 @@ impl<M: Memory> Table<M> {
             queue_len: AtomicUsize::new(0),
             queue_dropped: AtomicU64::new(0),
             admission_refused: AtomicU64::new(0),
+            blocks_refused: AtomicU64::new(0),
             unlisted: AtomicU64::new(0),
             misses_refused: AtomicU64::new(0),
             torrents_refused: AtomicU64::new(0),
@@ -292,7 +296,7 @@ impl<M: Memory> Table<M> {
         }
         // What another tracker tells comes again and again.
         if age.is_none() {
-            self.refuse_admission();
+            self.refuse_admission(miss);
         }
         false
     }
@@ -421,6 +425,7 @@ impl<M: Memory> Table<M> {
             block_bytes_max: u64::from(self.shape.chunks.saturating_sub(1)) * 1024,
             queue_dropped: self.queue_dropped.load(Relaxed),
             admission_refused: self.admission_refused.load(Relaxed),
+            blocks_refused: self.blocks_refused.load(Relaxed),
             unlisted: self.unlisted.load(Relaxed),
             misses_refused: self.misses_refused.load(Relaxed),
             torrents_refused: self.torrents_refused.load(Relaxed),
@@ -448,8 +453,12 @@ impl<M: Memory> Table<M> {
         self.owner().torrents[family] >= self.torrents_max[family]
     }
 
-    fn refuse_admission(&self) {
+    /// Counts an announce that there is no room for, by what is full.
+    fn refuse_admission(&self, miss: Miss) {
         self.admission_refused.fetch_add(1, Relaxed);
+        if miss != Miss::Unknown {
+            self.blocks_refused.fetch_add(1, Relaxed);
+        }
     }
 
     /// Gives the torrent a line in the first of its two buckets that has a vacant one.

@@ -115,7 +115,7 @@ impl<M: Memory> Table<M> {
         }
         while !self.admit::<F>(info_hash, Gate::Open, false) {
             if self.is_at_cap::<F>() || !self.displace_now::<F>(info_hash) {
-                self.refuse_admission();
+                self.refuse_admission(Miss::Unknown);
                 return 0;
             }
         }

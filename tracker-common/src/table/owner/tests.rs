@@ -226,6 +226,7 @@ fn at_the_cap_new_torrents_are_answered_but_not_kept() {
     let stats = table.stats();
     assert!(stats.torrents[0] <= 200 && stats.torrents[0] > 150, "{stats:?}");
     assert_eq!(u64::from(stats.torrents[0]) + stats.admission_refused, 300);
+    assert_eq!(stats.blocks_refused, 0, "it is torrents that are full");
 }
 
 #[test]

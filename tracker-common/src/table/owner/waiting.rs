@@ -8,7 +8,7 @@ use crate::{
     family::Family,
     id::InfoHash,
     sync::locks,
-    table::{layout::Memory, swarm::Announce},
+    table::{Miss, layout::Memory, swarm::Announce},
 };
 
 /// Announces that wait for room, at most. One more is answered but not remembered.
@@ -92,9 +92,9 @@ impl<M: Memory> Table<M> {
     }
 
     /// Counts an announce that there is no room for. What another tracker tells comes again and again.
-    pub(super) fn refuse(&self, one: &Waiting) {
+    pub(super) fn refuse(&self, one: &Waiting, miss: Miss) {
         if one.age.is_none() {
-            self.refuse_admission();
+            self.refuse_admission(miss);
         }
     }
 

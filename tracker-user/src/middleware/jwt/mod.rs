@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     config::ServiceUrl,
+    log_limit::Trouble,
     metrics::{Metrics, Refreshes},
     pipeline::{AnnounceRequest, AnnounceResponse, GrantSink, Offload, PreHook, Refusal},
 };
@@ -120,7 +121,7 @@ impl Jwt {
             url,
             keys: Arc::downgrade(&keys),
             refreshes: metrics.hook_refreshes(NAME),
-            is_failing: false,
+            trouble: Trouble::default(),
         };
         let (expected, refusals) = (Expected { issuer, audience }, metrics.jwt_refusals());
         Ok((Self { expected, keys, refusals, _background: None }, updater))
@@ -168,8 +169,7 @@ struct Updater {
     /// Gone when the hook is, even if a fetch is still under way.
     keys: Weak<Credentials<KeySet>>,
     refreshes: Refreshes,
-    /// The last fetch has failed, and that was logged.
-    is_failing: bool,
+    trouble: Trouble,
 }
 
 impl Updater {
@@ -177,20 +177,19 @@ impl Updater {
     fn update(&mut self) {
         let fetched = fetch(&self.client, &self.url);
         let Some(keys) = self.keys.upgrade() else { return };
-        let was_failing = std::mem::replace(&mut self.is_failing, fetched.is_err());
         match fetched {
             Ok(next) => {
                 keys.replace(next, KeySet::contains);
                 self.refreshes.succeeded.inc();
-                if was_failing {
+                if self.trouble.is_over() {
                     tracing::info!("the hook `{NAME}` has fetched keys again");
                 }
             }
             Err(error) => {
                 self.refreshes.failed.inc();
-                if !was_failing {
-                    let (url, error) = (&self.url, anyhow::Error::from(error));
-                    tracing::warn!("the hook `{NAME}` keeps its keys: none from {url}: {error:#}");
+                let (url, error) = (&self.url, format!("{:#}", anyhow::Error::from(error)));
+                if self.trouble.goes_on(&error) {
+                    tracing::warn!("the hook `{NAME}` keeps its keys: none from {url}: {error}");
                 }
             }
         }

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     config::ServiceUrl,
+    log_limit::Trouble,
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, GrantSink, Offload, PreHook, Refusal},
 };
@@ -171,7 +172,7 @@ impl Keys {
             url: options.url,
             cache: Arc::downgrade(&cache),
             refreshes: metrics.hook_refreshes(NAME),
-            is_failing: false,
+            trouble: Trouble::default(),
         };
         let overloads = metrics.limit_reached("passkey_questions");
         let source_limited = metrics.limit_reached("passkeys_per_source");

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{NAME, cache::Cache};
 use crate::{
     config::ServiceUrl,
+    log_limit::Trouble,
     metrics::Refreshes,
     middleware::client::{Client, ClientError},
     privileges,
@@ -36,8 +37,7 @@ pub(super) struct Service {
     pub(super) url: ServiceUrl,
     pub(super) cache: Weak<Cache>,
     pub(super) refreshes: Refreshes,
-    /// The last question was not answered, and that was logged.
-    pub(super) is_failing: bool,
+    pub(super) trouble: Trouble,
 }
 
 impl Service {
@@ -59,23 +59,22 @@ impl Service {
         let Some(cache) = self.cache.upgrade() else { return };
         let Some(question) = cache.question() else { return };
         let good = self.good_among(&question.keys);
-        let was_failing = std::mem::replace(&mut self.is_failing, good.is_err());
         match good {
             Ok(good) => {
                 cache.answer(question, &good, Instant::now());
                 self.refreshes.succeeded.inc();
-                if was_failing {
+                if self.trouble.is_over() {
                     tracing::info!("the hook `{NAME}` is answered by its service again");
                 }
             }
             Err(error) => {
                 cache.give_up(question, Instant::now());
                 self.refreshes.failed.inc();
-                if !was_failing {
-                    let (url, error) = (&self.url, anyhow::Error::from(error));
+                let (url, error) = (&self.url, format!("{:#}", anyhow::Error::from(error)));
+                if self.trouble.goes_on(&error) {
                     tracing::warn!(
                         "the hook `{NAME}` goes by what it knows, and fails for other keys: {url} \
-                         does not answer: {error:#}"
+                         does not answer: {error}"
                     );
                 }
             }

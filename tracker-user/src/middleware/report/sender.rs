@@ -6,7 +6,7 @@
 //! found, which is given up.
 
 use std::{
-    io, mem,
+    io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{NAME, ReportOptions, queue::Queue, record::Record};
 use crate::{
     config::ServiceUrl,
-    log_limit::LogLimit,
+    log_limit::{LogLimit, Trouble},
     metrics::ReportMetrics,
     middleware::client::{Client, ClientError},
     worker::Stopping,
@@ -57,8 +57,7 @@ pub(super) struct Sender {
     /// The number of the batch that they begin with.
     number: u64,
     /// The last attempt failed.
-    is_failing: bool,
-    outages: LogLimit,
+    outage: Trouble,
     refusals: LogLimit,
 }
 
@@ -81,8 +80,7 @@ impl Sender {
             taken: Vec::new(),
             size: options.batch_max(),
             number: 1,
-            is_failing: false,
-            outages: LogLimit::default(),
+            outage: Trouble::default(),
             refusals: LogLimit::default(),
         })
     }
@@ -131,8 +129,8 @@ impl Sender {
                 self.metrics.delivered.inc_by(size as u64);
                 self.done(size);
                 self.size = (2 * self.size).min(self.batch_max);
-                if mem::take(&mut self.is_failing) {
-                    tracing::debug!("the hook `{NAME}` is heard by its service again");
+                if self.outage.is_over() {
+                    tracing::info!("the hook `{NAME}`: its service takes announces again");
                 }
                 true
             }
@@ -170,15 +168,13 @@ impl Sender {
         }
     }
 
-    /// Says so of the first of several failures. The URL may have a secret in it.
+    /// Logs the first of several failures. The URL may have a secret in it.
     fn complain(&mut self, error: ClientError) {
         self.metrics.failures.inc();
-        if !mem::replace(&mut self.is_failing, true)
-            && let Some(times) = self.outages.admit()
-        {
-            let error = anyhow::Error::from(error);
+        let error = format!("{:#}", anyhow::Error::from(error));
+        if self.outage.goes_on(&error) {
             tracing::error!(
-                "the hook `{NAME}`: its service takes no announces, it is tried again ({times} times): {error:#}"
+                "the hook `{NAME}`: its service takes no announces, it is tried again: {error}"
             );
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tracker_common::table::owner::{Stats, Table, Totals};
 
-use super::MappedMemory;
+use super::{MappedMemory, fullness::Fullness};
 use crate::{
     clock::monotonic_ns,
     config::MemoryConfig,
@@ -56,6 +56,7 @@ impl Keeper {
             metrics,
             config: Arc::clone(&config),
             reported: Reported::default(),
+            fullness: Fullness::default(),
         };
         let worker =
             Worker::start("table-keeper", move |stopping| work.run(sweep_first, stopping))?;
@@ -83,6 +84,7 @@ struct Work {
     metrics: Arc<Metrics>,
     config: Arc<ArcSwap<MemoryConfig>>,
     reported: Reported,
+    fullness: Fullness,
 }
 
 /// What the counters in the metrics have been told already.
@@ -90,6 +92,7 @@ struct Work {
 struct Reported {
     queue_dropped: u64,
     admission_refused: u64,
+    blocks_refused: u64,
     unlisted: u64,
     misses_refused: u64,
     torrents_refused: u64,
@@ -165,7 +168,7 @@ impl Work {
         storage.leechers.set(gauge(totals.leechers.iter().sum()));
     }
 
-    /// Returns how many torrents were refused since the last time.
+    /// Returns how many announces were refused for want of room since the last time.
     fn report(&mut self) -> u64 {
         let stats: Stats = self.table.stats();
         let table = self.metrics.table();
@@ -176,13 +179,11 @@ impl Work {
         let dropped = stats.queue_dropped - self.reported.queue_dropped;
         table.grow_requests_dropped.inc_by(dropped);
         let refused = stats.admission_refused - self.reported.admission_refused;
-        if refused > 0 && self.reported.admission_refused == 0 {
-            tracing::warn!(
-                "the table is full: announces of new torrents find no peers; raise \
-                 xdp.table.torrents_ipv4, torrents_ipv6 or blocks"
-            );
-        }
-        self.metrics.limit_reached("torrents").inc_by(refused);
+        let no_block = stats.blocks_refused - self.reported.blocks_refused;
+        let no_torrent = refused.saturating_sub(no_block);
+        self.metrics.limit_reached("torrents").inc_by(no_torrent);
+        self.metrics.limit_reached("blocks").inc_by(no_block);
+        self.fullness.log(&stats, no_torrent, no_block);
         for (limit, count, reported) in [
             ("peers_per_source", stats.unlisted, self.reported.unlisted),
             ("misses_per_source", stats.misses_refused, self.reported.misses_refused),
@@ -193,6 +194,7 @@ impl Work {
         self.reported = Reported {
             queue_dropped: stats.queue_dropped,
             admission_refused: stats.admission_refused,
+            blocks_refused: stats.blocks_refused,
             unlisted: stats.unlisted,
             misses_refused: stats.misses_refused,
             torrents_refused: stats.torrents_refused,

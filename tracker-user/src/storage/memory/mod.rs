@@ -5,6 +5,7 @@
 //! * [`snapshot`]: on disk;
 //! * `keeper`: the thread that makes room and sweeps.
 
+mod fullness;
 mod keeper;
 mod mapped;
 mod size;

@@ -1,5 +1,9 @@
 use super::*;
-use std::thread;
+use bytesize::ByteSize;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 use tracker_common::{announce::Event, id::PeerId};
 
 use crate::{config::TableConfig, pipeline::Params};
@@ -98,5 +102,29 @@ fn torrents_without_peers_make_room_when_the_table_is_full() {
     while announce(ROOM, Event::Started) == 0 {
         thread::yield_now();
     }
+    storage.stop();
+}
+
+#[test]
+fn without_blocks_it_is_blocks_that_are_full_and_not_torrents() {
+    let table = TableConfig { blocks: ByteSize::kib(64), ..TableConfig::default() };
+    let size = TableSize::of(&table);
+    let memory = MappedMemory::anonymous(&size).unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let key = Origin::New(TableKey([5, 6, 7, 8]));
+    let storage =
+        MemoryStorage::start(memory, &size, key, &MemoryConfig::default(), None, &metrics).unwrap();
+    let mut peers = PeerBuf::new();
+    for n in 0..40_000u32 {
+        let [_, _, high, low] = n.to_be_bytes();
+        let peer = format!("192.0.{high}.{low}:1000");
+        storage.announce(&request(&peer, 9, Event::Started), &mut peers).unwrap();
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while metrics.limit_reached("blocks").get() == 0 {
+        assert!(Instant::now() < deadline, "no announce is counted");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(metrics.limit_reached("torrents").get(), 0);
     storage.stop();
 }

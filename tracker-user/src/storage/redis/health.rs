@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::link::LinkError;
-use crate::metrics::RedisMetrics;
+use crate::{log_limit::Trouble, metrics::RedisMetrics};
 
 /// What can lose its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,16 +16,26 @@ pub(super) enum Part {
 /// The state of all connections.
 pub(super) struct Health {
     broker: String,
-    /// A bit for each part that has none.
-    lost: Mutex<u8>,
+    lost: Mutex<Lost>,
     metrics: RedisMetrics,
+}
+
+/// What has no connection.
+struct Lost {
+    /// A bit for each part.
+    parts: u8,
+    /// An outage that was logged. A server that comes and goes has a line now and then.
+    trouble: Trouble,
+    /// It has been connected before.
+    was_connected: bool,
 }
 
 impl Health {
     /// Without a writer yet.
     pub(super) fn new(broker: &str, metrics: &RedisMetrics) -> Self {
-        let lost = Mutex::new(1 << Part::Writer as u8);
-        Self { broker: broker.to_owned(), lost, metrics: metrics.clone() }
+        let parts = 1 << Part::Writer as u8;
+        let lost = Lost { parts, trouble: Trouble::default(), was_connected: false };
+        Self { broker: broker.to_owned(), lost: Mutex::new(lost), metrics: metrics.clone() }
     }
 
     /// A part cannot do its work.
@@ -33,24 +43,27 @@ impl Health {
         self.metrics.failures.inc();
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         self.metrics.connected.set(0);
-        if *lost == 0 {
+        if lost.parts == 0 && lost.trouble.goes_on("lost") {
             tracing::error!(
                 "storage.config.redis_broker: Redis at {} is lost: {error}; peers are served from memory, \
                  and it is tried again every second",
                 self.broker
             );
         }
-        *lost |= 1 << part as u8;
+        lost.parts |= 1 << part as u8;
     }
 
     /// A part can do its work. Returns whether it could not before.
     pub(super) fn is_back(&self, part: Part) -> bool {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_lost = *lost & 1 << part as u8 != 0;
-        *lost &= !(1 << part as u8);
-        if was_lost && *lost == 0 {
+        let was_lost = lost.parts & 1 << part as u8 != 0;
+        lost.parts &= !(1 << part as u8);
+        if was_lost && lost.parts == 0 {
             self.metrics.connected.set(1);
-            tracing::info!("Redis at {} is connected", self.broker);
+            let is_first = !std::mem::replace(&mut lost.was_connected, true);
+            if lost.trouble.is_over() || is_first {
+                tracing::info!("Redis at {} is connected", self.broker);
+            }
         }
         was_lost
     }

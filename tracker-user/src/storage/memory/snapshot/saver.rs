@@ -13,6 +13,7 @@ use super::save;
 use crate::{
     clock::wall_ns,
     config::SnapshotConfig,
+    log_limit::Trouble,
     metrics::Metrics,
     storage::memory::MappedMemory,
     worker::{Stopping, Worker},
@@ -57,13 +58,13 @@ struct Work {
 impl Work {
     fn run(&self, stopping: &Stopping) {
         let mut saved = Instant::now();
-        let mut failed = false;
+        let mut trouble = Trouble::default();
         loop {
             let is_last = stopping.is_set();
             let config = self.config.load_full();
             let rest = config.interval.saturating_sub(saved.elapsed());
             if is_last || rest == Duration::ZERO {
-                failed = !self.save(&config, failed);
+                self.save(&config, &mut trouble);
                 saved = Instant::now();
             } else {
                 stopping.rest(rest);
@@ -74,24 +75,28 @@ impl Work {
         }
     }
 
-    /// Says so of the first of several failures.
-    fn save(&self, config: &SnapshotConfig, has_failed: bool) -> bool {
-        let Some(path) = &config.path else { return true };
+    /// Logs the first of several failures, and that they are over.
+    fn save(&self, config: &SnapshotConfig, trouble: &mut Trouble) {
+        let Some(path) = &config.path else { return };
         match save(&self.table, path, config.peers) {
             Ok(()) => {
                 let seconds = wall_ns() / 1_000_000_000;
                 self.metrics.table().snapshot_saved_at.set(seconds as i64);
-                true
+                if trouble.is_over() {
+                    tracing::info!(
+                        "storage.config.snapshot.path: {}: the swarms are saved again",
+                        path.display(),
+                    );
+                }
             }
             Err(error) => {
-                if !has_failed {
+                if trouble.goes_on(&error.to_string()) {
                     tracing::error!(
                         "storage.config.snapshot.path: {}: the swarms cannot be saved: {error}",
                         path.display(),
                     );
                 }
                 self.metrics.table().snapshots_failed.inc();
-                false
             }
         }
     }
