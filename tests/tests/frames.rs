@@ -8,10 +8,10 @@ use std::{
     env,
     str::FromStr,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use fastrand::Rng;
 use tracker_tests::{Family, Host, Mode, Scratch, Tracker, Wire, XdpPass, eventually};
 
@@ -19,8 +19,16 @@ const PORT: u16 = 6969;
 /// The port that frames come from.
 const SOURCE_PORT: u16 = 40_000;
 
-/// After this long what a tracker has not answered it does not answer.
+/// After this long what a tracker has not answered it does not answer. Frames from other ports may be another worker's,
+/// which a fence does not wait for.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The kind of request that is a fence: an announce with more options than the kernel walks over. It passes to the
+/// daemon, whose socket is a queue, so its reply says that all before was handled.
+const FENCE: u8 = 6;
+
+/// How long a fence may take.
+const FENCE_TIME_MAX: Duration = Duration::from_secs(90);
 
 fn number<T: FromStr>(variable: &str, default: T) -> T {
     env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
@@ -132,6 +140,9 @@ impl Case {
                 if kind == 3 {
                     announce.extend(b"\x02\x09/announce");
                 }
+                if kind == FENCE {
+                    announce.extend([1; 12]);
+                }
                 announce
             }
         }
@@ -219,10 +230,18 @@ impl<'a> Side<'a> {
         Ok(frame)
     }
 
-    /// Sends the case's frame, and waits until the tracker has answered something that came after it.
+    /// Sends the case's frame, and waits until the tracker has handled it.
     fn send(&mut self, case: &Case) -> Result<()> {
         self.wire.send(&self.frame(case)?)?;
-        self.sentinel(case.family)?;
+        let family = case.family;
+        self.exchange(&Case {
+            family,
+            transaction: *b"wait",
+            kind: FENCE,
+            torrent: 9,
+            port: 7009,
+            fault: Fault::None,
+        })?;
         Ok(())
     }
 
@@ -230,13 +249,22 @@ impl<'a> Side<'a> {
     fn sentinel(&mut self, family: Family) -> Result<Vec<u8>> {
         let transaction = *b"wait";
         let case = Case { family, transaction, kind: 0, torrent: 0, port: 1, fault: Fault::None };
-        let frame = self.frame(&case)?;
-        self.replies.remove(&transaction);
+        self.exchange(&case)
+    }
+
+    /// Sends a request without fault, and waits for its reply.
+    fn exchange(&mut self, case: &Case) -> Result<Vec<u8>> {
+        let frame = self.frame(case)?;
+        self.replies.remove(&case.transaction);
         self.wire.send(&frame)?;
-        eventually(|| {
+        let end = Instant::now() + FENCE_TIME_MAX;
+        while Instant::now() < end {
             self.collect(Duration::from_millis(20))?;
-            self.replies.get(&transaction).cloned().context("no reply to a connect")
-        })
+            if let Some(reply) = self.replies.get(&case.transaction) {
+                return Ok(reply.clone());
+            }
+        }
+        bail!("no reply to a request of kind {}", case.kind)
     }
 
     /// Takes the replies that have arrived, by transaction, and waits for one at most.
