@@ -1,15 +1,17 @@
 //! From a file to a [`Config`], with every complaint tied to its line.
 
-use std::{fmt, path::Path as FilePath};
+use std::{fmt, fs, path::Path as FilePath};
 
 use serde_json::json;
 use serde_yaml::Value;
 
 use super::{
     Config, ROOT,
+    example::shipped,
     moved::{move_settings, refuse_before_the_reply},
     path::{Path, locate},
     schema::schema,
+    source::Source,
     tidy::{ALIASES, tidy},
     validate::validate,
 };
@@ -31,6 +33,8 @@ pub struct Loaded {
     pub config: Config,
     /// What the operator should know about the file.
     pub warnings: Vec<Finding>,
+    /// The file.
+    pub source: Source,
 }
 
 impl Loaded {
@@ -112,11 +116,15 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// Where the configuration is, and how strictly it is read: at the start and at each reload.
+/// Where the configuration is looked for when none is named, in this order.
+pub const PLACES: [&str; 2] = ["/etc/xdp-tracker.yaml", "/etc/chihaya.yaml"];
+
+/// Where the configuration is, and how strictly it is read: at the start, at each reload and by every command.
 #[derive(Debug, Clone)]
 pub struct ConfigFile {
-    /// Its path, in which `$VAR` and `${VAR}` are expanded from the environment.
-    pub path: String,
+    /// Its path, in which `$VAR` and `${VAR}` are expanded from the environment. `None` for the first of [`PLACES`]
+    /// where there is a file, and the defaults of [`shipped`] where there is none.
+    pub path: Option<String>,
     /// What to do about keys that have no meaning.
     pub unknown_keys: UnknownKeys,
 }
@@ -127,11 +135,43 @@ impl ConfigFile {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        let file = shellexpand::env(&self.path)
-            .map_err(|source| ConfigError::Path { path: self.path.clone(), source })?;
+        self.load_from(&PLACES)
+    }
+
+    fn load_from(&self, places: &[&str]) -> Result<Loaded, ConfigError> {
+        let Some(path) = self.find(places) else {
+            tracing::info!(
+                "there is no configuration at {}: the defaults are used, which `xdp-tracker config-example` prints",
+                places.join(" or ")
+            );
+            return Ok(Loaded {
+                config: shipped(),
+                warnings: Vec::new(),
+                source: Source::shipped(),
+            });
+        };
+        let file = shellexpand::env(path)
+            .map_err(|source| ConfigError::Path { path: path.to_owned(), source })?;
         let text = files::read_to_string(FilePath::new(&*file), CONFIG_BYTES_MAX)
             .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
         parse(&file, &text, self.unknown_keys)
+    }
+
+    /// The path as given, or the first place where something is. What cannot be read is no reason to go on to the
+    /// next place: it is the configuration, and an error.
+    fn find<'p>(&'p self, places: &[&'p str]) -> Option<&'p str> {
+        let is_absent = |place: &str| {
+            fs::symlink_metadata(place)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        let first = || places.iter().copied().find(|place| !is_absent(place));
+        self.path.as_deref().or_else(first)
+    }
+}
+
+impl fmt::Display for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.find(&PLACES).unwrap_or("the default configuration"))
     }
 }
 
@@ -158,7 +198,7 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
         match serde_path_to_error::deserialize::<_, Config>(settings) {
             Ok(mut read) => {
                 validate(&read, &root, &mut findings);
-                refuse_before_the_reply(&mut read);
+                refuse_before_the_reply(&mut read, &root, &mut findings);
                 config = Some(read);
             }
             Err(error) => {
@@ -170,7 +210,8 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     let locate_all = |findings: Vec<(Path, String)>| in_order_of_lines(file, text, findings);
     match config {
         Some(config) if findings.errors.is_empty() => {
-            Ok(Loaded { config, warnings: locate_all(findings.warnings) })
+            let source = Source::new(file, text, findings.moved);
+            Ok(Loaded { config, warnings: locate_all(findings.warnings), source })
         }
         _ => {
             let advice = if findings.has_unknown_keys { LENIENT } else { "" };

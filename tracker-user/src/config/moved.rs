@@ -2,6 +2,8 @@
 //! of the storage and before that of the tracker, is a hook; limits of requests were once the tracker's. And
 //! hooks that refuse, which stand before the reply wherever a file has them.
 
+use std::mem::take;
+
 use serde_yaml::{Mapping, Value};
 
 use super::{Config, load::Findings, path::Path};
@@ -38,11 +40,22 @@ pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut 
 }
 
 /// Makes pre-hooks of the post-hooks that refuse: the last ones, each once.
-pub(super) fn refuse_before_the_reply(config: &mut Config) {
-    for hook in config.posthooks.extract_if(.., |hook| hook.refuses()) {
+pub(super) fn refuse_before_the_reply(config: &mut Config, root: &Path, findings: &mut Findings) {
+    let (refusing, others) = take(&mut config.posthooks)
+        .into_iter()
+        .enumerate()
+        .partition::<Vec<_>, _>(|(_, hook)| hook.refuses());
+    for (index, hook) in refusing {
         if !config.prehooks.contains(&hook) {
+            let now = root.key("prehooks").index(config.prehooks.len());
+            findings.moved(now, root.key("posthooks").index(index));
             config.prehooks.push(hook);
         }
+    }
+    for (index, hook) in others {
+        let now = root.key("posthooks").index(config.posthooks.len());
+        findings.moved(now, root.key("posthooks").index(index));
+        config.posthooks.push(hook);
     }
 }
 
@@ -73,18 +86,18 @@ fn of_storage(settings: &mut Mapping) -> Option<Mapping> {
     let name = storage.get_mut("name").filter(|name| **name == *MEMORY_BY_SUBNET)?;
     *name = "memory".into();
     let config = storage.get_mut("config").and_then(Value::as_mapping_mut);
-    Some(config.map(|config| take(config, OF_STORAGE)).unwrap_or_default())
+    Some(config.map(|config| take_options(config, OF_STORAGE)).unwrap_or_default())
 }
 
 fn of_tracker(settings: &mut Mapping) -> Option<Mapping> {
     let is_on = settings.remove("preferred_subnet")?.as_bool()?;
-    let options = take(settings, OF_TRACKER);
+    let options = take_options(settings, OF_TRACKER);
     is_on.then_some(options)
 }
 
-fn take(settings: &mut Mapping, keys: [&str; 2]) -> Mapping {
-    let take = |key: &str| Some((key.into(), settings.remove(key)?));
-    keys.into_iter().filter_map(take).collect()
+fn take_options(settings: &mut Mapping, keys: [&str; 2]) -> Mapping {
+    let option = |key: &str| Some((key.into(), settings.remove(key)?));
+    keys.into_iter().filter_map(option).collect()
 }
 
 /// Adds the hook; without options that are above zero there is nothing to prefer.
@@ -98,6 +111,6 @@ fn add_hook(settings: &mut Mapping, options: Mapping) {
     match hooks {
         Value::Sequence(hooks) => hooks.push(hook.into()),
         Value::Null => *hooks = vec![Value::from(hook)].into(),
-        one => *one = vec![std::mem::take(one), hook.into()].into(),
+        one => *one = vec![take(one), hook.into()].into(),
     }
 }

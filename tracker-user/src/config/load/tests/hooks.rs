@@ -33,7 +33,7 @@ fn the_hooks_that_the_shipped_file_shows_are_fine() {
         [crate::config::hooks::examples(), crate::config::hooks::post_examples()];
     let mut shown = Config { prehooks, posthooks, ..Config::default() };
     shown.udp.addr.extend(":6969".parse::<crate::config::ListenAddr>());
-    let Loaded { config, warnings } = strict(&crate::config::to_yaml(&shown).unwrap()).unwrap();
+    let Loaded { config, warnings, .. } = strict(&crate::config::to_yaml(&shown).unwrap()).unwrap();
     assert_eq!((config, warnings), (shown, vec![]));
 }
 
@@ -145,7 +145,7 @@ fn hook_options_are_checked() {
 #[test]
 fn subnet_preference_is_read_where_older_files_have_it() {
     let preference = |lines: &str| {
-        let Loaded { config, warnings } = strict(&listening(lines)).unwrap();
+        let Loaded { config, warnings, .. } = strict(&listening(lines)).unwrap();
         let [HookConfig::PreferredSubnet(options)] = config.prehooks[..] else {
             panic!("{:?}", config.prehooks)
         };
@@ -198,7 +198,7 @@ fn a_hook_that_refuses_does_so_before_the_reply_wherever_it_stands() {
     let refusing = "{ name: client approval, options: { blacklist: TR4050 } }";
     let before = "{ name: ip approval, options: { deny: 192.0.2.1 } }";
     let text = listening(&format!("prehooks: [ {before} ]\nposthooks: [ {refusing} ]"));
-    let Loaded { config, warnings } = strict(&text).unwrap();
+    let Loaded { config, warnings, .. } = strict(&text).unwrap();
     let names: Vec<_> = config.prehooks.iter().map(HookConfig::name).collect();
     assert_eq!((names, config.posthooks), (vec!["ip approval", "client approval"], vec![]));
     assert_eq!(
