@@ -49,7 +49,7 @@ impl PostHook for Downloads {
 
 fn main() -> anyhow::Result<()> {
     let path = std::env::args().nth(1).context("usage: own_hooks CONFIG")?;
-    let file = ConfigFile { path, unknown_keys: UnknownKeys::Refuse };
+    let file = ConfigFile { path: Some(path), unknown_keys: UnknownKeys::Refuse };
     let own =
         OwnHooks { pre_hooks: vec![Arc::new(UserPorts)], post_hooks: vec![Arc::new(Downloads)] };
     daemon::run_with(&file, &own)

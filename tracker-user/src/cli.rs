@@ -17,9 +17,10 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "xdp-tracker", version)]
 pub struct Cli {
-    /// The configuration file; $VAR and ${VAR} stand for environment variables
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/chihaya.yaml")]
-    pub config: String,
+    /// The configuration file; $VAR and ${VAR} stand for environment variables. Without this, the first that there
+    /// is of /etc/xdp-tracker.yaml and /etc/chihaya.yaml, else the defaults that config-example prints
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<String>,
     /// Warn of unknown keys in the configuration instead of refusing it
     #[arg(long, global = true)]
     pub lenient: bool,
@@ -35,7 +36,12 @@ pub struct Cli {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Tell whether a tracker would start with the configuration, and print what it amounts to
-    Check,
+    Check {
+        /// Leave out what belongs to the host: ports, addresses, interfaces, folders, Redis, and files that are
+        /// not here
+        #[arg(long)]
+        offline: bool,
+    },
     /// Have the running tracker read its configuration again
     Reload,
     /// Ask the running tracker whether it serves; the exit status says it too, for health checks
@@ -79,7 +85,7 @@ impl Cli {
         let file = self.config_file();
         match &self.command {
             None => daemon::run(&file),
-            Some(Command::Check) => check(&file),
+            Some(Command::Check { offline }) => check(&file, *offline),
             Some(Command::Reload) => reload(&file),
             Some(Command::Status) => status(&file),
             Some(Command::Probe) => probe(&file),
@@ -105,13 +111,18 @@ impl Cli {
 }
 
 /// Prints the effective configuration, with secrets hidden, if a tracker could start with it.
-fn check(file: &ConfigFile) -> anyhow::Result<()> {
-    let loaded = file.load()?;
-    loaded.log_warnings();
-    loaded.check_files()?;
-    let text = config::to_yaml(&loaded.config)?;
-    daemon::check(loaded.config)?;
-    print(text)
+fn check(file: &ConfigFile, is_offline: bool) -> anyhow::Result<()> {
+    let place = if is_offline { daemon::Place::Offline } else { daemon::Place::Host };
+    let checked = daemon::check(file, place)?;
+    print(config::to_yaml(&checked.config)?)?;
+    for note in &checked.notes {
+        tracing::info!("{note}");
+    }
+    for warning in &checked.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!("{}: fine", checked.file);
+    Ok(())
 }
 
 /// Waits for the running tracker, and prints what it says.
@@ -132,12 +143,7 @@ fn status(file: &ConfigFile) -> anyhow::Result<()> {
 
 /// Looks at the host with the file's interfaces, or with those that have a default route.
 fn probe(file: &ConfigFile) -> anyhow::Result<()> {
-    let config = match file.load() {
-        Ok(loaded) => loaded.config,
-        Err(config::ConfigError::Read { .. }) => config::shipped(),
-        Err(error) => return Err(error.into()),
-    };
-    let findings = dataplane::survey(&config)?;
+    let findings = dataplane::survey(&file.load()?.config)?;
     print(findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())
 }
 
@@ -174,11 +180,11 @@ mod tests {
     #[test]
     fn flags_are_chihayas_and_may_follow_the_command() {
         let cli = parse(&["check", "--config", "a.yaml", "--debug", "--json", "--nocolors"]);
-        assert_eq!(cli.config, "a.yaml");
+        assert_eq!(cli.config.as_deref(), Some("a.yaml"));
         assert_eq!(cli.log, LogOptions { debug: true, json: true, nocolors: true });
-        assert!(matches!(cli.command, Some(Command::Check)));
+        assert!(matches!(cli.command, Some(Command::Check { offline: false })));
         let cli = parse(&[]);
-        assert_eq!(cli.config, "/etc/chihaya.yaml");
+        assert_eq!(cli.config, None);
         assert!(!cli.lenient && cli.command.is_none());
     }
 
@@ -191,6 +197,13 @@ mod tests {
         let arguments = ["e2e", "--httpaddr", "", "--udpaddr", "udp://[::1]:1", "--delay=0"];
         let Some(Command::E2e(options)) = parse(&arguments).command else { panic!() };
         assert_eq!((&*options.httpaddr, &*options.udpaddr), ("", "udp://[::1]:1"));
+    }
+
+    #[test]
+    fn the_help_says_where_the_configuration_is_looked_for() {
+        let help = Cli::command().render_long_help().to_string();
+        let places = config::PLACES.map(|place| help.find(place).expect(place));
+        assert!(places.is_sorted(), "{help}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::{
     path::Path,
 };
 
+use nix::unistd::{self, AccessFlags};
+
 /// The longest configuration: longer ones are no configuration.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 16 << 20;
 
@@ -66,6 +68,70 @@ pub(crate) fn check_if_there(path: &Path) -> io::Result<()> {
         Ok(metadata) => Ok(check_kind(metadata.file_type())?),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Why a file cannot be created in a folder.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FolderError {
+    /// There is none.
+    #[error("there is no folder {0}; create it, with the tracker's user as its owner")]
+    Missing(String),
+    /// It is something else.
+    #[error("{0} is no folder; name a file in one")]
+    Other(String),
+    /// This user may not write to it.
+    #[error("the folder {0} cannot be written to by this user; change its owner or its mode")]
+    Closed(String),
+    /// Nobody may, or the system does not tell.
+    #[error("the folder {0} cannot be written to: {1}")]
+    Unfit(String, io::Error),
+}
+
+/// Tells whether the folder of this file is there and can be written to.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check_folder_of(file: &Path) -> Result<(), FolderError> {
+    let folder = folder_of(file);
+    let name = || folder.display().to_string();
+    let of_errno = |error: io::Error| match error.kind() {
+        ErrorKind::NotFound => FolderError::Missing(name()),
+        ErrorKind::NotADirectory => FolderError::Other(name()),
+        ErrorKind::PermissionDenied => FolderError::Closed(name()),
+        _ => FolderError::Unfit(name(), error),
+    };
+    if !fs::metadata(folder).map_err(of_errno)?.is_dir() {
+        return Err(FolderError::Other(name()));
+    }
+    // As the effective user with the capabilities of this thread, as a file would be created.
+    unistd::eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK)
+        .map_err(|errno| of_errno(errno.into()))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Opens a file to be locked: one that is there stays as it is. `None` where there is none and none is to be
+/// `created`.
+///
+/// # Errors
+/// What the system says, or [`Unfit`].
+pub(crate) fn open_lock(path: &Path, created: bool) -> io::Result<Option<File>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags);
+    if created {
+        options.write(true).create(true).truncate(false);
+    }
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !created => Ok(None),
+        opened => {
+            let file = opened?;
+            check_kind(file.metadata()?.file_type())?;
+            Ok(Some(file))
+        }
     }
 }
 
@@ -193,10 +259,8 @@ pub(crate) fn create_anew(path: &Path) -> io::Result<File> {
 /// # Errors
 /// What the system says.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let flags = libc::O_DIRECTORY | libc::O_NONBLOCK;
-    let folder = folder.unwrap_or(Path::new("."));
-    OpenOptions::new().read(true).custom_flags(flags).open(folder)?.sync_all()
+    OpenOptions::new().read(true).custom_flags(flags).open(folder_of(path))?.sync_all()
 }
 
 fn check_kind(kind: FileType) -> Result<(), Unfit> {

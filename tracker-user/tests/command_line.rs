@@ -78,10 +78,13 @@ fn a_wrong_value_is_named_with_its_line_and_key() {
 fn an_unknown_interface_is_named_with_those_that_there_are() {
     let error = error("chihaya:\n  udp: { addr: '127.0.0.1:0' }\n  xdp: { interfaces: [moon0] }\n");
     assert!(
-        error.starts_with("xdp.interfaces: there is no interface `moon0`; there are lo"),
+        error.starts_with(
+            "the configuration cannot be used:\n  tracker.yaml:3: chihaya.xdp.interfaces[0]: there is no \
+             interface `moon0`; there are lo"
+        ),
         "{error}"
     );
-    assert_eq!(error.lines().count(), 1);
+    assert_eq!(error.lines().count(), 2);
 }
 
 #[test]
@@ -95,8 +98,8 @@ fn a_tcp_port_in_use_is_named_with_its_key_and_what_to_do() {
         assert_eq!(
             error(&format!("chihaya:\n  {yaml}\n")),
             format!(
-                "{key}: {addr}: cannot listen: another program listens there; `ss -tlpn` names \
-                 it: Address already in use (os error 98)\n"
+                "the configuration cannot be used:\n  tracker.yaml:2: chihaya.{key}: {addr}: cannot listen: another \
+                 program listens there; `ss -tlpn` names it: Address already in use (os error 98)\n"
             )
         );
     }
@@ -109,7 +112,7 @@ fn a_udp_port_in_use_is_named_with_its_key_and_what_to_do() {
     assert_eq!(
         error(&format!("chihaya:\n  udp: {{ addr: '{addr}' }}\n")),
         format!(
-            "udp.addr: cannot listen on udp {addr}: another program listens there, or it \
+            "the configuration cannot be used:\n  tracker.yaml:2: chihaya.udp.addr: cannot listen on udp {addr}: another program listens there, or it \
              is configured twice; `ss -ulpn` names it: Address already in use (os error 98)\n"
         )
     );

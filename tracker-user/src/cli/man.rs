@@ -34,7 +34,11 @@ const SECTIONS: [(&str, &[(&str, &str)]); 3] = [
     (
         "FILES",
         &[
-            ("/etc/chihaya.yaml", "The configuration, unless --config names another."),
+            (
+                "/etc/xdp-tracker.yaml, /etc/chihaya.yaml",
+                "The configuration, unless --config names another: the first of them that there is. Without any, \
+                 the defaults are used, which `xdp-tracker config-example` prints.",
+            ),
             (
                 "/run/xdp-tracker.sock",
                 "The socket by which `xdp-tracker reload` finds the tracker, unless the key \

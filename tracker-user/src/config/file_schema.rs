@@ -44,7 +44,7 @@ pub fn file_schema() -> Value {
     })
 }
 
-/// The storage of older files: `memory`, with what is a hook now.
+/// The storages of older files: `memory` with what is a hook now, and one without a name.
 fn add_old_storage(settings: &mut Value) {
     let bits = settings
         .pointer("/properties/prehooks/items/oneOf")
@@ -52,15 +52,20 @@ fn add_old_storage(settings: &mut Value) {
         .and_then(|kinds| kinds.iter().find(|kind| name_of(kind) == Some("preferred subnet")))
         .map(|kind| kind["properties"]["options"]["properties"].clone());
     let Some(kinds) = settings["properties"]["storage"]["oneOf"].as_array_mut() else { return };
-    let Some(mut old) = kinds.iter().find(|kind| name_of(kind) == Some("memory")).cloned() else {
+    let Some(memory) = kinds.iter().find(|kind| name_of(kind) == Some("memory")).cloned() else {
         return;
     };
+    // The first Chihaya 2 had the keys of the storage beside its name, which was left out.
+    let mut flat = memory["properties"]["config"].clone();
+    flat["deprecated"] = true.into();
+    flat["anyOf"] = json!([{ "required": ["gc_interval"] }, { "required": ["peer_lifetime"] }]);
+    let mut old = memory;
     old["properties"]["name"]["const"] = MEMORY_BY_SUBNET.into();
     old["deprecated"] = true.into();
     for (key, bits) in OF_STORAGE.iter().filter_map(|key| Some((key, bits.as_ref()?.get(key)?))) {
         old["properties"]["config"]["properties"][key] = bits.clone();
     }
-    kinds.push(old);
+    kinds.extend([old, flat]);
 }
 
 /// The keys of the tracker that are keys of other sections now, once those are loose.

@@ -1,16 +1,19 @@
 //! From a file to a [`Config`], with every complaint tied to its line.
 
-use std::{fmt, path::Path as FilePath};
+use std::{fmt, fs, path::Path as FilePath};
 
 use serde_json::json;
 use serde_yaml::Value;
 
 use super::{
-    Config, ROOT, RedisConfig, StorageConfig, duplicate, history,
+    Config, ROOT, RedisConfig, StorageConfig, duplicate,
+    example::shipped,
+    history,
     moved::{move_settings, refuse_before_the_reply},
     named_files::unreadable,
     path::{Path, locate},
     schema::schema,
+    source::Source,
     tidy::{ALIASES, tidy},
     validate::validate,
 };
@@ -32,44 +35,18 @@ pub struct Loaded {
     pub config: Config,
     /// What the operator should know about the file.
     pub warnings: Vec<Finding>,
-    source: Source,
-}
-
-/// The file that a configuration is from, to find lines in. It may hold secrets.
-#[derive(Clone)]
-struct Source {
-    file: String,
-    text: String,
-    /// What is below the root, in the shape that the schema asks for.
-    settings: Value,
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("file", &self.file).finish_non_exhaustive()
-    }
+    /// The file.
+    pub source: Source,
 }
 
 impl Loaded {
-    /// Logs the warnings.
-    pub fn log_warnings(&self) {
-        for warning in &self.warnings {
-            tracing::warn!("{warning}");
-        }
-    }
-
-    /// Tells whether the files that a start reads are there and can be opened: lists, certificates, keys.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] with all that cannot, each with the line that names it.
-    pub fn check_files(&self) -> Result<(), ConfigError> {
-        let Source { file, text, settings } = &self.source;
-        let mut findings = unreadable(settings, schema(), &Path::default().key(ROOT));
-        findings.retain(|(path, _)| self.reads(path));
-        if findings.is_empty() {
-            return Ok(());
-        }
-        Err(ConfigError::Invalid { findings: in_order_of_lines(file, text, findings), advice: "" })
+    /// The files that a start reads and that cannot be opened: lists, certificates, keys. Each with the line that
+    /// names it.
+    #[must_use]
+    pub fn unreadable_files(&self) -> Vec<Finding> {
+        let found = unreadable(self.source.settings(), schema(), &Path::default().key(ROOT));
+        let found = found.into_iter().filter(|(path, _)| self.reads(path));
+        found.map(|(path, message)| self.source.finding(&path, message)).collect()
     }
 
     /// Whether the file that is named at this path is of use with the other settings.
@@ -157,11 +134,15 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// Where the configuration is, and how strictly it is read: at the start and at each reload.
+/// Where the configuration is looked for when none is named, in this order.
+pub const PLACES: [&str; 2] = ["/etc/xdp-tracker.yaml", "/etc/chihaya.yaml"];
+
+/// Where the configuration is, and how strictly it is read: at the start, at each reload and by every command.
 #[derive(Debug, Clone)]
 pub struct ConfigFile {
-    /// Its path, in which `$VAR` and `${VAR}` are expanded from the environment.
-    pub path: String,
+    /// Its path, in which `$VAR` and `${VAR}` are expanded from the environment. `None` for the first of [`PLACES`]
+    /// where there is a file, and the defaults of [`shipped`] where there is none.
+    pub path: Option<String>,
     /// What to do about keys that have no meaning.
     pub unknown_keys: UnknownKeys,
 }
@@ -172,11 +153,43 @@ impl ConfigFile {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        let file = shellexpand::env(&self.path)
-            .map_err(|source| ConfigError::Path { path: self.path.clone(), source })?;
+        self.load_from(&PLACES)
+    }
+
+    fn load_from(&self, places: &[&str]) -> Result<Loaded, ConfigError> {
+        let Some(path) = self.find(places) else {
+            tracing::info!(
+                "there is no configuration at {}: the defaults are used, which `xdp-tracker config-example` prints",
+                places.join(" or ")
+            );
+            return Ok(Loaded {
+                config: shipped(),
+                warnings: Vec::new(),
+                source: Source::shipped(),
+            });
+        };
+        let file = shellexpand::env(path)
+            .map_err(|source| ConfigError::Path { path: path.to_owned(), source })?;
         let text = files::read_to_string(FilePath::new(&*file), CONFIG_BYTES_MAX)
             .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
         parse(&file, &text, self.unknown_keys)
+    }
+
+    /// The path as given, or the first place where something is. What cannot be read is no reason to go on to the
+    /// next place: it is the configuration, and an error.
+    fn find<'p>(&'p self, places: &[&'p str]) -> Option<&'p str> {
+        let is_absent = |place: &str| {
+            fs::symlink_metadata(place)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        let first = || places.iter().copied().find(|place| !is_absent(place));
+        self.path.as_deref().or_else(first)
+    }
+}
+
+impl fmt::Display for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.find(&PLACES).unwrap_or("the default configuration"))
     }
 }
 
@@ -204,7 +217,7 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
         match serde_path_to_error::deserialize::<_, Config>(settings.clone()) {
             Ok(mut read) => {
                 validate(&read, &root, &mut findings);
-                refuse_before_the_reply(&mut read);
+                refuse_before_the_reply(&mut read, &root, &mut findings);
                 config = Some(read);
             }
             Err(error) => {
@@ -216,9 +229,8 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     let locate_all = |findings: Vec<(Path, String)>| in_order_of_lines(file, text, findings);
     match config {
         Some(config) if findings.errors.is_empty() => {
-            let warnings = locate_all(findings.warnings);
-            let source = Source { file: file.to_owned(), text: text.to_owned(), settings };
-            Ok(Loaded { config, warnings, source })
+            let source = Source::new(file, text, settings, findings.moved);
+            Ok(Loaded { config, warnings: locate_all(findings.warnings), source })
         }
         _ => {
             let advice = if findings.has_unknown_keys { LENIENT } else { "" };

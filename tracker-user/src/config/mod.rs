@@ -22,6 +22,7 @@ mod pattern;
 mod scalar;
 mod schema;
 mod service_url;
+mod source;
 mod storage;
 mod tidy;
 mod udp;
@@ -46,9 +47,11 @@ pub use hooks::{
 };
 pub use http::{DualStack, HttpConfig, WebTorrentConfig};
 pub use limits::LimitsConfig;
-pub use load::{ConfigError, ConfigFile, Finding, Loaded, UnknownKeys, parse};
+pub use load::{ConfigError, ConfigFile, Finding, Loaded, PLACES, UnknownKeys, parse};
+pub use path::Path as KeyPath;
 pub use schema::schema;
 pub use service_url::ServiceUrl;
+pub use source::{Source, key};
 pub use storage::{MemoryConfig, RedisConfig, SnapshotConfig, StorageConfig};
 pub use udp::{Secret, UdpConfig};
 pub use xdp::{

@@ -3,6 +3,8 @@
 //! the storage stood beside its name, which was left out; URLs of PHP trackers had a switch. And hooks that refuse,
 //! which stand before the reply wherever a file has them.
 
+use std::mem::take;
+
 use serde_yaml::{Mapping, Value};
 
 use super::{Config, HttpConfig, load::Findings, path::Path, tidy::truth};
@@ -68,11 +70,22 @@ pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut 
 }
 
 /// Makes pre-hooks of the post-hooks that refuse: the last ones, each once.
-pub(super) fn refuse_before_the_reply(config: &mut Config) {
-    for hook in config.posthooks.extract_if(.., |hook| hook.refuses()) {
+pub(super) fn refuse_before_the_reply(config: &mut Config, root: &Path, findings: &mut Findings) {
+    let (refusing, others) = take(&mut config.posthooks)
+        .into_iter()
+        .enumerate()
+        .partition::<Vec<_>, _>(|(_, hook)| hook.refuses());
+    for (index, hook) in refusing {
         if !config.prehooks.contains(&hook) {
+            let now = root.key("prehooks").index(config.prehooks.len());
+            findings.moved(now, root.key("posthooks").index(index));
             config.prehooks.push(hook);
         }
+    }
+    for (index, hook) in others {
+        let now = root.key("posthooks").index(config.posthooks.len());
+        findings.moved(now, root.key("posthooks").index(index));
+        config.posthooks.push(hook);
     }
 }
 
@@ -109,7 +122,7 @@ fn name_storage(settings: &mut Mapping, root: &Path, findings: &mut Findings) {
     for key in storage.keys().filter_map(Value::as_str) {
         findings.moved(path.key("config").key(key), path.key(key));
     }
-    let config = std::mem::take(storage);
+    let config = take(storage);
     storage.insert("name".into(), "memory".into());
     storage.insert("config".into(), config.into());
     findings.warning(&path, "is now `name: memory`, with its keys below `config`");
@@ -159,18 +172,18 @@ fn of_storage(settings: &mut Mapping) -> Option<Mapping> {
     let name = storage.get_mut("name").filter(|name| **name == *MEMORY_BY_SUBNET)?;
     *name = "memory".into();
     let config = storage.get_mut("config").and_then(Value::as_mapping_mut);
-    Some(config.map(|config| take(config, &OF_STORAGE)).unwrap_or_default())
+    Some(config.map(|config| take_options(config, &OF_STORAGE)).unwrap_or_default())
 }
 
 fn of_tracker(settings: &mut Mapping) -> Option<Mapping> {
     let is_on = settings.remove("preferred_subnet")?.as_bool()?;
-    let options = take(settings, &OF_TRACKER);
+    let options = take_options(settings, &OF_TRACKER);
     is_on.then_some(options)
 }
 
-fn take(settings: &mut Mapping, keys: &[&str]) -> Mapping {
-    let take = |key: &&str| Some(((*key).into(), settings.remove(*key)?));
-    keys.iter().filter_map(take).collect()
+fn take_options(settings: &mut Mapping, keys: &[&str]) -> Mapping {
+    let option = |key: &&str| Some(((*key).into(), settings.remove(*key)?));
+    keys.iter().filter_map(option).collect()
 }
 
 /// Adds the hook; without options that are above zero there is nothing to prefer.
@@ -184,6 +197,6 @@ fn add_hook(settings: &mut Mapping, options: Mapping) {
     match hooks {
         Value::Sequence(hooks) => hooks.push(hook.into()),
         Value::Null => *hooks = vec![Value::from(hook)].into(),
-        one => *one = vec![std::mem::take(one), hook.into()].into(),
+        one => *one = vec![take(one), hook.into()].into(),
     }
 }

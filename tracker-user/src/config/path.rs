@@ -35,6 +35,11 @@ impl Path {
         Self(self.0.iter().chain(&rest.0).cloned().collect())
     }
 
+    /// What leads from `ancestor` to this path; `None` where it is no ancestor, nor this path itself.
+    pub(super) fn below(&self, ancestor: &Self) -> Option<Self> {
+        Some(Self(self.0.strip_prefix(&*ancestor.0)?.to_vec()))
+    }
+
     fn with(&self, segment: Segment) -> Self {
         Self(self.0.iter().cloned().chain([segment]).collect())
     }

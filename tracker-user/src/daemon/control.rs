@@ -2,17 +2,24 @@
 //! learns what came of it.
 //!
 //! A client sends the line `reload` and is sent `ok` or `failed` on a line of its own, and then what
-//! an operator should read. The line `status` is answered by `ok` at once, also while a reload runs.
+//! an operator should read. Or it sends the line `status`, as `xdp-tracker check` does, and is sent a
+//! [`Status`] in JSON.
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream as StdStream},
+    io::{ErrorKind, Read as _, Write as _},
+    net::SocketAddr,
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::UnixStream as StdStream,
+    },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
@@ -22,15 +29,18 @@ use tokio::{
 };
 
 use super::Report;
+use crate::files;
 
-/// How long a request is.
+/// The requests there are. They are of one length.
+const RELOAD: &[u8; REQUEST_BYTES] = b"reload\n";
+const STATUS: &[u8; REQUEST_BYTES] = b"status\n";
 const REQUEST_BYTES: usize = 7;
 
-/// Have the configuration read again.
-const RELOAD: &[u8; REQUEST_BYTES] = b"reload\n";
+/// How long a tracker may take to tell its status. Those that ask before are heard first.
+const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Nothing but an answer: a tracker that serves gives it.
-const STATUS: &[u8; REQUEST_BYTES] = b"status\n";
+/// The longest status, in bytes.
+const STATUS_BYTES_MAX: u64 = 64 << 10;
 
 /// How long a client may take to send it, and to read the answer. Others wait meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -38,18 +48,38 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a tracker may take to reload: lists of millions are read anew.
 const RELOAD_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// How long a tracker may take to answer that it serves. Two clients before this one may each use up their patience.
-const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
-
 /// Only the user who runs the tracker may use the socket.
 const MODE: u32 = 0o600;
 
 /// Clients that may wait to be heard.
 const CLIENTS_MAX: usize = 16;
 
+/// What a running tracker holds from its start to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Status {
+    /// The number of its process, as it calls itself.
+    pub(super) process: u32,
+    /// What it serves where: `metrics`, `HTTP`, `HTTPS` or `UDP`.
+    pub(super) serves: Vec<(String, SocketAddr)>,
+    /// The folder of its pins; empty where it has none.
+    pub(super) pin_path: PathBuf,
+}
+
+/// What comes of a question for the status.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// This.
+    Answered(Status),
+    /// No tracker is there.
+    NoTracker,
+    /// A tracker may be there; why it does not tell.
+    Untold(String),
+}
+
 /// Listens, unless that was not possible. The socket's file goes with it.
 pub(super) struct Control {
     listening: Option<Listening>,
+    status: Arc<Status>,
 }
 
 /// Clients are read in a task of their own: the main loop goes on meanwhile, and loses none of them when something
@@ -61,9 +91,9 @@ struct Listening {
 }
 
 impl Listening {
-    fn start(listener: UnixListener, path: &Path) -> Self {
+    fn start(listener: UnixListener, path: &Path, status: Arc<Status>) -> Self {
         let (sender, clients) = mpsc::channel(CLIENTS_MAX);
-        let task = tokio::spawn(accept(listener, sender));
+        let task = tokio::spawn(accept(listener, sender, status));
         Self { path: path.to_owned(), task, clients }
     }
 }
@@ -78,24 +108,21 @@ impl Drop for Listening {
 impl Control {
     /// Listens at `path`, or says in the log why not: a tracker without it tracks no worse. To be
     /// called within a tokio runtime.
-    pub(super) fn listen(path: &Path) -> Self {
-        match bind(path) {
-            Ok(listener) => Self { listening: Some(Listening::start(listener, path)) },
+    pub(super) fn listen(path: &Path, status: Arc<Status>) -> Self {
+        let listening = match bind(path) {
+            Ok(listener) => Some(Listening::start(listener, path, Arc::clone(&status))),
             Err(error) => {
-                tracing::warn!(
-                    "control_socket: {}: {error:#}; `xdp-tracker reload` will not find this \
-                     tracker, SIGUSR1 will",
-                    path.display(),
-                );
-                Self { listening: None }
+                tracing::warn!("control_socket: {}", without(path, &error));
+                None
             }
-        }
+        };
+        Self { listening, status }
     }
 
     /// Listens at `path` instead, if it does not already.
     pub(super) fn follow(self, path: &Path) -> Self {
         match &self.listening {
-            Some(listening) if listening.path != path => Self::listen(path),
+            Some(listening) if listening.path != path => Self::listen(path, self.status),
             _ => self,
         }
     }
@@ -111,20 +138,22 @@ impl Control {
     }
 }
 
-async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>) {
+async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, status: Arc<Status>) {
     loop {
         match listener.accept().await {
             Ok((mut stream, _)) => {
                 let mut request = [0; REQUEST_BYTES];
                 let read = timeout(PATIENCE, stream.read_exact(&mut request)).await;
-                let is_whole = matches!(read, Ok(Ok(_)));
-                if is_whole && request == *STATUS {
-                    Client(stream).answer(&Report { is_applied: true, lines: vec![] }).await;
-                } else if is_whole
-                    && request == *RELOAD
-                    && clients.send(Client(stream)).await.is_err()
-                {
-                    return;
+                if !matches!(read, Ok(Ok(_))) {
+                    continue;
+                }
+                if request == *RELOAD {
+                    if clients.send(Client(stream)).await.is_err() {
+                        return;
+                    }
+                } else if request == *STATUS {
+                    let text = serde_json::to_vec(&*status).unwrap_or_default();
+                    let _ = timeout(PATIENCE, stream.write_all(&text)).await;
                 }
             }
             Err(error) => {
@@ -135,17 +164,33 @@ async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>) {
     }
 }
 
-/// A socket's file outlives a process that was killed: nobody answers there then.
-fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+/// Tells what keeps a tracker from listening at `path`, and changes nothing.
+///
+/// # Errors
+/// What it is.
+pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     if StdStream::connect(path).is_ok() {
         bail!("another tracker listens there; give this one a control_socket of its own");
     }
-    match fs::symlink_metadata(path) {
-        Ok(file) if std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()) => {
-            fs::remove_file(path).context("cannot take the place of a socket left behind")?;
-        }
-        Ok(_) => bail!("this file is no socket"),
-        Err(_) => {}
+    if fs::symlink_metadata(path).is_ok_and(|file| !file.file_type().is_socket()) {
+        bail!("this file is no socket");
+    }
+    Ok(files::check_folder_of(path)?)
+}
+
+/// What a tracker that cannot listen at `path` goes without.
+pub(super) fn without(path: &Path, error: &anyhow::Error) -> String {
+    format!(
+        "{}: {error:#}; `xdp-tracker reload` will not find this tracker, SIGUSR1 will",
+        path.display()
+    )
+}
+
+/// A socket's file outlives a process that was killed: nobody answers there then.
+fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    check(path)?;
+    if path.exists() {
+        fs::remove_file(path).context("cannot take the place of a socket left behind")?;
     }
     let listener = UnixListener::bind(path).context("cannot listen")?;
     fs::set_permissions(path, fs::Permissions::from_mode(MODE)).context("cannot close it off")?;
@@ -169,25 +214,13 @@ impl Client {
 /// # Errors
 /// When there is no tracker, or when its configuration stays as it was.
 pub fn request_reload(socket: &Path) -> anyhow::Result<String> {
-    request(socket, RELOAD, RELOAD_TIME_MAX)
-}
-
-/// Asks whether a tracker serves that listens at this socket.
-///
-/// # Errors
-/// When there is none, or when it does not answer within 5 seconds.
-pub fn request_status(socket: &Path) -> anyhow::Result<()> {
-    request(socket, STATUS, STATUS_TIME_MAX).map(drop)
-}
-
-fn request(socket: &Path, line: &[u8], time_max: Duration) -> anyhow::Result<String> {
     let at = || format!("control_socket: {}", socket.display());
     let mut stream = StdStream::connect(socket).with_context(|| match fs::metadata(socket) {
         Ok(_) => format!("{}: no tracker answers there", at()),
         Err(_) => format!("{}: no tracker runs with this configuration", at()),
     })?;
-    stream.set_read_timeout(Some(time_max)).with_context(at)?;
-    stream.write_all(line).with_context(at)?;
+    stream.set_read_timeout(Some(RELOAD_TIME_MAX)).with_context(at)?;
+    stream.write_all(RELOAD).with_context(at)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).with_context(at)?;
     match answer.split_once('\n') {
@@ -199,11 +232,54 @@ fn request(socket: &Path, line: &[u8], time_max: Duration) -> anyhow::Result<Str
     }
 }
 
+/// Asks whether a tracker serves that listens at this socket.
+///
+/// # Errors
+/// When there is none, or when it does not answer within 5 seconds.
+pub fn request_status(socket: &Path) -> anyhow::Result<()> {
+    let at = socket.display();
+    match ask_status(socket) {
+        Asked::Answered(_) => Ok(()),
+        Asked::NoTracker => bail!("control_socket: {at}: no tracker runs with this configuration"),
+        Asked::Untold(why) => bail!("control_socket: {at}: {why}"),
+    }
+}
+
+/// Asks the tracker at this socket what it holds.
+pub(super) fn ask_status(socket: &Path) -> Asked {
+    let mut stream = match StdStream::connect(socket) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Asked::Untold(
+                "a tracker of another user may run; run this as that user".to_owned(),
+            );
+        }
+        Err(_) => return Asked::NoTracker,
+    };
+    let mut answer = Vec::new();
+    let asked = stream
+        .set_read_timeout(Some(STATUS_TIME_MAX))
+        .and_then(|()| stream.write_all(STATUS))
+        .and_then(|()| stream.take(STATUS_BYTES_MAX).read_to_end(&mut answer));
+    match (asked, serde_json::from_slice(&answer)) {
+        (Err(error), _) => Asked::Untold(format!("the tracker there does not answer: {error}")),
+        (Ok(_), Ok(status)) => Asked::Answered(status),
+        (Ok(_), Err(_)) => Asked::Untold(
+            "the tracker there is of another version, and does not tell what it holds".to_owned(),
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tempfile::TempDir;
     use tokio::task::spawn_blocking;
+
+    fn status() -> Arc<Status> {
+        let serves = vec![("UDP".to_owned(), "[::]:6969".parse().unwrap())];
+        Arc::new(Status { process: 7, serves, pin_path: PathBuf::new() })
+    }
 
     fn socket() -> (TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -214,7 +290,7 @@ mod tests {
     /// What a client reads when the tracker gives this report.
     async fn answered(is_applied: bool, lines: &[&str]) -> Result<String, String> {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path);
+        let mut control = Control::listen(&path, status());
         let client = spawn_blocking({
             let path = path.clone();
             move || request_reload(&path)
@@ -233,9 +309,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_tracker_tells_what_it_holds() {
+        let (_folder, path) = socket();
+        let ask = |path: &Path| {
+            let path = path.to_owned();
+            spawn_blocking(move || ask_status(&path))
+        };
+        assert!(matches!(ask(&path).await.unwrap(), Asked::NoTracker));
+        let _control = Control::listen(&path, status());
+        let Asked::Answered(told) = ask(&path).await.unwrap() else { panic!("it does not tell") };
+        assert_eq!(told, *status());
+    }
+
+    #[tokio::test]
     async fn a_tracker_that_reloads_says_that_it_serves() {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path);
+        let mut control = Control::listen(&path, status());
         let ask = |path: &Path| {
             let path = path.to_owned();
             spawn_blocking(move || request_status(&path))
@@ -256,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_says_something_else_is_sent_away() {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path);
+        let mut control = Control::listen(&path, status());
         let stranger = spawn_blocking({
             let path = path.clone();
             move || {
@@ -276,7 +365,7 @@ mod tests {
     async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
         let (_folder, path) = socket();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let control = Control::listen(&path);
+        let control = Control::listen(&path, status());
         assert!(control.listening.is_some());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         let error = bind(&path).unwrap_err().to_string();
@@ -289,7 +378,7 @@ mod tests {
     async fn it_follows_the_configuration() {
         let (_folder, path) = socket();
         let other = path.with_extension("other");
-        let control = Control::listen(&path).follow(&other);
+        let control = Control::listen(&path, status()).follow(&other);
         assert!(!path.exists() && other.exists());
         assert!(control.follow(&other).listening.is_some());
     }
@@ -298,7 +387,7 @@ mod tests {
     async fn a_file_that_is_no_socket_is_left_alone() {
         let (_folder, path) = socket();
         fs::write(&path, "precious").unwrap();
-        assert!(Control::listen(&path).listening.is_none());
+        assert!(Control::listen(&path, status()).listening.is_none());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 

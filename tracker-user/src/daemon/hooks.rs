@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 
 use anyhow::{Context as _, bail};
 
+use super::preflight::{self, Found, Occasion};
 use crate::{
-    config::{Config, HookConfig, Network, PreferredSubnetConfig, ReportConfig, ReportedAnnounces},
+    config::{
+        Config, HookConfig, Network, PreferredSubnetConfig, ReportConfig, ReportedAnnounces, key,
+    },
     dataplane::Grants,
     metrics::Metrics,
     middleware::{
@@ -46,32 +49,55 @@ impl HookMaker {
     }
 
     /// The pre-hooks: those of the configuration in its order, then one's own. Takes as long as it takes to
-    /// read their lists and to fetch their keys.
-    ///
-    /// # Errors
-    /// What is wrong with the options of one of them.
-    pub(super) fn pre_hooks(&self, config: &Config) -> anyhow::Result<Vec<Box<dyn PreHook>>> {
+    /// read their lists and to fetch their keys. `None` where one of them cannot be made; what is wrong with each
+    /// is then among what is `found`.
+    pub(super) fn pre_hooks(
+        &self,
+        config: &Config,
+        occasion: Occasion,
+        found: &mut Found,
+    ) -> Option<Vec<Box<dyn PreHook>>> {
         let grants: Arc<dyn GrantSink> = self.grants.clone();
-        let configured = config.prehooks.iter().enumerate().map(|(index, hook)| {
-            pre_hook(hook, &self.metrics, &grants)
-                .with_context(|| format!("prehooks[{index}] ({})", hook.name()))
-        });
-        let own = self.own.pre_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
-        configured.chain(own).collect()
+        let mut hooks = Vec::new();
+        let mut is_complete = true;
+        for (index, hook) in config.prehooks.iter().enumerate() {
+            if let Some(why) = preflight::leaves_out(hook, occasion) {
+                found.note(format!("not told: prehooks[{index}] ({}): {why}", hook.name()));
+                continue;
+            }
+            match pre_hook(hook, &self.metrics, &grants) {
+                Ok(hook) => hooks.push(hook),
+                Err(error) => {
+                    is_complete = false;
+                    cannot_be_made("prehooks", index, hook, error, found);
+                }
+            }
+        }
+        hooks.extend(self.own.pre_hooks.iter().map(|hook| Box::new(Arc::clone(hook)) as _));
+        is_complete.then_some(hooks)
     }
 
-    /// The post-hooks: those of the configuration, then one's own. Chihaya's have no effect after a reply.
-    ///
-    /// # Errors
-    /// What is wrong with the options of one of them.
-    pub(super) fn post_hooks(&self, config: &Config) -> anyhow::Result<Vec<Box<dyn PostHook>>> {
-        let configured = config.posthooks.iter().enumerate().filter_map(|(index, hook)| {
-            let HookConfig::Report(options) = hook else { return None };
-            let hook = self.report(options).map(|hook| Box::new(hook) as _);
-            Some(hook.with_context(|| format!("posthooks[{index}] (report)")))
-        });
-        let own = self.own.post_hooks.iter().map(|hook| Ok(Box::new(Arc::clone(hook)) as _));
-        configured.chain(own).collect()
+    /// The post-hooks: those of the configuration, then one's own. Chihaya's have no effect after a reply. `None`
+    /// as for [`HookMaker::pre_hooks`].
+    pub(super) fn post_hooks(
+        &self,
+        config: &Config,
+        found: &mut Found,
+    ) -> Option<Vec<Box<dyn PostHook>>> {
+        let mut hooks: Vec<Box<dyn PostHook>> = Vec::new();
+        let mut is_complete = true;
+        for (index, hook) in config.posthooks.iter().enumerate() {
+            let HookConfig::Report(options) = hook else { continue };
+            match self.report(options) {
+                Ok(hook) => hooks.push(Box::new(hook)),
+                Err(error) => {
+                    is_complete = false;
+                    cannot_be_made("posthooks", index, hook, error, found);
+                }
+            }
+        }
+        hooks.extend(self.own.post_hooks.iter().map(|hook| Box::new(Arc::clone(hook)) as _));
+        is_complete.then_some(hooks)
     }
 
     /// To be called when nothing will be announced any more. May take a few seconds.
@@ -97,6 +123,18 @@ impl HookMaker {
         };
         Ok(self.reports.get(options, &self.metrics)?)
     }
+}
+
+/// Says what is wrong with one of the hooks in this list.
+fn cannot_be_made(
+    list: &str,
+    index: usize,
+    hook: &HookConfig,
+    error: anyhow::Error,
+    found: &mut Found,
+) {
+    let error = error.context(format!("the hook `{}`", hook.name()));
+    found.error_below(key(list).index(index), &format!("/{list}/{index}"), &error);
 }
 
 fn pre_hook(

@@ -23,7 +23,37 @@ const UNSENT_BYTES: u32 = 128 << 10;
 /// # Errors
 /// What the system says, and what to do about it.
 pub(super) fn listen_tcp(addr: ListenAddr) -> anyhow::Result<TcpListener> {
-    let listener = match open_tcp(addr.to_bind()) {
+    let listen = || {
+        let socket = bind_tcp(addr)?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    listen().map_err(explain)
+}
+
+/// Tells whether [`listen_tcp`] could, and gives the address up at once.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn try_tcp(addr: ListenAddr) -> io::Result<()> {
+    bind_tcp(addr).map(drop)
+}
+
+/// Why an address cannot be listened at, and what to do about it.
+pub(super) fn explain(error: io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; `ss -tlpn` names it",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+        io::ErrorKind::PermissionDenied => {
+            "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"
+        }
+        _ => return anyhow::Error::new(error).context("cannot listen"),
+    };
+    anyhow::Error::new(error).context(format!("cannot listen: {advice}"))
+}
+
+fn bind_tcp(addr: ListenAddr) -> io::Result<Socket> {
+    match open_tcp(addr.to_bind()) {
         // The host was started with `ipv6.disable=1`.
         Err(error)
             if error.raw_os_error() == Some(libc::EAFNOSUPPORT)
@@ -32,21 +62,10 @@ pub(super) fn listen_tcp(addr: ListenAddr) -> anyhow::Result<TcpListener> {
             open_tcp((Ipv4Addr::UNSPECIFIED, addr.to_bind().port()).into())
         }
         opened => opened,
-    };
-    listener.map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there; `ss -tlpn` names it",
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-            io::ErrorKind::PermissionDenied => {
-                "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"
-            }
-            _ => return anyhow::Error::new(error).context("cannot listen"),
-        };
-        anyhow::Error::new(error).context(format!("cannot listen: {advice}"))
-    })
+    }
 }
 
-fn open_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+fn open_tcp(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(!addr.ip().is_unspecified())?;
@@ -58,6 +77,5 @@ fn open_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }

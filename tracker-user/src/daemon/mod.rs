@@ -8,6 +8,7 @@ mod listen;
 mod notify;
 mod observe;
 mod options;
+mod preflight;
 mod prepared;
 mod reload;
 mod restart;
@@ -34,7 +35,7 @@ use crate::{
 use control::Control;
 use hooks::HookMaker;
 use notify::Watchdog;
-use prepared::Prepared;
+use preflight::{Examined, Occasion};
 use reload::Reloads;
 use signals::{Signal, Signals};
 use start::Started;
@@ -77,7 +78,7 @@ fn track(runtime: &Runtime, file: &ConfigFile, own: &OwnHooks) -> anyhow::Result
     let parts = Arc::new(Parts { file: file.clone(), hooks, metrics, runtime: handle });
     let started = runtime.block_on(start::start(&parts, &mut signals, &mut watchdog))?;
     let Some(Started { tracker, is_reload_wanted }) = started else { return Ok(()) };
-    let mut control = Control::listen(&tracker.config().control_socket);
+    let mut control = Control::listen(&tracker.config().control_socket, tracker.status());
     tracing::info!("ready");
     notify::ready();
     let mut reloads = Reloads::new(&parts, tracker);
@@ -113,15 +114,42 @@ fn track(runtime: &Runtime, file: &ConfigFile, own: &OwnHooks) -> anyhow::Result
     Ok(())
 }
 
-/// Tells whether a tracker could start with this configuration, as far as that can be told without
-/// starting it: what is in the files that it names, too.
+/// Where a configuration is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where the tracker is going to run, or runs.
+    Host,
+    /// Anywhere: what belongs to the host is left out.
+    Offline,
+}
+
+/// A configuration with which a tracker can start.
+#[derive(Debug)]
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// What the operator should see to.
+    pub warnings: Vec<String>,
+    /// What cannot be told from here, and what looks wrong and is not.
+    pub notes: Vec<String>,
+    /// The file, as messages name it.
+    pub file: String,
+}
+
+/// Tells whether a tracker could start with this configuration, here and as this user: by the steps that a start
+/// takes before it changes anything. The calling thread loses the capabilities that a start has no need of.
 ///
 /// # Errors
-/// What is wrong.
-pub fn check(config: Config) -> anyhow::Result<()> {
+/// All that is wrong, in the words of a start.
+pub fn check(file: &ConfigFile, place: Place) -> anyhow::Result<Checked> {
+    privileges::limit()?;
     let hooks = HookMaker::new(&OwnHooks::default(), &Arc::new(Metrics::new()?));
-    Prepared::new(config, &hooks)?.log_warnings();
-    Ok(())
+    let occasion = match place {
+        Place::Host => Occasion::Check,
+        Place::Offline => Occasion::Offline,
+    };
+    let Examined { prepared, warnings, notes, file } = preflight::examine(file, &hooks, occasion)?;
+    Ok(Checked { config: prepared.config().clone(), warnings, notes, file })
 }
 
 /// What a start and each reload are made with.

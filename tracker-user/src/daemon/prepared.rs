@@ -2,20 +2,18 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use anyhow::Context as _;
-
 use super::{
     frontends::FrontendSettings,
     hooks::HookMaker,
     options::{certificate_files, http_options, seconds},
+    preflight::{self, Found, Occasion},
     secrets::ConnectionKey,
 };
 use crate::{
-    config::Config,
-    dataplane,
+    config::{Config, key},
     http::{self, Certificate, CertificateFiles},
     pipeline::{Pipeline, PostHook, PreHook},
-    storage::{Storage, memory::snapshot, redis},
+    storage::Storage,
 };
 
 /// All that can be exchanged while a tracker runs.
@@ -28,26 +26,43 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Makes it, and changes nothing else.
-    ///
-    /// # Errors
-    /// What is wrong with the configuration or with a file that it names.
-    pub(super) fn new(config: Config, hooks: &HookMaker) -> anyhow::Result<Self> {
-        dataplane::interfaces(&config)?;
-        let http = http::Settings::new(http_options(&config)).context("http")?;
-        let certificate = certificate_files(&config)
-            .map(|files| anyhow::Ok((Certificate::load(&files)?, files)))
-            .transpose()
-            .context("http")?;
-        redis::check_files(&config.storage).context("storage.config")?;
-        snapshot::check_file(&config.storage).context("storage.config")?;
-        Ok(Self {
-            pre_hooks: hooks.pre_hooks(&config)?,
-            post_hooks: hooks.post_hooks(&config)?,
-            http,
-            certificate,
+    /// Makes it, and changes nothing else. Nothing is made where the configuration, or a file that it names, is
+    /// wrong; what is wrong is then among what is `found`.
+    pub(super) fn new(
+        config: Config,
+        hooks: &HookMaker,
+        occasion: Occasion,
+        found: &mut Found,
+    ) -> Option<Self> {
+        let is_certificate_here = preflight::is_certificate_told(&config, occasion, found);
+        let of_http = |found: &mut Found, error: anyhow::Error| {
+            found.error_below(key("http"), "/http", &error);
+        };
+        let http = http::Settings::new(http_options(&config))
+            .map_err(|error| of_http(found, error.into()))
+            .ok();
+        let files = certificate_files(&config).filter(|_| is_certificate_here);
+        let certificate = files.map(|files| {
+            let loaded = Certificate::load(&files).map_err(|error| of_http(found, error.into()));
+            Some((loaded.ok()?, files))
+        });
+        let pre_hooks = hooks.pre_hooks(&config, occasion, found);
+        let post_hooks = hooks.post_hooks(&config, found);
+        Some(Self {
+            pre_hooks: pre_hooks?,
+            post_hooks: post_hooks?,
+            http: http?,
+            certificate: match certificate {
+                Some(certificate) => Some(certificate?),
+                None => None,
+            },
             config,
         })
+    }
+
+    /// What it is made from.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// What will be trouble soon, though a tracker can start with it.
@@ -58,12 +73,6 @@ impl Prepared {
             .map(|warning| format!("http: {warning}"))
             .into_iter()
             .collect()
-    }
-
-    pub(super) fn log_warnings(&self) {
-        for warning in self.warnings() {
-            tracing::warn!("{warning}");
-        }
     }
 
     /// Divides it among those it is for: hooks before `storage` and, where it wants to hear

@@ -11,7 +11,13 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Parts, Report, control::Client, notify, prepared::Prepared, tracker::Tracker};
+use super::{
+    Parts, Report,
+    control::Client,
+    notify,
+    preflight::{self, Examined, Occasion},
+    tracker::Tracker,
+};
 use crate::privileges;
 
 /// How many clients may wait for a reload.
@@ -72,7 +78,7 @@ impl Reloads {
         if has_waited {
             tracing::info!(
                 "{asked_by}: a reload is under way; {} is read again when it has ended",
-                self.parts.file.path
+                self.parts.file
             );
         } else {
             self.begin();
@@ -109,7 +115,7 @@ impl Reloads {
 
     fn begin(&mut self) {
         let Some(Request { asked_by, has_waited, clients }) = self.next.take() else { return };
-        tracing::info!("{asked_by}: reloading {}", self.parts.file.path);
+        tracing::info!("{asked_by}: reloading {}", self.parts.file);
         notify::reloading();
         let (send, ended) = oneshot::channel();
         let (parts, tracker) = (Arc::clone(&self.parts), Arc::clone(&self.tracker));
@@ -134,11 +140,8 @@ impl Reloads {
 /// Reads the configuration again and applies what can be applied. Whatever is wrong leaves
 /// everything as it was.
 fn reload(parts: &Parts, tracker: &Shared) -> Report {
-    let reloaded = parts.file.load().map_err(anyhow::Error::new).and_then(|loaded| {
-        loaded.check_files()?;
-        let mut lines: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-        let prepared = Prepared::new(loaded.config, &parts.hooks)?;
-        lines.extend(prepared.warnings());
+    let examined = preflight::examine(&parts.file, &parts.hooks, Occasion::Reload);
+    let reloaded = examined.and_then(|Examined { prepared, warnings: mut lines, .. }| {
         let waiting = match &mut *lock(tracker) {
             Some(tracker) => tracker.reload(prepared),
             None => anyhow::bail!("the tracker ends"),

@@ -17,6 +17,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Parts,
     notify::{self, Watchdog},
+    preflight::{self, Occasion},
     prepared::Prepared,
     signals::{Signal, Signals},
     tracker::Tracker,
@@ -149,10 +150,9 @@ fn make(parts: &Parts, progress: &Progress) -> Option<anyhow::Result<Tracker>> {
 }
 
 fn prepare(parts: &Parts) -> anyhow::Result<Prepared> {
-    let loaded = parts.file.load()?;
-    loaded.log_warnings();
-    loaded.check_files()?;
-    let prepared = Prepared::new(loaded.config, &parts.hooks)?;
-    prepared.log_warnings();
-    Ok(prepared)
+    let examined = preflight::examine(&parts.file, &parts.hooks, Occasion::Start)?;
+    for warning in &examined.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(examined.prepared)
 }

@@ -1,6 +1,6 @@
 //! A running tracker: storage, pipeline, frontends and data plane, and how they change together.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -8,7 +8,8 @@ use tokio::runtime::Handle;
 use tracker_common::budget::meters_of_row;
 
 use super::{
-    frontends::Frontends, hooks, prepared::Prepared, restart, secrets, signals::TERMINATE,
+    control::Status, frontends::Frontends, hooks, prepared::Prepared, restart, secrets,
+    signals::TERMINATE,
 };
 use crate::{
     config::{Config, OnExit, StorageConfig},
@@ -95,6 +96,17 @@ impl Tracker {
             grants: Arc::clone(grants),
             data_plane,
         })
+    }
+
+    /// What it holds until it ends.
+    pub(super) fn status(&self) -> Arc<Status> {
+        let serves = self.frontends.addresses.iter();
+        let serves = serves.map(|&(what, addr)| (what.to_owned(), addr)).collect();
+        let pin_path = match self.data_plane {
+            Some(_) => self.started_with.xdp.pin_path.clone(),
+            None => PathBuf::new(),
+        };
+        Arc::new(Status { process: std::process::id(), serves, pin_path })
     }
 
     /// What it goes by.

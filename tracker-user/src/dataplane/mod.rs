@@ -51,6 +51,8 @@ use arc_swap::ArcSwap;
 use tracker_common::{abi::flag, connection::ConnectionIds};
 
 pub use load::Kernel;
+pub(crate) use pins::{PinsError, check as check_pins};
+pub(crate) use probe::check_host;
 pub use survey::{Finding, survey};
 
 use crate::{
@@ -78,7 +80,13 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How often events and logs are fetched: the program wakes nobody for them.
 const EVENTS_INTERVAL: Duration = Duration::from_millis(50);
 
-const INSISTS: &str = "xdp.mode insists on the kernel; `auto` would do without";
+/// What becomes of a tracker without the kernel.
+pub(crate) const USERSPACE: &str = "serving from userspace only";
+
+/// What becomes of one without a folder of pins.
+pub(crate) const WITHOUT_PINS: &str = "a restart will lose the swarms and leave a gap";
+
+pub(crate) const INSISTS: &str = "xdp.mode insists on the kernel; `auto` would do without";
 
 /// The interfaces that the kernel shall answer on; none where all is served from userspace.
 ///
@@ -96,6 +104,22 @@ pub fn interfaces(config: &Config) -> anyhow::Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
+/// What is wrong with the interfaces that the configuration names: each that does not exist.
+#[must_use]
+pub fn missing_interfaces(config: &Config) -> Vec<anyhow::Error> {
+    if config.xdp.mode == AttachMode::Off || config.udp.addr.is_empty() {
+        return Vec::new();
+    }
+    match config.xdp.interface_names() {
+        Err(error) => {
+            let error =
+                anyhow::Error::new(error).context("xdp.interfaces: `auto` cannot be resolved");
+            vec![error]
+        }
+        Ok(names) => names.iter().filter_map(|name| attach::check_exists(name).err()).collect(),
+    }
+}
+
 /// Loads the program for a table of this size, or says in the log why all is served from
 /// userspace, and returns `None`.
 ///
@@ -108,15 +132,15 @@ pub fn load(config: &Config, size: &TableSize) -> anyhow::Result<Option<Kernel>>
             _ if config.udp.addr.is_empty() => "there is no udp.addr",
             _ => "xdp.interfaces names no interface",
         };
-        tracing::info!("serving from userspace only: {why}");
+        tracing::info!("{USERSPACE}: {why}");
         remove_leftovers(config);
         return Ok(None);
     }
-    let kernel = probe::check_host().and_then(|()| Kernel::load(config, size, open_pins(config)));
+    let kernel = check_host().and_then(|()| Kernel::load(config, size, open_pins(config)));
     match kernel {
         Ok(kernel) => Ok(Some(kernel)),
         Err(error) if config.xdp.mode == AttachMode::Auto => {
-            tracing::warn!("serving from userspace only: {error:#}");
+            tracing::warn!("{USERSPACE}: {error:#}");
             remove_leftovers(config);
             Ok(None)
         }
@@ -132,7 +156,7 @@ fn open_pins(config: &Config) -> Option<Pins> {
     }
     let pins = Pins::open(folder).with_context(|| format!("xdp.pin_path: {}", folder.display()));
     pins.inspect_err(|error| {
-        tracing::warn!("{error:#}; a restart will lose the swarms and leave a gap");
+        tracing::warn!("{error:#}; {WITHOUT_PINS}");
     })
     .ok()
 }

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use aya::{
     Pod,
     maps::{Array, Map, MapData, MapInfo, MapType},
@@ -26,6 +26,7 @@ use aya::{
 use nix::{
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::{AccessFlags, eaccess},
 };
 use tracker_common::{
     abi::{self, name},
@@ -216,6 +217,42 @@ pub(super) fn remove(folder: &Path) -> anyhow::Result<usize> {
     Ok(removed)
 }
 
+/// Why a folder cannot be one of pins.
+#[derive(Debug)]
+pub(crate) enum PinsError {
+    /// Another tracker uses it.
+    InUse(anyhow::Error),
+    /// It cannot be made there, or not be used.
+    Unusable(anyhow::Error),
+}
+
+/// Tells whether [`Pins::open`] could, and makes nothing.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check(folder: &Path) -> Result<(), PinsError> {
+    let is_mounted = needs_mount(folder).map_err(PinsError::Unusable)?;
+    if let Mount::Needed = is_mounted {
+        return match caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN) {
+            Ok(true) => Ok(()),
+            _ => Err(PinsError::Unusable(anyhow!(
+                "there is no BPF file system; `mount -t bpf bpf {BPFFS}` as root makes one"
+            ))),
+        };
+    }
+    if !folder.exists() {
+        let existing = existing_of(folder);
+        return eaccess(existing, AccessFlags::W_OK | AccessFlags::X_OK)
+            .with_context(|| format!("cannot create the folder in {}", existing.display()))
+            .map_err(PinsError::Unusable);
+    }
+    let file = File::open(folder).context("cannot open the folder").map_err(PinsError::Unusable)?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Err(PinsError::InUse(anyhow!(IN_USE))),
+        _ => Ok(()),
+    }
+}
+
 /// The maps that make a table, and what they must be.
 fn table_layouts(size: &TableSize) -> [Layout; 5] {
     [
@@ -231,25 +268,45 @@ fn is_version(name: &str) -> bool {
     name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
+const IN_USE: &str = "another tracker uses this folder; give each an xdp.pin_path of its own";
+
 fn lock(folder: &Path) -> anyhow::Result<File> {
     let file = File::open(folder).context("cannot open the folder")?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!("another tracker uses this folder; give each an xdp.pin_path of its own")
+            bail!(IN_USE)
         }
         Err(TryLockError::Error(error)) => Err(error).context("cannot lock the folder"),
     }
 }
 
-/// Mounts a BPF file system where it belongs if the folder is to be there.
-fn provide_bpffs(folder: &Path) -> anyhow::Result<()> {
-    let existing = folder.ancestors().find(|parent| parent.exists()).unwrap_or(Path::new("/"));
+/// Whether there is a BPF file system.
+enum Mount {
+    Done,
+    Needed,
+}
+
+fn existing_of(folder: &Path) -> &Path {
+    folder.ancestors().find(|parent| parent.exists()).unwrap_or(Path::new("/"))
+}
+
+/// Whether the folder is on a BPF file system, or one can be mounted for it.
+fn needs_mount(folder: &Path) -> anyhow::Result<Mount> {
+    let existing = existing_of(folder);
     if statfs(existing).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
-        return Ok(());
+        return Ok(Mount::Done);
     }
     if !folder.starts_with(BPFFS) || existing != Path::new(BPFFS) {
         bail!("this is not on a BPF file system; `mount -t bpf bpf DIRECTORY` makes one");
+    }
+    Ok(Mount::Needed)
+}
+
+/// Mounts a BPF file system where it belongs if the folder is to be there.
+fn provide_bpffs(folder: &Path) -> anyhow::Result<()> {
+    if let Mount::Done = needs_mount(folder)? {
+        return Ok(());
     }
     mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>).with_context(|| {
         format!("there is no BPF file system; `mount -t bpf bpf {BPFFS}` as root makes one")

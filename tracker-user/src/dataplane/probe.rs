@@ -13,7 +13,7 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 ///
 /// # Errors
 /// What is missing.
-pub(super) fn check_host() -> anyhow::Result<()> {
+pub(crate) fn check_host() -> anyhow::Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")
         .context("cannot tell the version of the kernel")?;
     check_kernel(&release)?;

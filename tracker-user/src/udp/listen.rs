@@ -48,6 +48,27 @@ fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
+/// Tells whether [`listen`] could, and gives the address up at once. `all` are the addresses that are wanted.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn try_listen(addr: SocketAddr, all: &[SocketAddr]) -> io::Result<()> {
+    let bind = |addr: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&addr.into())
+    };
+    if !is_for_both_families(addr, all) {
+        return bind(addr);
+    }
+    match bind(addr) {
+        Err(error) if !is_without_ipv6(&error) => Err(error),
+        _ => bind((Ipv4Addr::UNSPECIFIED, addr.port()).into()),
+    }
+}
+
 fn open(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {

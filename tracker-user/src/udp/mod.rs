@@ -37,6 +37,7 @@ use tracker_common::wire::Failure;
 pub(crate) use announce::read_options;
 pub use answer::{Datagram, Outcome, Scratch, UdpFrontend};
 pub use options::{BadConnectionId, UdpOptions};
+pub(crate) use server::try_listen;
 pub use server::{UdpError, UdpServer};
 
 use crate::pipeline::Refusal;

@@ -16,7 +16,7 @@ use super::{
     Observe,
     answer::{Datagram, Outcome, Scratch, UdpFrontend},
     batch::{BATCH, Batch, Poll},
-    listen::listen,
+    listen::{self, listen},
     options::UdpOptions,
 };
 use crate::{
@@ -54,6 +54,14 @@ fn advice(error: &io::Error) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// Tells whether a server of the addresses `all` could listen at `addr`, one of them.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn try_listen(addr: SocketAddr, all: &[SocketAddr]) -> Result<(), UdpError> {
+    listen::try_listen(addr, all).map_err(|source| UdpError::Listen { addr, source })
 }
 
 /// Running workers. They end when this is dropped; [`UdpServer::stop`] also waits for that.

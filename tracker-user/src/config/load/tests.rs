@@ -465,8 +465,9 @@ fn what_check_prints_can_be_read_again() {
 
 #[test]
 fn the_path_is_expanded_from_the_environment() {
-    let load =
-        |path: &str| ConfigFile { path: path.to_owned(), unknown_keys: UnknownKeys::Refuse }.load();
+    let load = |path: &str| {
+        ConfigFile { path: Some(path.to_owned()), unknown_keys: UnknownKeys::Refuse }.load()
+    };
     let Err(ConfigError::Read { file, .. }) = load("${HOME}/no/such/file") else {
         panic!("there is no such file");
     };
@@ -474,6 +475,42 @@ fn the_path_is_expanded_from_the_environment() {
     let unset = load("$XDP_TRACKER_UNSET/x").unwrap_err();
     let unset = format!("{:#}", anyhow::Error::from(unset));
     assert!(unset.contains("XDP_TRACKER_UNSET"), "{unset}");
+}
+
+#[test]
+fn without_a_path_the_first_place_with_a_file_has_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    let places = [first.to_str().unwrap(), second.to_str().unwrap()];
+    let file = ConfigFile { path: None, unknown_keys: UnknownKeys::Refuse };
+    let port = || file.load_from(&places).unwrap().config.udp.addr[0].to_bind().port();
+    assert_eq!(file.load_from(&places).unwrap().config, shipped());
+    let write = |path: &FilePath, port: u16| {
+        fs::write(path, format!("chihaya: {{ udp: {{ addr: ':{port}' }} }}")).unwrap();
+    };
+    write(&second, 2);
+    assert_eq!(port(), 2);
+    write(&first, 1);
+    assert_eq!(port(), 1);
+    // One that cannot be read is not passed over.
+    fs::remove_file(&first).unwrap();
+    std::os::unix::fs::symlink("missing", &first).unwrap();
+    assert!(matches!(file.load_from(&places), Err(ConfigError::Read { .. })));
+    let named = ConfigFile { path: Some(places[1].to_owned()), ..file };
+    assert_eq!(named.load_from(&places).unwrap().config.udp.addr[0].to_bind().port(), 2);
+}
+
+#[test]
+fn what_is_said_later_of_a_hook_that_has_moved_is_said_of_its_place_in_the_file() {
+    let text = "chihaya:\n  udp: { addr: ':1' }\n  posthooks:\n  - name: ip approval\n    options: { deny_files: [/x] }\n";
+    let Loaded { config, source, .. } = strict(text).unwrap();
+    assert_eq!(config.prehooks.len(), 1);
+    let path = crate::config::key("prehooks").index(0).key("options").key("deny_files");
+    let said = source.finding(&path, "cannot be read").to_string();
+    assert!(
+        said.ends_with(":5: chihaya.posthooks[0].options.deny_files: cannot be read"),
+        "{said}"
+    );
 }
 
 proptest::proptest! {

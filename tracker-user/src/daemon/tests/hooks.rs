@@ -302,7 +302,10 @@ fn a_hook_that_cannot_be_made_is_named() {
     let text = with(&hook("ip approval", &options));
     let error = format!("{:#}", Running::start(&text).err().unwrap());
     assert!(
-        error.starts_with("prehooks[0] (ip approval): cannot read the list /no/such/list: "),
+        error.contains(
+            ": chihaya.prehooks[0].options.deny_files[0]: the hook `ip approval`: cannot read the list \
+             /no/such/list: "
+        ),
         "{error}"
     );
 }

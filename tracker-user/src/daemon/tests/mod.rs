@@ -21,10 +21,14 @@ use certificate::Certificate;
 
 use super::{
     hooks::{HookMaker, OwnHooks},
+    preflight::{Found, Occasion},
     prepared::Prepared,
     tracker::Tracker,
 };
-use crate::{config, config::UnknownKeys, metrics::Metrics};
+use crate::{
+    config::{self, Loaded, UnknownKeys},
+    metrics::Metrics,
+};
 
 /// No test waits that long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,8 +41,10 @@ fn prepare(lines: &str) -> anyhow::Result<Prepared> {
 fn prepare_with(lines: &str, hooks: &HookMaker) -> anyhow::Result<Prepared> {
     let indented: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     let text = format!("chihaya:\n{indented}");
-    let config = config::parse("t.yaml", &text, UnknownKeys::Refuse)?.config;
-    Prepared::new(config, hooks)
+    let Loaded { config, source, .. } = config::parse("t.yaml", &text, UnknownKeys::Refuse)?;
+    let mut found = Found::new(&config);
+    Prepared::new(config, hooks, Occasion::Start, &mut found)
+        .ok_or_else(|| anyhow::anyhow!(found.lines(&source).join("\n")))
 }
 
 /// A tracker that runs until this is dropped.

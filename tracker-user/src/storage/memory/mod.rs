@@ -41,7 +41,7 @@ use crate::{
     pipeline::{AnnounceRequest, Params, Refusal, SwarmStats},
 };
 use keeper::Keeper;
-use snapshot::Saver;
+use snapshot::{Lock, Saver};
 
 /// Where the memory comes from that a table is in, and the secret of its hashes.
 #[derive(Clone, Copy)]
@@ -67,7 +67,7 @@ impl MemoryStorage {
     /// uses the table too.
     ///
     /// # Errors
-    /// When the keeper's thread cannot be started.
+    /// When another tracker saves to the same snapshot, or a thread cannot be started.
     pub fn start(
         memory: MappedMemory,
         size: &TableSize,
@@ -78,6 +78,10 @@ impl MemoryStorage {
     ) -> io::Result<Arc<Self>> {
         let lifetime = time::lifetime_from_secs(config.peer_lifetime.as_secs());
         let is_shared = grace.is_some();
+        // Before the file is read, and set aside perhaps, and before another process could be saving it.
+        let lock = config.snapshot.path.as_deref().map(Lock::take).transpose();
+        let lock = lock
+            .map_err(|error| io::Error::other(format!("storage.config.snapshot.path: {error}")))?;
         let table = match (origin, &mut grace) {
             (Origin::Adopted(key), Some(grace)) => {
                 let shape = size.shape(key);
@@ -102,7 +106,7 @@ impl MemoryStorage {
         let is_adopted = matches!(origin, Origin::Adopted(_));
         let keeper =
             Keeper::start(Arc::clone(&table), config, is_adopted, grace, Arc::clone(metrics))?;
-        let saver = Saver::start(Arc::clone(&table), &config.snapshot, Arc::clone(metrics))?;
+        let saver = Saver::start(Arc::clone(&table), &config.snapshot, lock, Arc::clone(metrics))?;
         Ok(Arc::new(Self { table, keeper, saver, is_shared }))
     }
 

@@ -96,6 +96,18 @@ pub fn check_files(storage: &StorageConfig) -> Result<(), FileError> {
     }
 }
 
+/// Tells whether Redis can be reached and lets us in, within the configured times, and asks no more of it.
+///
+/// # Errors
+/// Why not.
+pub fn check(config: &RedisConfig) -> Result<(), StartError> {
+    let settings = Settings::of(config)?;
+    let broker = Box::new(settings.broker.clone());
+    let connected = within(settings.login_max(), move || settings.connect().map(drop))?;
+    let connected = connected.unwrap_or(Err(LinkError::Slow));
+    connected.map_err(|error| StartError::Link { broker, error })
+}
+
 /// What all threads go by.
 struct Shared {
     settings: Settings,

@@ -207,7 +207,7 @@ prehooks:
 #[test]
 fn an_empty_pin_path_pins_nothing() {
     let pin_path = |line: &str| strict(&listening(line)).unwrap().config.xdp.pin_path;
-    assert_eq!(pin_path("xdp: { pin_path: '' }"), std::path::PathBuf::new());
+    assert_eq!(pin_path("xdp: { pin_path: '' }"), std::path::PathBuf::default());
     assert_eq!(pin_path("xdp: { pin_path: }"), Config::default().xdp.pin_path);
 }
 
@@ -230,12 +230,9 @@ prehooks:
 - name: passkey
   config: {{ files: {folder}/keys }}"
     );
-    let missing = |text: &str| match strict(text).unwrap().check_files() {
-        Ok(()) => Vec::new(),
-        Err(ConfigError::Invalid { findings, .. }) => {
-            findings.iter().map(ToString::to_string).collect()
-        }
-        Err(other) => panic!("{other}"),
+    let missing = |text: &str| {
+        let findings = strict(text).unwrap().unreadable_files();
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let error = |line: u32, key: &str, file: &str| {
         format!(
@@ -262,7 +259,7 @@ prehooks:
 #[test]
 fn a_variable_that_is_not_set_is_named() {
     let path = "${XDP_TRACKER_UNSET}/tracker.yaml".to_owned();
-    let error = ConfigFile { path, unknown_keys: UnknownKeys::Refuse }.load().unwrap_err();
+    let error = ConfigFile { path: Some(path), unknown_keys: UnknownKeys::Refuse }.load().unwrap_err();
     assert_eq!(
         error.to_string(),
         "--config ${XDP_TRACKER_UNSET}/tracker.yaml: the environment variable XDP_TRACKER_UNSET cannot be used; \

@@ -1,9 +1,11 @@
 //! Swarms on disk, for a host that starts anew and for trackers without a kernel to keep them.
 //!
 //! * [`format`]: the bytes;
+//! * `lock`: keeps two trackers from one file;
 //! * `saver`: the thread that saves at an interval and at the end.
 
 pub mod format;
+mod lock;
 mod saver;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
 use tracker_common::{
     family::{Family, V4, V6},
     id::InfoHash,
@@ -26,10 +27,10 @@ use tracker_common::{
 };
 
 use self::format::{ReadError, Restore, Writer};
-pub(super) use self::saver::Saver;
+pub use self::lock::{Holder, held, holder};
+pub(super) use self::{lock::Lock, saver::Saver};
 use crate::{
     clock::{monotonic_ns, wall_ns},
-    config::StorageConfig,
     files::{self, SNAPSHOT_BYTES_MAX},
 };
 
@@ -74,16 +75,6 @@ fn put<F: Family>(
         return Ok(());
     }
     writer.torrent(info_hash, completed, peers)
-}
-
-/// Tells whether what is at the path of the snapshot, if something is, can be one.
-///
-/// # Errors
-/// What it is, or what the system says.
-pub fn check_file(storage: &StorageConfig) -> anyhow::Result<()> {
-    let StorageConfig::Memory(memory) = storage else { return Ok(()) };
-    let Some(path) = &memory.snapshot.path else { return Ok(()) };
-    files::check_if_there(path).with_context(|| format!("snapshot.path: {}", path.display()))
 }
 
 /// Fills a table that the kernel does not use yet from the file at `path`, if there is one. One that

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tracker_common::table::owner::Table;
 
-use super::save;
+use super::{Lock, save};
 use crate::{
     clock::wall_ns,
     config::SnapshotConfig,
@@ -29,10 +30,11 @@ impl Saver {
     pub(in crate::storage::memory) fn start(
         table: Arc<Table<MappedMemory>>,
         config: &SnapshotConfig,
+        lock: Option<Lock>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let config = Arc::new(ArcSwap::from_pointee(config.clone()));
-        let work = Work { table, metrics, config: Arc::clone(&config) };
+        let mut work = Work { table, metrics, config: Arc::clone(&config), lock };
         let worker = Worker::start("snapshot", move |stopping| work.run(stopping))?;
         Ok(Self { worker, config })
     }
@@ -53,10 +55,12 @@ struct Work {
     table: Arc<Table<MappedMemory>>,
     metrics: Arc<Metrics>,
     config: Arc<ArcSwap<SnapshotConfig>>,
+    /// Of the file that was saved last.
+    lock: Option<Lock>,
 }
 
 impl Work {
-    fn run(&self, stopping: &Stopping) {
+    fn run(&mut self, stopping: &Stopping) {
         let mut saved = Instant::now();
         let mut trouble = Trouble::default();
         loop {
@@ -76,9 +80,13 @@ impl Work {
     }
 
     /// Logs the first of several failures, and that they are over.
-    fn save(&self, config: &SnapshotConfig, trouble: &mut Trouble) {
-        let Some(path) = &config.path else { return };
-        match save(&self.table, path, config.peers) {
+    fn save(&mut self, config: &SnapshotConfig, trouble: &mut Trouble) {
+        let Some(path) = &config.path else {
+            self.lock = None;
+            return;
+        };
+        let saved = self.lock(path).and_then(|()| save(&self.table, path, config.peers));
+        match saved {
             Ok(()) => {
                 let seconds = wall_ns() / 1_000_000_000;
                 self.metrics.table().snapshot_saved_at.set(seconds as i64);
@@ -99,5 +107,13 @@ impl Work {
                 self.metrics.table().snapshots_failed.inc();
             }
         }
+    }
+
+    /// Takes the lock of another file, where a reload has named one.
+    fn lock(&mut self, path: &Path) -> io::Result<()> {
+        if self.lock.as_ref().is_none_or(|lock| lock.path() != path) {
+            self.lock = Some(Lock::take(path).map_err(io::Error::other)?);
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,61 @@
+//! Folders that the tracker writes to.
+
+use std::{io::ErrorKind, path::Path};
+
+use super::{Found, Occasion, Subject, found::at};
+use crate::{
+    config::StorageConfig,
+    daemon::control,
+    files::{self, FolderError},
+    storage::memory::snapshot,
+};
+
+/// The snapshot has a folder to be saved in, nothing else is in its place, and no other tracker saves to it.
+pub(super) fn snapshot_can_be_saved(subject: &Subject, found: &mut Found) {
+    let StorageConfig::Memory(memory) = &subject.config.storage else { return };
+    let Some(path) = &memory.snapshot.path else { return };
+    let key = at("storage.config.snapshot.path");
+    let is_check = subject.occasion == Occasion::Check;
+    if let Err(error) = files::check_folder_of(path) {
+        let message = format!("{}: {error}", path.display());
+        return match error {
+            FolderError::Closed(_) => found.forbidden(is_check, key, message),
+            _ => found.error(key, message),
+        };
+    }
+    match files::check_if_there(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return found.forbidden(is_check, key, format!("{}: {error}", path.display()));
+        }
+        Err(error) => return found.error(key, format!("{}: {error}", path.display())),
+        Ok(()) => {}
+    }
+    let Some(holder) = snapshot::holder(path) else { return };
+    match subject.occasion {
+        // A tracker holds its own.
+        Occasion::Reload if holder.is_this_process() => {}
+        Occasion::Check
+            if holder.process.is_some() && holder.process == subject.running().process() =>
+        {
+            found.notes.push(format!(
+                "{key}: {}: {holder}: it is the running tracker, as it may",
+                path.display()
+            ));
+        }
+        _ => found.error(key, snapshot::held(path, &holder)),
+    }
+}
+
+/// A socket can be made, by which `xdp-tracker reload` finds the tracker. A start goes on without.
+pub(super) fn control_socket_can_be_made(subject: &Subject, found: &mut Found) {
+    let path: &Path = &subject.config.control_socket;
+    if let Some(process) = subject.running().process() {
+        let key = at("control_socket");
+        return found
+            .notes
+            .push(format!("{key}: {}: a tracker runs (process {process})", path.display()));
+    }
+    if let Err(error) = control::check(path) {
+        found.warnings.push((at("control_socket"), control::without(path, &error)));
+    }
+}
