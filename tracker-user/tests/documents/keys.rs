@@ -64,8 +64,14 @@ fn walk(
 }
 
 /// Words with an underscore that are neither keys nor metrics.
-const OTHER_WORDS: [&str; 6] = [
+const OTHER_WORDS: [&str; 12] = [
     "address_family",
+    "ctrl_guest_offloads",
+    "guest_csum",
+    "guest_ecn",
+    "guest_tso4",
+    "guest_tso6",
+    "guest_ufo",
     "no_new_privs",
     "preferred_subnet",
     "shard_count",

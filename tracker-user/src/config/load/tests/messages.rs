@@ -259,7 +259,8 @@ prehooks:
 #[test]
 fn a_variable_that_is_not_set_is_named() {
     let path = "${XDP_TRACKER_UNSET}/tracker.yaml".to_owned();
-    let error = ConfigFile { path: Some(path), unknown_keys: UnknownKeys::Refuse }.load().unwrap_err();
+    let error =
+        ConfigFile { path: Some(path), unknown_keys: UnknownKeys::Refuse }.load().unwrap_err();
     assert_eq!(
         error.to_string(),
         "--config ${XDP_TRACKER_UNSET}/tracker.yaml: the environment variable XDP_TRACKER_UNSET cannot be used; \
