@@ -270,6 +270,6 @@ mod tests {
         let mounts =
             "bpf /sys/fs/bpf bpf rw 0 0\ntmpfs /bpf tmpfs rw 0 0\nbpf /a\\040b bpf rw 0 0\n";
         assert_eq!(mounts_of_type(mounts, "bpf"), ["/sys/fs/bpf", "/a b"].map(PathBuf::from));
-        assert_eq!(mounts_of_type("nonsense", "bpf"), [PathBuf::new(); 0]);
+        assert!(mounts_of_type("nonsense", "bpf").is_empty());
     }
 }

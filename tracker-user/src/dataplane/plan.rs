@@ -129,8 +129,10 @@ mod tests {
         use Offload::{Fixed, On};
         const OFF: Offload = Offload::Off;
         const BOTH: &[&str] = &[NATIVE, GENERIC];
-        // Wanted, a veth pair, rx-gro-hw, lro; the modes to try, what excludes generic mode.
-        let table: &[(AttachMode, bool, Offload, Offload, &[&str], Option<&str>)] = &[
+        /// Wanted, a veth pair, rx-gro-hw, lro; the modes to try, what excludes generic mode.
+        type Row =
+            (AttachMode, bool, Offload, Offload, &'static [&'static str], Option<&'static str>);
+        let table: &[Row] = &[
             (Auto, false, OFF, OFF, BOTH, None),
             (Auto, false, On, OFF, BOTH, None),
             (Auto, false, OFF, On, BOTH, None),

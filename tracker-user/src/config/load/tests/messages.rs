@@ -215,7 +215,7 @@ fn an_empty_pin_path_pins_nothing() {
 fn files_that_are_missing_are_all_named_with_the_lines_that_name_them() {
     let folder = tempfile::tempdir().unwrap();
     let there = folder.path().join("there");
-    std::fs::write(&there, "").unwrap();
+    fs::write(&there, "").unwrap();
     let (there, folder) = (there.display(), folder.path().display());
     let lines = format!(
         "http: {{ https_addr: ':1',
