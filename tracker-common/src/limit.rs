@@ -118,6 +118,8 @@ pub struct Total {
     pub misses: Meter,
     /// Errors for bad connection ids.
     pub bad_ids: Meter,
+    /// What passes to the daemon's socket and is not answered there.
+    pub strays: Meter,
     /// Requests that pass without a connection id that proves their source.
     pub unproven: Meter,
     /// Bytes sent by each interface, by its index modulo [`INTERFACES`].
@@ -176,8 +178,11 @@ impl Limits {
         let (short, wide) = if is_v6 {
             (addr & self.mask_v6, addr & self.wide_mask_v6)
         } else {
-            let mark = 0xffff_ffff << 32;
-            (addr & self.mask_v4 as u64 | mark, addr & self.wide_mask_v4 as u64 | mark)
+            // Like a multicast and a site-local address, which no source over IPv6 has.
+            const SHORT: u64 = 0xffff_ffff;
+            const WIDE_V4: u64 = 0xffff_fffe;
+            let wide = (addr & self.wide_mask_v4 as u64) << 32 | WIDE_V4;
+            ((addr & self.mask_v4 as u64) << 32 | SHORT, wide.rotate_left(32) ^ WIDE)
         };
         let mask = if is_v6 { self.wide_mask_v6 } else { self.wide_mask_v4 as u64 };
         [short, if mask == 0 { 0 } else { wide.rotate_left(32) ^ WIDE }]
@@ -252,6 +257,8 @@ mod tests {
         assert_ne!(v4([198, 51, 100, 1]), v4([198, 51, 101, 1]));
         assert_eq!(v4([198, 51, 100, 1])[1], 0, "no wider prefix");
         let v6 = |addr| limits.prefixes(u64::from_ne_bytes(addr), true);
+        let begins_like = v6([198, 51, 100, 0, 255, 255, 255, 255]);
+        assert!(v4([198, 51, 100, 1]).iter().all(|key| !begins_like.contains(key)));
         assert_eq!(v6([0x20, 1, 0, 0, 0, 0, 0, 1]), v6([0x20, 1, 0, 0, 0, 0, 0, 2]));
         let [[short, wide], [other, same]] =
             [[0x20, 1, 0, 0, 0, 1, 0, 0], [0x20, 1, 0, 0, 0, 2, 0, 0]].map(v6);

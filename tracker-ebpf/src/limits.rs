@@ -37,7 +37,7 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
     if level == Level::FarOver {
         return Err(Verdict::EgressDropped);
     }
-    // Who has not shown where they are is refused as ever, and costs nobody else anything.
+    // Sources without a valid connection id are refused as ever. They cost no source's budget.
     if !is_connect && !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
         return if level == Level::Within { Ok(()) } else { Err(Verdict::EgressDropped) };
     }
@@ -64,7 +64,8 @@ pub fn may_pass<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Re
     let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return Ok(()) };
     let request = datagram.payload;
     if !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
-        return may_pass_unproven(env, now_ns);
+        let is_answered = verdict != Verdict::Unusual as u32;
+        return may_pass_unproven(env, now_ns, is_answered);
     }
     let is_miss = verdict == Verdict::UnknownTorrent as u32;
     let kind = if is_miss { Kind::Misses } else { Kind::Passes };
@@ -81,21 +82,31 @@ pub fn may_pass<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Re
 }
 
 /// Whether what is no request, or whose source port is never answered, may pass to the daemon's socket, which drops
-/// it. What else is not for that socket passes without being counted.
+/// it. So may what the network stack trims to a request, or puts together from a first fragment. What else is not for
+/// that socket passes without being counted.
 #[inline(always)]
 pub fn may_stray<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32) -> Result<(), Verdict> {
     let Some(datagram) = Datagram::<F, ()>::again(ctx, l3) else { return Ok(()) };
-    let is_stray = F::is_plain_udp(datagram.ip, u16::from_be(datagram.udp.len))
+    let is_stray = F::is_udp(datagram.ip)
         && F::is_own_endpoint(env.config, &datagram)
-        && (datagram.payload_len() < size_of::<RequestHead>() as u32
+        && datagram.link(env.config).is_some()
+        && (!F::is_plain_udp(datagram.ip, u16::from_be(datagram.udp.len))
+            || datagram.payload_len() < size_of::<RequestHead>() as u32
             || !is_answered_port(u16::from_be(datagram.udp.source)));
-    if is_stray { may_pass_unproven(env, env.now_ns()) } else { Ok(()) }
+    if is_stray { may_pass_unproven(env, env.now_ns(), false) } else { Ok(()) }
 }
 
 #[inline(always)]
-fn may_pass_unproven(env: &Env, now_ns: u64) -> Result<(), Verdict> {
+fn may_pass_unproven(env: &Env, now_ns: u64, is_answered: bool) -> Result<(), Verdict> {
     let rate = &env.config.limits.unproven_passes;
-    let may = env.total().is_none_or(|total| total.unproven.take(rate, now_ns));
+    // Junk that the daemon leaves unanswered takes nothing from the connects that it answers.
+    let may = env.total().is_none_or(|total| {
+        if is_answered {
+            total.unproven.take(rate, now_ns)
+        } else {
+            total.strays.take(rate, now_ns)
+        }
+    });
     if may { Ok(()) } else { Err(Verdict::UnprovenDropped) }
 }
 

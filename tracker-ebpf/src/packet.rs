@@ -89,6 +89,8 @@ pub trait Ip: Family + Functions + LeafFunctions + Listed {
     /// Whether the network stack would not drop a packet with this header, for its source, its checksum or
     /// because it may go no further.
     fn is_sound(header: &Self::Header) -> bool;
+    /// Whether the UDP header follows this one: no options, no extension headers, and no fragment but the first.
+    fn is_udp(header: &Self::Header) -> bool;
     /// Whether this is a UDP packet of a plain shape whose datagram has `udp_len` bytes.
     fn is_plain_udp(header: &Self::Header, udp_len: u16) -> bool;
     fn source(header: &Self::Header) -> Self::Addr;
@@ -107,6 +109,14 @@ impl Ip for V4 {
         Self::can_arrive(&header.source)
             && header.ttl != 0
             && checksum::is_right(checksum::sum(header))
+    }
+
+    #[inline(always)]
+    fn is_udp(header: &Ipv4) -> bool {
+        const OFFSET: u16 = 0x1fff_u16.to_be();
+        header.version_ihl == 0x45
+            && header.protocol == PROTOCOL_UDP
+            && header.fragment & OFFSET == 0
     }
 
     #[inline(always)]
@@ -178,6 +188,11 @@ impl Ip for V6 {
     #[inline(always)]
     fn is_sound(header: &Ipv6) -> bool {
         Self::can_arrive(&header.source) && header.hop_limit != 0
+    }
+
+    #[inline(always)]
+    fn is_udp(header: &Ipv6) -> bool {
+        header.version_class_label[0] >> 4 == 6 && header.next_header == PROTOCOL_UDP
     }
 
     #[inline(always)]

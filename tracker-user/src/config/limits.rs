@@ -115,7 +115,7 @@ impl LimitsConfig {
             (Kind::Misses, per_second(self.misses_per_source)),
             (Kind::Passes, per_second(self.passes_per_source)),
             (Kind::Torrents, per_life(self.torrents_per_source, share_of_table)),
-            (Kind::Joins, narrow(Rate::per(self.joins_per_source.into(), lifetime_s))),
+            (Kind::Joins, per_life(self.joins_per_source, u64::from(u32::MAX))),
             (Kind::Peers, per_life(self.peers_per_source, u64::from(u32::MAX))),
         ] {
             budgets[kind as usize] = budget;

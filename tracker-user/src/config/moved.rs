@@ -176,7 +176,8 @@ fn of_storage(settings: &mut Mapping) -> Option<Mapping> {
 }
 
 fn of_tracker(settings: &mut Mapping) -> Option<Mapping> {
-    let is_on = settings.remove("preferred_subnet")?.as_bool()?;
+    let switch = settings.remove("preferred_subnet")?;
+    let is_on = switch.as_bool().or_else(|| truth(&switch)).unwrap_or_default();
     let options = take_options(settings, &OF_TRACKER);
     is_on.then_some(options)
 }

@@ -122,8 +122,9 @@ impl Control {
     /// Listens at `path` instead, if it does not already.
     pub(super) fn follow(self, path: &Path) -> Self {
         match &self.listening {
-            Some(listening) if listening.path != path => Self::listen(path, self.status),
-            _ => self,
+            Some(listening) if listening.path == path => self,
+            // Where it could not listen before, what prevented that may have been mended.
+            _ => Self::listen(path, self.status),
         }
     }
 

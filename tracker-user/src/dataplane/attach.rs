@@ -1,6 +1,6 @@
 //! Attaches the program to interfaces, and again when they come back.
 
-use std::{fs, sync::Arc};
+use std::{fs, iter, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use aya::programs::ProgramError;
@@ -18,7 +18,7 @@ use super::{
     load::{GENERIC, Hold, NATIVE},
     nic,
     occupant::Occupant,
-    plan::{Facts, Plan, plan},
+    plan::{Facts, Plan, below, plan},
     refusal,
 };
 use crate::{
@@ -151,14 +151,19 @@ impl Attacher {
             self.interfaces.iter().filter(|interface| interface.hold.is_some())
         {
             let Some([a, b, c, d, e, f]) = link::mac(*index) else { continue };
-            let slot = &mut links[Link::slot(*index) as usize];
-            if *slot == Link::default() {
-                let start = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
-                let flags =
-                    checksum_flags(self.verify, || nic::hands_over_partial_sums(name, *index));
-                *slot = Link { key: Link::key(start, *index), flags, _pad: 0 };
-            } else {
-                self.metrics.limit_reached("kernel_interfaces").inc();
+            let start = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+            let flags = checksum_flags(self.verify, || nic::hands_over_partial_sums(name, *index));
+            // The kernel runs the program of a bond on the interfaces below it, with their indices.
+            let below =
+                below(name).filter_map(|name| index_of(&name).ok()).filter(|&index| index != 0);
+            for index in iter::once(*index).chain(below) {
+                let link = Link { key: Link::key(start, index), flags, _pad: 0 };
+                let slot = &mut links[Link::slot(index) as usize];
+                if *slot == Link::default() {
+                    *slot = link;
+                } else if slot.key != link.key {
+                    self.metrics.limit_reached("kernel_interfaces").inc();
+                }
             }
         }
         links

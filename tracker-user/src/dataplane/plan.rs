@@ -17,6 +17,9 @@ use super::{
 };
 use crate::config::AttachMode;
 
+/// Where the system tells of interfaces.
+const FOLDER: &str = "/sys/class/net";
+
 /// How deep interfaces are looked for below an interface: a VLAN of a bond of NICs is two.
 const DEPTH_MAX: usize = 8;
 
@@ -43,7 +46,7 @@ impl Facts {
     /// Asks the system. What it does not tell does not keep the program from running.
     pub(super) fn of(name: &str, index: u32) -> Self {
         let mut offloads = nic::offloads(index).unwrap_or_default();
-        offloads.lro = offloads.lro.max(lro_below(Path::new("/sys/class/net"), name, DEPTH_MAX));
+        offloads.lro = offloads.lro.max(lro_below(Path::new(FOLDER), name, DEPTH_MAX));
         Self { is_veth: link::is_veth(index), runs_xdp: nic::runs_xdp(index), offloads }
     }
 
@@ -68,6 +71,11 @@ fn lro_below(folder: &Path, name: &str, depth: usize) -> Offload {
         own.max(lro_below(folder, &lower, depth))
     };
     lowers(&folder.join(name)).map(lro).max().unwrap_or_default()
+}
+
+/// The names of the interfaces directly below one of this host's.
+pub(super) fn below(name: &str) -> impl Iterator<Item = String> + use<> {
+    lowers(&Path::new(FOLDER).join(name))
 }
 
 /// The names of the interfaces directly below one.

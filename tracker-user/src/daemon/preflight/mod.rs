@@ -112,9 +112,8 @@ pub(super) fn examine(
         Ok(loaded) => (loaded, Vec::new(), ""),
         Err(error) => read_leniently(file, error)?,
     };
-    if occasion != Occasion::Offline {
-        errors.extend(loaded.unreadable_files());
-    }
+    let unreadable =
+        if occasion == Occasion::Offline { Vec::new() } else { loaded.unreadable_files() };
     let Loaded { config, warnings, source } = loaded;
     let mut found = Found::new(&config);
     let subject = Subject { config: &config, occasion, running: OnceCell::new() };
@@ -126,10 +125,11 @@ pub(super) fn examine(
     let locate = |(path, message)| source.finding(&path, message);
     for finding in found.into_iter().map(locate) {
         // A file that cannot be read is told once: the hook that needs it says the same.
-        if errors.iter().all(|error| error.key != finding.key) {
+        if unreadable.iter().all(|file| file.key != finding.key) {
             errors.push(finding);
         }
     }
+    errors.extend(unreadable);
     match prepared {
         Some(prepared) if errors.is_empty() => {
             let mut warnings: Vec<_> = warnings.iter().map(Finding::to_string).collect();

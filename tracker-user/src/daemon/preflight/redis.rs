@@ -1,6 +1,6 @@
 //! Redis, where the storage is there.
 
-use super::{Found, Subject, found::at};
+use super::{Found, Occasion, Subject, found::at};
 use crate::{
     config::{StorageConfig, key},
     storage::redis,
@@ -25,5 +25,7 @@ pub(super) fn can_be_reached(subject: &Subject, found: &mut Found) {
         let text = error.to_string();
         let message = text.strip_prefix("storage.config.redis_broker: ").unwrap_or(&text);
         found.error(at("storage.config.redis_broker"), message);
+    } else if subject.occasion == Occasion::Check {
+        found.note("not told: whether Redis lets this user read, write and subscribe".to_owned());
     }
 }

@@ -124,7 +124,8 @@ impl Figure {
             Self::Text(text) => text.trim().parse().ok()?,
             Self::Other(_) => return None,
         };
-        (number >= 0.0).then_some(number as u64)
+        // A part of a byte is something that a peer lacks.
+        (number >= 0.0).then_some(number.ceil() as u64)
     }
 }
 

@@ -186,9 +186,20 @@ fn read_files(files: &[PathBuf]) -> Result<Listed, ListError> {
     for file in files {
         read_words(file, |key: String| {
             keys.insert(key);
-        })?;
+        })
+        .map_err(without_key)?;
     }
     Ok(keys)
+}
+
+/// The error without the words of the line, which are somebody's keys: it goes to the log.
+fn without_key(error: ListError) -> ListError {
+    match error {
+        ListError::Entry { path, line, reason, .. } => {
+            ListError::Entry { path, line, word: "…".to_owned(), reason }
+        }
+        other => other,
+    }
 }
 
 impl PreHook for Passkey {

@@ -181,3 +181,13 @@ async fn the_hook_asks_by_itself() {
 fn the_kernel_is_told_of_grants() {
     assert!(matches!(Stage::new("{}").hook.offload(), Offload::Grants));
 }
+
+#[test]
+fn a_line_that_is_wrong_is_named_without_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    fs::write(&file, "0123\nalice 4567\n").unwrap();
+    let error = read_files(&[file]).unwrap_err().to_string();
+    assert!(error.contains("keys:2: ") && !error.contains("4567"), "{error}");
+    assert!(!error.contains("alice"), "{error}");
+}
