@@ -423,7 +423,8 @@ mod tests {
 
     #[test]
     fn a_figure_is_a_number_or_a_text_that_is_one_and_anything_else_is_unknown() {
-        for (left, expected) in [("0", 0), ("1.5", 1), (r#""10""#, 10), (r#"" 0 ""#, 0)] {
+        for (left, expected) in [("0", 0), ("0.5", 1), ("1.5", 2), (r#""10""#, 10), (r#"" 0 ""#, 0)]
+        {
             assert_eq!(announce(&format!(r#""left":{left}"#)).0, expected, "{left}");
         }
         for unknown in ["-1", "null", r#""""#, r#""-1""#, r#""NaN""#, "true", "{}", "[0]"] {
