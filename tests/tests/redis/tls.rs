@@ -88,7 +88,7 @@ fn a_tracker_that_does_not_come_to_terms_with_redis_over_tls_says_what_to_do() -
     fail(Redis::URL, "", "write rediss://")?;
     let missing = certificates.chain(Certificates::CLIENT);
     std::fs::remove_file(&missing).context("the client's certificate")?;
-    fail(Redis::TLS_URL, &all, &format!("storage.config: redis_cert_path: cannot read {missing}"))?;
+    fail(Redis::TLS_URL, &all, &format!("storage.config.redis_cert_path: cannot read {missing}"))?;
 
     drop(redis);
     let _redis = Redis::start(&server, folder.path())?;
