@@ -84,9 +84,9 @@ fn on_a_full_disk_the_snapshot_before_stays_and_the_next_one_with_room_is_whole(
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
     client.announce_all(&announces(100))?;
     wait_for_success(&tracker)?;
-    // As large as that snapshot: none finds room any more, not even one that is begun among the announces.
+    // As large as that snapshot and its lock: none finds room any more, not even one that is begun among the announces.
     // While one is being written the disk cannot be made so small.
-    eventually(|| remount(&server, "size=4k", disk.path()))?;
+    eventually(|| remount(&server, "size=8k", disk.path()))?;
     client.announce_all(&announces(TORRENTS))?;
     wait_for_failures(&tracker)?;
     let said = tracker.output();
@@ -95,7 +95,7 @@ fn on_a_full_disk_the_snapshot_before_stays_and_the_next_one_with_room_is_whole(
     // The next attempt may be under way.
     eventually(|| {
         let files = server.namespace.run("ls", &[disk.path().to_str().expect("path is UTF-8")])?;
-        ensure!(files == "swarms\n", "there is {files}");
+        ensure!(files == "swarms\nswarms.lock\n", "there is {files}");
         Ok(())
     })?;
     client.announce_all(&announces(TORRENTS))?;
@@ -121,10 +121,12 @@ fn on_a_full_disk_the_snapshot_before_stays_and_the_next_one_with_room_is_whole(
 fn a_snapshot_that_cannot_be_written_is_named_once_and_counted() -> Result<()> {
     let (folder, disk) = (Scratch::new()?, Scratch::new()?);
     let ([server, client], _far_end) = Host::pair()?;
-    mount(&server, "ro", disk.path())?;
+    mount(&server, DISK, disk.path())?;
     let path = disk.path().join("swarms");
     let options = Options { snapshot: Some(&path), ..Options::new(Mode::Off) };
     let tracker = Tracker::start_with(&server, &options, folder.path())?;
+    // A start refuses a folder that cannot be written, so another disk takes its place.
+    mount(&server, "ro", disk.path())?;
     let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
     client.announce_all(&announces(1))?;
     wait_for_failures(&tracker)?;
