@@ -140,5 +140,16 @@ fn with_a_full_table_known_torrents_are_served_and_new_ones_are_answered_and_cou
     ensure!(said.contains("the table is full: there is no room for torrents ("), "{said}");
     let blocks = metrics.sum("xdp_tracker_limit_reached_total", &[("limit", "blocks")]);
     ensure!(blocks == 0.0, "{blocks} announces are counted as without a block");
-    tracker.wait_for_kernel(&mut strangers, &Announce::leecher(TORRENT, 1))
+    tracker.wait_for_kernel(&mut strangers, &Announce::leecher(TORRENT, 1))?;
+
+    // They leave, and one that is refused has the table swept: the last of them, since the first ones are in the table.
+    let leave = torrents().map(|announce| Announce { event: 3, ..announce });
+    strangers.announce_all(&leave.collect::<Vec<_>>())?;
+    let refused = torrents().last().context("there are torrents")?;
+    eventually(|| {
+        strangers.announce(&refused)?;
+        let said = tracker.output();
+        ensure!(said.contains("the table has room for torrents again ("), "{said}");
+        Ok(())
+    })
 }
