@@ -10,6 +10,7 @@ import sys
 import time
 
 import libtorrent as lt
+from libtorrent_session import alerts, open_session
 
 folder, tracker, ipv4, ipv6, port = sys.argv[1:]
 
@@ -34,31 +35,18 @@ wish = [4 if files.file_name(index) == "wanted" else 0 for index in range(files.
 os.remove(os.path.join(content, "unwanted"))
 print("torrent", metainfo.info_hash(), flush=True)
 
-session = lt.session({
-    "listen_interfaces": f"{ipv4}:{port},[{ipv6}]:{port}",
-    "outgoing_interfaces": ipv4,
-    "enable_dht": False,
-    "enable_lsd": False,
-    "enable_natpmp": False,
-    "enable_upnp": False,
-    "alert_mask": lt.alert.category_t.tracker_notification
-    | lt.alert.category_t.status_notification
-    | lt.alert.category_t.error_notification,
-})
+session = open_session(ipv4, ipv6, port)
 torrent = session.add_torrent({"ti": metainfo, "save_path": folder, "file_priorities": wish})
 
 answered = 0
 is_paused = False
-while True:
-    # Not wait_for_alert: it returns an alert that libtorrent moves when it queues more, and the bindings read it then.
-    time.sleep(0.05)
-    for alert in session.pop_alerts():
-        if isinstance(alert, lt.tracker_announce_alert):
-            is_paused = alert.event == lt.event_t.paused
-        elif isinstance(alert, lt.tracker_reply_alert) and is_paused:
-            answered += 1
-            print(f"answered {answered}.", flush=True)
-            time.sleep(PAUSE_S)
-            torrent.force_reannounce(0, -1, lt.reannounce_flags_t.ignore_min_interval)
-        else:
-            print("#", alert.message(), flush=True)
+for alert in alerts(session):
+    if isinstance(alert, lt.tracker_announce_alert):
+        is_paused = alert.event == lt.event_t.paused
+    elif isinstance(alert, lt.tracker_reply_alert) and is_paused:
+        answered += 1
+        print(f"answered {answered}.", flush=True)
+        time.sleep(PAUSE_S)
+        torrent.force_reannounce(0, -1, lt.reannounce_flags_t.ignore_min_interval)
+    else:
+        print("#", alert.message(), flush=True)

@@ -42,6 +42,14 @@ pub fn socket_can_be_a_peer(peer: SocketAddr) -> bool {
     }
 }
 
+/// Whether a client at `client` may say that its peer is here; `None` for a client whose own address is unknown. Only
+/// clients of the same host reach what is on its loopback interface.
+#[must_use]
+pub fn may_be_claimed(peer: SocketAddr, client: Option<IpAddr>) -> bool {
+    let is_reachable = !peer.ip().is_loopback() || client.is_none_or(|client| client.is_loopback());
+    is_reachable && socket_can_be_a_peer(peer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

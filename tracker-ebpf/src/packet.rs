@@ -121,10 +121,9 @@ impl Ip for V4 {
 
     #[inline(always)]
     fn is_plain_udp(header: &Ipv4, udp_len: u16) -> bool {
-        const MORE_FRAGMENTS_AND_OFFSET: u16 = 0x3fff_u16.to_be();
-        header.version_ihl == 0x45
-            && header.protocol == PROTOCOL_UDP
-            && header.fragment & MORE_FRAGMENTS_AND_OFFSET == 0
+        const MORE_FRAGMENTS: u16 = 0x2000_u16.to_be();
+        Self::is_udp(header)
+            && header.fragment & MORE_FRAGMENTS == 0
             && u16::from_be(header.total_len) as u32 == udp_len as u32 + Self::HEADER_BYTES as u32
     }
 
@@ -197,9 +196,7 @@ impl Ip for V6 {
 
     #[inline(always)]
     fn is_plain_udp(header: &Ipv6, udp_len: u16) -> bool {
-        header.version_class_label[0] >> 4 == 6
-            && header.next_header == PROTOCOL_UDP
-            && u16::from_be(header.payload_len) == udp_len
+        Self::is_udp(header) && u16::from_be(header.payload_len) == udp_len
     }
 
     #[inline(always)]

@@ -83,7 +83,7 @@ pub(crate) enum FolderError {
     /// This user may not write to it.
     #[error("the folder {0} cannot be written to by this user; change its owner or its mode")]
     Closed(String),
-    /// Nobody may, or the system does not tell.
+    /// No user may write to it, or the system does not tell why this one may not.
     #[error("the folder {0} cannot be written to: {1}")]
     Unfit(String, io::Error),
 }

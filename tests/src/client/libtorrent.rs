@@ -40,6 +40,8 @@ impl Libtorrent {
         // Not the first python3 on PATH: Debian's bindings belong to Debian's interpreter.
         let mut command = host.namespace.command("/usr/bin/python3");
         command
+            // Leaves no compiled module among the scripts.
+            .arg("-B")
             .arg(script(name))
             .args(args)
             .args([Family::Ipv4, Family::Ipv6].map(|family| host.ip(family).to_string()))

@@ -11,7 +11,7 @@ use super::{GoDuration, ListenAddr, Network};
 /// As many as clients ever made.
 const OFFERS_MAX: u32 = 100;
 
-/// As many connections as a process may have descriptors for, where nobody has changed that.
+/// The kernel's default limit of file descriptors of a process (`fs.nr_open`): each connection needs one.
 const BROWSERS_MAX: u32 = 1 << 20;
 
 /// HTTP and HTTPS (BEP 3). Listens only where an address is given.

@@ -187,7 +187,7 @@ pub(super) fn without(path: &Path, error: &anyhow::Error) -> String {
     )
 }
 
-/// A socket's file outlives a process that was killed: nobody answers there then.
+/// Listens at `path`. The file of a socket whose process was killed is replaced.
 fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     check(path)?;
     if path.exists() {

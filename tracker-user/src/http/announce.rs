@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tracker_common::{announce::Event, id::PeerId};
+use tracker_common::{announce::Event, id::PeerId, source::may_be_claimed};
 
 use super::{
     claims::{Place, places},
@@ -84,12 +84,12 @@ pub(super) fn parse(
     if port == 0 {
         return Err(refusal("invalid port"));
     }
-    if !place.can_be_a_peers(client, port) {
+    let peer = place.peer(port);
+    if !may_be_claimed(peer, client) {
         return Err(refusal("invalid IP"));
     }
+    let also_at = other.map(|other| other.peer(port)).filter(|&at| may_be_claimed(at, client));
     let params = params(query, &PARSED, route_params);
-    let other = other.filter(|other| other.can_be_a_peers(client, port));
-    let (peer, also_at) = (place.peer(port), other.map(|other| other.peer(port)));
     let request = AnnounceRequest {
         info_hash,
         peer_id: PeerId(peer_id),

@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use tracker_common::source::socket_can_be_a_peer;
-
 use super::{announce::NO_ADDRESS, query::Query};
 use crate::pipeline::Refusal;
 
@@ -18,14 +16,6 @@ impl Place {
     /// The peer there, which listens at `port` where the place does not say another.
     pub(super) fn peer(self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, self.port.unwrap_or(port))
-    }
-
-    /// Whether a peer can be there, as `client` says. Only clients of the same host reach what is on its loopback
-    /// interface.
-    pub(super) fn can_be_a_peers(self, client: Option<IpAddr>, port: u16) -> bool {
-        let is_reachable =
-            !self.address.is_loopback() || client.is_none_or(|client| client.is_loopback());
-        is_reachable && socket_can_be_a_peer(self.peer(port))
     }
 }
 

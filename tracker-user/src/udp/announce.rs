@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tracker_common::{
-    source::socket_can_be_a_peer,
+    source::may_be_claimed,
     wire::{self, AnnounceHead, AnnounceTail, Failure, action, option},
 };
 
@@ -67,10 +67,8 @@ fn claimed(claim: IpAddr, source: IpAddr) -> Result<IpAddr, Failure> {
     if claim.is_unspecified() || claim.is_ipv4() != source.is_ipv4() {
         return Ok(source);
     }
-    // Only clients of the same host reach what is on its loopback interface.
-    let is_reachable = !claim.is_loopback() || source.is_loopback();
     // The port has been looked at.
-    if !is_reachable || !socket_can_be_a_peer(SocketAddr::new(claim, 1)) {
+    if !may_be_claimed(SocketAddr::new(claim, 1), Some(source)) {
         return Err(Failure::InvalidIp);
     }
     Ok(claim)

@@ -9,14 +9,36 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{batch, options::UdpOptions};
 
-/// The sockets of one address, or of two: an IPv6 wildcard stands for IPv4's as well, unless that port is
-/// listed with an IPv4 address. Each address family has sockets of its own, since one that serves both
-/// takes longer over each IPv4 datagram. On a host without IPv6 there are those of IPv4 alone.
+/// The sockets of one address, or of two: see [`in_families`].
 pub(super) fn listen(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Vec<Socket>>> {
-    if !is_for_both_families(addr, &options.addrs) {
-        return Ok(vec![bind(addr, options)?]);
+    in_families(addr, &options.addrs, |addr| bind(addr, options))
+}
+
+/// Tells whether [`listen`] could, and gives the address up at once. `all` are the addresses that are wanted.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn try_listen(addr: SocketAddr, all: &[SocketAddr]) -> io::Result<()> {
+    let bind = |addr: SocketAddr| {
+        let socket = new_socket(addr)?;
+        socket.bind(&addr.into())?;
+        Ok(vec![socket])
+    };
+    in_families(addr, all, bind).map(drop)
+}
+
+/// Binds one address, or two: an IPv6 wildcard stands for IPv4's as well, unless that port is listed with an IPv4
+/// address. Each address family has sockets of its own, since one that serves both takes longer over each IPv4
+/// datagram. On a host without IPv6 there are those of IPv4 alone.
+fn in_families(
+    addr: SocketAddr,
+    all: &[SocketAddr],
+    bind: impl Fn(SocketAddr) -> io::Result<Vec<Socket>>,
+) -> io::Result<Vec<Vec<Socket>>> {
+    if !is_for_both_families(addr, all) {
+        return Ok(vec![bind(addr)?]);
     }
-    let (v6, port) = match bind(addr, options) {
+    let (v6, port) = match bind(addr) {
         Err(error) if is_without_ipv6(&error) => (None, addr.port()),
         bound => {
             let sockets = bound?;
@@ -24,7 +46,7 @@ pub(super) fn listen(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<V
             (Some(sockets), port)
         }
     };
-    let v4 = bind((Ipv4Addr::UNSPECIFIED, port).into(), options)?;
+    let v4 = bind((Ipv4Addr::UNSPECIFIED, port).into())?;
     Ok(v6.into_iter().chain([v4]).collect())
 }
 
@@ -48,32 +70,18 @@ fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-/// Tells whether [`listen`] could, and gives the address up at once. `all` are the addresses that are wanted.
-///
-/// # Errors
-/// What the system says.
-pub(super) fn try_listen(addr: SocketAddr, all: &[SocketAddr]) -> io::Result<()> {
-    let bind = |addr: SocketAddr| {
-        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&addr.into())
-    };
-    if !is_for_both_families(addr, all) {
-        return bind(addr);
-    }
-    match bind(addr) {
-        Err(error) if !is_without_ipv6(&error) => Err(error),
-        _ => bind((Ipv4Addr::UNSPECIFIED, addr.port()).into()),
-    }
-}
-
-fn open(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
+/// A socket of the address family of `addr` alone.
+fn new_socket(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
-    } else {
+    }
+    Ok(socket)
+}
+
+fn open(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
+    let socket = new_socket(addr)?;
+    if addr.is_ipv4() {
         batch::never_fragment(&socket)?;
     }
     // Bound to one address, replies come from there anyway.

@@ -193,15 +193,20 @@ fn unusual(both: &Both, source: &str) -> [Vec<u8>; 4] {
     [without_port, long_options, unknown_action, half_a_hash]
 }
 
+/// Sets these flags of the program's configuration.
+fn raise(both: &mut Both, flags: u32) {
+    let mut state = both.state();
+    state.configs[0].flags |= flags;
+    both.set_state(state);
+}
+
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn a_source_over_its_passes_is_answered_without_peers_and_others_pass() {
     let mut both = Both::new(World::default());
     both.admit(7);
     both.limit(budget(&[Kind::Passes]));
-    let mut state = both.state();
-    state.configs[0].flags |= flag::TELL_OPTIONS;
-    both.set_state(state);
+    raise(&mut both, flag::TELL_OPTIONS);
     let is_announce = [true, true, false, false];
     for (number, is_announce) in is_announce.into_iter().enumerate() {
         let source = format!("198.51.100.{}:2000", 10 + number);
@@ -229,9 +234,7 @@ fn what_hooks_have_pass_is_bounded_by_source_as_well() {
     let mut both = Both::new(World::default());
     both.admit(7);
     both.limit(budget(&[Kind::Passes]));
-    let mut state = both.state();
-    state.configs[0].flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
-    both.set_state(state);
+    raise(&mut both, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
     let announce = both.announce_of(CLIENT, 7);
     let passed = (0..3 * BURST).filter(|_| both.send(CLIENT, &announce).0 == XDP_PASS).count();
     assert!((BURST..2 * BURST).contains(&passed));

@@ -1,4 +1,4 @@
-//! Lists of networks, also as those who keep ban lists write them:
+//! Reads lists of networks, in the formats of published ban lists too:
 //!
 //! * networks in CIDR notation and single addresses;
 //! * ranges, `first - last`;

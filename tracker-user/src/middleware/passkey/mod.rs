@@ -192,7 +192,7 @@ fn read_files(files: &[PathBuf]) -> Result<Listed, ListError> {
     Ok(keys)
 }
 
-/// The error without the words of the line, which are somebody's keys: it goes to the log.
+/// Removes the words of the line from the error: they may be a member's key, and the error is logged.
 fn without_key(error: ListError) -> ListError {
     match error {
         ListError::Entry { path, line, reason, .. } => {

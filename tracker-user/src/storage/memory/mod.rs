@@ -11,7 +11,11 @@ mod mapped;
 mod size;
 pub mod snapshot;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use tracker_common::{
     family::{Family, V4, V6},
@@ -23,7 +27,7 @@ use tracker_common::{
         index::TableShape,
         layout::Gate,
         owner::{Adopted, SavedPeer, Table},
-        swarm::Counts,
+        swarm::{Announce, Counts},
     },
     time,
 };
@@ -38,7 +42,7 @@ use crate::{
     clock::monotonic_ns,
     config::MemoryConfig,
     metrics::Metrics,
-    pipeline::{AnnounceRequest, Params, Refusal, SwarmStats},
+    pipeline::{AnnounceRequest, Refusal, SwarmStats},
 };
 use keeper::Keeper;
 use snapshot::{Lock, Saver};
@@ -245,15 +249,14 @@ impl Storage for MemoryStorage {
     fn look(&self, request: &AnnounceRequest, peers: &mut PeerBuf) -> Result<SwarmStats, Refusal> {
         let (hash, now_ns) = (&request.info_hash, monotonic_ns());
         let nobody = nobody_in_the_other_family(&request.peer);
-        let request =
-            &AnnounceRequest { peer: nobody, params: Params::default(), ..request.clone() };
-        let counts = match nobody {
-            SocketAddr::V4(peer) => {
-                let announce = request.for_table::<V4>(peer.ip().octets());
+        let port = nobody.port().to_be_bytes();
+        let counts = match nobody.ip() {
+            IpAddr::V4(addr) => {
+                let announce = Announce { port, ..request.for_table::<V4>(addr.octets()) };
                 self.table.look(hash, &announce, now_ns, peers)
             }
-            SocketAddr::V6(peer) => {
-                let announce = request.for_table::<V6>(peer.ip().octets());
+            IpAddr::V6(addr) => {
+                let announce = Announce { port, ..request.for_table::<V6>(addr.octets()) };
                 self.table.look(hash, &announce, now_ns, peers)
             }
         };
