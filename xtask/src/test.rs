@@ -14,7 +14,7 @@ use crate::{
     apt::{self, NAMESPACE_PROGRAMS, Program},
     build,
     cargo_test::Totals,
-    deb, process, simulate,
+    deb, process, simulate, vm,
 };
 
 /// What `cargo xtask test` accepts.
@@ -36,7 +36,7 @@ enum Group {
     Unit,
     /// The simulation, always of the same worlds, and loom's models
     Search,
-    /// The XDP program in this machine's kernel: needs root and a BPF toolchain
+    /// The XDP program in this machine's kernel, and before the verifiers of others: needs root and a BPF toolchain
     Kernel,
     /// Namespaces, and programs that we did not write: needs root, a BPF toolchain, the clients and Redis
     E2e,
@@ -130,7 +130,7 @@ impl Group {
             Self::Package => apt::provide(&PACKAGE_PROGRAMS),
             _ if !process::is_root() => bail!("needs root"),
             _ if object.is_none() => bail!("needs a BPF toolchain: `cargo xtask setup`"),
-            Self::Kernel => Ok(()),
+            Self::Kernel => vm::provide(),
             Self::E2e => install_clients()
                 .and_then(|()| apt::provide(&SERVER_PROGRAMS))
                 .and_then(|()| apt::provide(&FIREWALL_PROGRAMS)),
@@ -145,7 +145,13 @@ impl Group {
             Self::Lint => lint(object),
             Self::Unit => Totals::of(build::cargo(object).arg("test").args(filters)),
             Self::Search => search(filters),
-            Self::Kernel => Totals::of(self.ignored_tests(object)?.args(filters)),
+            Self::Kernel => {
+                let mut totals = Totals::of(self.ignored_tests(object)?.args(filters))?;
+                if let Some(object) = object.filter(|_| filters.is_empty()) {
+                    totals += verify_in_other_kernels(object);
+                }
+                Ok(totals)
+            }
             Self::E2e | Self::Faults => {
                 build::daemon(false, object)?;
                 if self == Self::Faults {
@@ -190,6 +196,18 @@ impl Group {
         cargo.args(["--", "--ignored"]);
         Ok(cargo)
     }
+}
+
+/// Before the verifiers of the oldest kernels that the program is for, where they can be had.
+fn verify_in_other_kernels(object: &Path) -> Totals {
+    let mut totals = Totals::default();
+    if vm::has_kernels() {
+        totals.count(vm::verify(object));
+    } else {
+        println!("xtask: SKIPPED other kernels' verifiers: apt knows no such packages of Debian");
+        totals.skipped += 1;
+    }
+    totals
 }
 
 fn lint(object: Option<&Path>) -> Result<Totals> {

@@ -16,7 +16,7 @@ use crate::{apt::NAMESPACE_PROGRAMS, process};
 const BEGIN: &str = "GUEST-BEGIN";
 const END: &str = "GUEST-END ";
 
-/// The first process of a guest. `@TESTS@` and `@CASES@` are replaced.
+/// The first process of a guest. `@TESTS@`, `@FILTERS@` and `@CASES@` are replaced.
 const INIT: &str = r#"#!/busybox/busybox sh
 /busybox/busybox --install -s /busybox
 export PATH=/usr/sbin:/usr/bin:/busybox HOME=/tmp XDP_TRACKER_CASES=@CASES@
@@ -35,7 +35,7 @@ ip link set lo up
 printf '\nGUEST-BEGIN\n'
 status=0
 for test in @TESTS@; do
-    "$test" --ignored --nocapture --test-threads 1 </dev/null 2>&1 || status=1
+    "$test" --ignored --nocapture --test-threads 1 @FILTERS@ </dev/null 2>&1 || status=1
 done
 printf '\nGUEST-END %s\n' "$status"
 poweroff -f
@@ -57,11 +57,18 @@ pub struct Outcome {
 }
 
 impl Guest {
-    /// Lays out a file system with the tests and the files that they read, all where they are here.
+    /// Lays out a file system with the tests and the files that they read, all where they are here. Tests whose
+    /// names contain none of the filters are left out, if there is a filter.
     ///
     /// # Errors
     /// A tool is missing.
-    pub fn build(kernel: &Kernel, tests: &[PathBuf], files: &[&Path], cases: u32) -> Result<Self> {
+    pub fn build(
+        kernel: &Kernel,
+        tests: &[PathBuf],
+        files: &[&Path],
+        filters: &[String],
+        cases: u32,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let root = folder.path().join("root");
         for place in
@@ -94,7 +101,10 @@ impl Guest {
             fs::create_dir_all(at(&root, &process::root().join(package)))?;
         }
         let tests: Vec<_> = tests.iter().map(|test| test.to_string_lossy()).collect();
-        let init = INIT.replace("@TESTS@", &tests.join(" ")).replace("@CASES@", &cases.to_string());
+        let init = INIT
+            .replace("@TESTS@", &tests.join(" "))
+            .replace("@FILTERS@", &filters.join(" "))
+            .replace("@CASES@", &cases.to_string());
         fs::write(root.join("init"), init)?;
         fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
         Ok(Self { folder })

@@ -23,15 +23,18 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The newest package that apt knows whose name matches.
+    pub fn name(pattern: &str) -> Option<String> {
+        let names = process::output(Command::new("apt-cache").args(["pkgnames", "linux-image-"]))?;
+        newest(names.lines().filter(|name| matches(pattern, name))).map(str::to_owned)
+    }
+
     /// Downloads and unpacks, once, the newest package whose name matches.
     ///
     /// # Errors
     /// There is none, or it cannot be downloaded.
     pub fn fetch(pattern: &str) -> Result<Self> {
-        let names = process::output(Command::new("apt-cache").args(["pkgnames", "linux-image-"]))
-            .unwrap_or_default();
-        let name = newest(names.lines().filter(|name| matches(pattern, name)));
-        let name = name
+        let name = &Self::name(pattern)
             .with_context(|| format!("no package is named {pattern} (is `apt-get update` due?)"))?;
 
         let cache = cache();

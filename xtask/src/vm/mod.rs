@@ -6,7 +6,10 @@
 mod guest;
 mod kernel;
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -16,11 +19,14 @@ use crate::{apt, build, process};
 /// What makes a guest and boots it.
 const PACKAGES: &[&str] = &["busybox-static", "cpio", "qemu-system-x86", "xz-utils"];
 
+/// The oldest kernels that the program is for, and what has come between these and this machine's.
+const KERNELS: [&str; 2] = ["linux-image-6.1.*-cloud-amd64", "linux-image-6.12.*-cloud-amd64"];
+
 /// What `cargo xtask vm` accepts.
 #[derive(clap::Args)]
 pub struct Args {
     /// Patterns for the names of Debian's kernel packages; of each, the newest is taken
-    #[arg(default_values = ["linux-image-6.1.*-cloud-amd64", "linux-image-6.12.*-cloud-amd64"])]
+    #[arg(default_values = KERNELS)]
     kernels: Vec<String>,
     /// Requests of each differential test, and torrents of the daemon's
     #[arg(long, default_value_t = 300)]
@@ -28,6 +34,9 @@ pub struct Args {
     /// Seconds after which a guest is given up
     #[arg(long, default_value_t = 1800)]
     timeout: u32,
+    /// Run only tests whose names contain one of these
+    #[arg(last = true)]
+    filters: Vec<String>,
 }
 
 /// Boots each kernel and prints a line for it.
@@ -36,23 +45,54 @@ pub struct Args {
 /// A tool or a kernel cannot be had, or a test failed in one.
 pub fn run(args: &Args) -> Result<()> {
     ensure!(cfg!(target_arch = "x86_64"), "guests are x86-64, as the tests they run must be");
-    if apt::is_usable() {
-        apt::install(PACKAGES)?;
-    }
-    apt::provide(&apt::NAMESPACE_PROGRAMS)?;
+    provide()?;
     let object = build::xdp_program()?.context("needs a BPF toolchain: `cargo xtask setup`")?;
     let daemon = build::daemon(false, Some(&object))?;
     let tests = [
         test_binary("tracker-user", "kernel", &object)?,
         test_binary("tracker-tests", "kernel_share", &object)?,
     ];
+    boot_each(args, &tests, &[&object, &daemon])
+}
 
+/// Has the verifiers of the oldest kernels that the program is for look at it, which takes a minute. Each kernel's
+/// verifier derives less than that of the next.
+///
+/// # Errors
+/// As for [`run`].
+pub fn verify(object: &Path) -> Result<()> {
+    let args = Args {
+        kernels: KERNELS.map(str::to_owned).into(),
+        cases: 1,
+        timeout: 600,
+        filters: vec!["the_program_stays".to_owned()],
+    };
+    boot_each(&args, &[test_binary("tracker-user", "kernel", object)?], &[object])
+}
+
+/// Whether apt knows the packages that [`verify`] boots.
+pub fn has_kernels() -> bool {
+    cfg!(target_arch = "x86_64") && KERNELS.iter().all(|pattern| Kernel::name(pattern).is_some())
+}
+
+/// Installs what makes a guest and boots it.
+///
+/// # Errors
+/// Something is missing and cannot be had.
+pub fn provide() -> Result<()> {
+    if apt::is_usable() {
+        apt::install(PACKAGES)?;
+    }
+    apt::provide(&apt::NAMESPACE_PROGRAMS)
+}
+
+fn boot_each(args: &Args, tests: &[PathBuf], files: &[&Path]) -> Result<()> {
     let mut lines = Vec::new();
     let mut failed = false;
     for pattern in &args.kernels {
         let kernel = Kernel::fetch(pattern)?;
         println!("xtask: booting {}", kernel.release);
-        let guest = Guest::build(&kernel, &tests, &[&object, &daemon], args.cases)?;
+        let guest = Guest::build(&kernel, tests, files, &args.filters, args.cases)?;
         let mut outcome = guest.boot(&kernel, args.timeout)?;
         if !outcome.began {
             // Emulated processors now and then do not see code that another one has just patched.
@@ -73,7 +113,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Compiles a test and returns its path.
-fn test_binary(package: &str, name: &str, object: &std::path::Path) -> Result<PathBuf> {
+fn test_binary(package: &str, name: &str, object: &Path) -> Result<PathBuf> {
     let mut cargo = build::cargo(Some(object));
     cargo.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]);
     cargo.args(["--package", package, "--test", name]);
@@ -90,7 +130,7 @@ fn test_binary(package: &str, name: &str, object: &std::path::Path) -> Result<Pa
 }
 
 /// The paths of the shared libraries that a program asks for, the loader among them.
-fn libraries(program: &std::path::Path) -> Vec<PathBuf> {
+fn libraries(program: &Path) -> Vec<PathBuf> {
     let listing = process::output(Command::new("ldd").arg(program)).unwrap_or_default();
     let words = listing.split_whitespace().filter(|word| word.starts_with('/'));
     words.map(PathBuf::from).collect()
