@@ -4,15 +4,14 @@ use crate::{
     connection::ConnectionIds,
     family::{Family as _, V6},
     hash::TableKey,
-    id::ClientId,
     limit::Limits,
-    policy::IntervalVariation,
+    policy::{IntervalVariation, Policy},
     table::index::TableShape,
     time::Jiffies,
 };
 
 /// Changes with every change to a structure below or to the table's layout.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// Names of the programs and their maps.
 pub mod name {
@@ -35,9 +34,9 @@ pub mod name {
     pub const BLOCKS: &str = "BLOCKS";
     /// Ring buffer of [`AnnounceEvent`](super::AnnounceEvent)s, each with so many bytes of options as follow it.
     pub const EVENTS: &str = "EVENTS";
-    /// Hash table of the listed clients: their ids in [`client_key`](super::client_key)s.
-    pub const CLIENTS: &str = "CLIENTS";
-    /// Longest-prefix-match trie of IPv4 networks, with [`network`](super::network)s.
+    /// Hash table of what is listed by [`Key`](crate::policy::Key): the ranks whose lists have it.
+    pub const LISTED: &str = "LISTED";
+    /// Longest-prefix-match trie of IPv4 networks, with the ranks that refuse each.
     pub const NETWORKS_V4: &str = "NETWORKS_V4";
     /// The same of IPv6 networks.
     pub const NETWORKS_V6: &str = "NETWORKS_V6";
@@ -211,6 +210,8 @@ pub struct Config {
     /// Bits of [`Change`](crate::table::swarm::Change) for which an event is sent:
     /// `1 << Change::Joined as u32` and so on.
     pub events: u32,
+    /// What the hooks decide.
+    pub policy: Policy,
     /// What sources, and all of them together, may have.
     pub limits: Limits,
     /// Own IPv4 endpoints.
@@ -242,49 +243,17 @@ pub mod flag {
     pub const IP_SPOOFING: u32 = 1 << 1;
     /// Look up the way back to the client, rather than swap the frame's MAC addresses.
     pub const REPLY_FIB: u32 = 1 << 2;
-    /// A hook that the kernel cannot stand in for must see every announce.
-    pub const PASS_ANNOUNCES: u32 = 1 << 3;
     /// A post-hook needs the URL data (BEP 41): events bring an announce's options along. Those of which there
-    /// are more than [`EVENT_OPTIONS_MAX`](super::EVENT_OPTIONS_MAX) bytes pass to the daemon, and with
-    /// [`GRANTS`] those without.
-    pub const TELL_OPTIONS: u32 = 1 << 4;
-    /// Only listed torrents are approved, and all of them are in the table: refuse the others.
-    pub const REFUSE_UNKNOWN: u32 = 1 << 5;
-    /// A hook that the kernel cannot stand in for must see every scrape.
-    pub const PASS_SCRAPES: u32 = 1 << 6;
-    /// Only listed clients are approved.
-    pub const CLIENTS_ALLOWED: u32 = 1 << 7;
-    /// Listed clients are refused.
-    pub const CLIENTS_DENIED: u32 = 1 << 8;
-    /// Networks are listed: the smallest that holds a source decides.
-    pub const NETWORKS: u32 = 1 << 9;
-    /// Sources in no network are refused.
-    pub const NETWORKS_REFUSE_OTHERS: u32 = 1 << 10;
-    /// Announces without a grant pass to the daemon.
-    pub const GRANTS: u32 = 1 << 11;
-    /// Some listed torrents are not in the table: what is not there may be refused or not.
-    pub const LISTS_INCOMPLETE: u32 = 1 << 12;
+    /// are more than [`EVENT_OPTIONS_MAX`](super::EVENT_OPTIONS_MAX) bytes pass to the daemon, and those without
+    /// are not granted.
+    pub const TELL_OPTIONS: u32 = 1 << 3;
+    /// [The policy judges announces](crate::policy::Policy::judges_announces) before their torrents are looked for.
+    pub const JUDGES: u32 = 1 << 4;
     /// There are limits that [concern all](crate::limit::Limits::concern_all) requests.
-    pub const LIMITS: u32 = 1 << 13;
+    pub const LIMITS: u32 = 1 << 5;
     /// Only sources that the routing table leads to by the interface, and by the neighbour, that their request came
     /// from are given a connection id.
-    pub const REVERSE_PATH: u32 = 1 << 14;
-}
-
-/// What a network in a trie means.
-pub mod network {
-    /// Its addresses are refused.
-    pub const DENIED: u32 = 0;
-    /// Its addresses are admitted.
-    pub const ALLOWED: u32 = 1;
-}
-
-/// A client's id as a key: its six bytes, then zeros.
-#[inline(always)]
-#[must_use]
-pub const fn client_key(id: ClientId) -> u64 {
-    let [a, b, c, d, e, f] = id.0;
-    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+    pub const REVERSE_PATH: u32 = 1 << 6;
 }
 
 /// Who has been granted to announce what.
@@ -369,6 +338,25 @@ pub enum Verdict {
     PassDropped = 25,
     /// Dropped, for enough have passed without a connection id that proves their source.
     UnprovenDropped = 26,
+    /// An error sent for a port that is not approved.
+    PortRefused = 27,
+}
+
+impl Verdict {
+    /// How many there are.
+    pub const COUNT: u32 = Self::PortRefused as u32 + 1;
+
+    /// The verdict of a number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u32) -> Option<Self> {
+        if number >= Self::COUNT {
+            return None;
+        }
+        // SAFETY: the verdicts are the numbers from 0 to the last, without a gap, which a test of the daemon's
+        // counters holds them to.
+        Some(unsafe { core::mem::transmute::<u32, Self>(number) })
+    }
 }
 
 /// Counters of each address family: one for each verdict, rounded up to a power of two.
@@ -423,7 +411,7 @@ const _: () = {
     assert!(size_of::<TableShape>() == 72);
     assert!(size_of::<ConnectionIds>() == 56);
     assert!(
-        size_of::<Config>() == 496 + 16 * 8 + 16 * 24 + 32 * 16 + 64 * 16 + 8
+        size_of::<Config>() == 536 + 16 * 8 + 16 * 24 + 32 * 16 + 64 * 16 + 8
             && align_of::<Config>() == 8
     );
     assert!(size_of::<State>() == 40 + 2 * size_of::<Config>());

@@ -5,6 +5,7 @@
 use crate::{
     announce::Event,
     id::{InfoHash, PeerId},
+    policy::Rule,
     verifier::Sign,
 };
 
@@ -226,12 +227,8 @@ pub enum Failure {
     InvalidPort,
     /// A claimed address that no peer can have.
     InvalidIp,
-    /// The torrent approval hook refuses.
-    UnapprovedTorrent,
-    /// The client approval hook refuses.
-    UnapprovedClient,
-    /// The IP approval hook refuses.
-    UnapprovedIp,
+    /// An approval hook refuses.
+    Unapproved(Rule),
 }
 
 impl Failure {
@@ -252,9 +249,7 @@ impl Failure {
             Self::BadConnectionId => "bad connection ID",
             Self::InvalidPort => "invalid port",
             Self::InvalidIp => "invalid IP",
-            Self::UnapprovedTorrent => "unapproved torrent",
-            Self::UnapprovedClient => "unapproved client",
-            Self::UnapprovedIp => "unapproved ip",
+            Self::Unapproved(rule) => rule.text(),
         }
     }
 }

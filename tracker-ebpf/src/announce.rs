@@ -7,10 +7,11 @@
 
 use core::slice;
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 use tracker_common::{
     abi::{AnnounceEvent, Config, EVENT_OPTIONS_MAX, Verdict, flag},
     peers::PeerBuf,
+    policy::{Decision, Objections},
     table::{
         Miss,
         index::Search,
@@ -21,13 +22,14 @@ use tracker_common::{
     },
     time::Clock,
     verifier::bounded,
-    wire::{AnnounceReply, AnnounceRequest, Failure, RequestHead, numwant},
+    wire::{AnnounceReply, AnnounceRequest, RequestHead, numwant},
 };
 
 use crate::{
-    Answer, OrPass as _, approval,
+    Answer, OrPass as _,
     leaves::LeavesInMaps,
     maps::{EVENTS, Env, Maps, Scratch, Told, count_lost_event},
+    outcome::{Outcome, Step},
     packet::{Datagram, Ip},
     pass, record,
     reply::{self, Head},
@@ -36,36 +38,19 @@ use crate::{
 type Request<'a, F> = Datagram<'a, F, AnnounceRequest>;
 
 /// Flags by which some announces pass.
-const PASSES: u32 = flag::PASS_ANNOUNCES | flag::IP_SPOOFING | flag::TELL_OPTIONS;
+const PASSES: u32 = flag::IP_SPOOFING | flag::TELL_OPTIONS;
 
 /// Wake the daemon at its own pace, not once per event: `BPF_RB_NO_WAKEUP`.
 const NO_WAKEUP: u64 = 1;
 
-/// What became of an announce.
-pub type Outcome = Result<Done, Verdict>;
-
-/// How far an announce has come.
-pub enum Done {
-    /// To its end.
-    Served,
-    /// Not all peers are wanted, or hooks are to hear of it: the visit and the line's number are in the
-    /// scratch space.
-    Begun,
-    /// Its torrent is outgrown: the same.
-    Outgrown,
-    /// It is to be refused.
-    Refused(Failure),
-}
-
-/// Serves the request to its end, unless its torrent is outgrown. `objections` are those of the lists
-/// of clients and networks.
+/// Serves the request to its end, if it can. `objections` are those of all hooks but the ones that list torrents.
 #[inline(always)]
 pub fn run<F: Ip>(
     ctx: &XdpContext,
     l3: u32,
     scratch: Option<&mut Scratch>,
-    objections: u32,
-) -> Outcome {
+    objections: Objections,
+) -> Result<Outcome, Verdict> {
     let scratch = scratch.or_pass(Verdict::NoReply)?;
     let datagram = &Request::<F>::find(ctx, bounded::<31>(l3)).or_pass(Verdict::NotOurs)?;
     let env = &Env::get();
@@ -81,7 +66,7 @@ pub fn run<F: Ip>(
         return pass(Verdict::NotOurs);
     }
     if !env.is_valid_id::<F>(fixed.head.connection_id, datagram.ip, now_ns) {
-        return Ok(Done::Refused(Failure::BadConnectionId));
+        return Ok(Outcome::BadId);
     }
     if request.tail.port == [0; 2] {
         return pass(Verdict::Unusual);
@@ -92,33 +77,28 @@ pub fn run<F: Ip>(
     }
 
     let found = search.end(&Maps, &config.shape, &fixed.info_hash);
-    let gate = match &found {
-        Some((_, line)) => line.gate(),
-        None => gate_of_unknown(config, objections),
-    };
-    if gate as u32 | objections != 0 {
-        return judged(gate, objections);
+    let Some((number, line)) = found else { return unlisted(config, objections) };
+    let gate = line.gate();
+    if gate as u32 != 0 || !objections.are_none() {
+        match config.policy.decide(objections, gate) {
+            Decision::Serve => {}
+            Decision::Refuse(rule) => return Ok(Outcome::Refuse(rule)),
+            Decision::Pass => return pass(Verdict::Gated),
+        }
     }
-    let Some((number, line)) = found else { return pass(Verdict::UnknownTorrent) };
     let announce = announce_of(datagram, config);
     let clock = Clock::new(now_ns, config.lifetime);
     begin(datagram, config, scratch, &announce, clock, number, line)
 }
 
-/// What becomes of an announce to which somebody objects.
+/// What becomes of an announce of a torrent that is not in the table. If no hook objects to it, it is the daemon's.
 #[inline(always)]
-fn judged(gate: Gate, objections: u32) -> Outcome {
-    let objections = match gate {
-        Gate::Open => objections,
-        Gate::Pass => return pass(Verdict::Gated),
-        Gate::Refuse => objections | approval::TORRENT,
-    };
-    match objections {
-        approval::TORRENT => Ok(Done::Refused(Failure::UnapprovedTorrent)),
-        approval::CLIENT => Ok(Done::Refused(Failure::UnapprovedClient)),
-        approval::SOURCE => Ok(Done::Refused(Failure::UnapprovedIp)),
-        // Which hook comes first is the daemon's to know.
-        _ => pass(Verdict::Gated),
+fn unlisted(config: &Config, objections: Objections) -> Result<Outcome, Verdict> {
+    let gate = Gate::from_number(config.policy.unlisted_gate);
+    match config.policy.decide(objections, gate) {
+        Decision::Refuse(rule) => Ok(Outcome::Refuse(rule)),
+        Decision::Pass if !objections.are_none() => pass(Verdict::Gated),
+        Decision::Serve | Decision::Pass => pass(Verdict::UnknownTorrent),
     }
 }
 
@@ -132,7 +112,7 @@ fn begin<F: Ip>(
     clock: Clock,
     number: u32,
     line: Line<'_, F>,
-) -> Outcome {
+) -> Result<Outcome, Verdict> {
     let wants_all = announce.wanted() >= F::INLINE_PEERS;
     let is_routed = config.flags & flag::REPLY_FIB != 0;
     if !line.is_outgrown() && wants_all && !is_routed && config.events == 0 {
@@ -141,15 +121,15 @@ fn begin<F: Ip>(
         let mut on_stack = Visit::default();
         let visit = if F::IS_V6 { in_map } else { &mut on_stack };
         visit.begin(Side::Kernel, &config.shape, clock, announce);
-        return serve_inline(datagram, config, line, visit, list).map(|()| Done::Served);
+        return serve_inline(datagram, config, line, visit, list).map(|()| Outcome::Act(XDP_TX));
     }
     scratch.visit.begin(Side::Kernel, &config.shape, clock, announce);
     scratch.line = number;
     if !line.is_outgrown() {
-        return Ok(Done::Begun);
+        return Ok(Outcome::Step(Step::Begun));
     }
     scratch.visit.place::<F>(&config.shape);
-    Ok(Done::Outgrown)
+    Ok(Outcome::Step(Step::Outgrown))
 }
 
 /// Applies an announce to a torrent that keeps its peers in its line, and replies.
@@ -168,18 +148,6 @@ fn serve_inline<F: Ip>(
     })?;
     record::<F>(datagram.ctx, Verdict::Announced as u32);
     Ok(())
-}
-
-/// What to do with a torrent that is not in the table. If nobody objects to it, it is the daemon's.
-#[inline(always)]
-fn gate_of_unknown(config: &Config, objections: u32) -> Gate {
-    if config.flags & flag::REFUSE_UNKNOWN != 0 {
-        Gate::Refuse
-    } else if config.flags & flag::LISTS_INCOMPLETE != 0 && objections != 0 {
-        Gate::Pass
-    } else {
-        Gate::Open
-    }
 }
 
 #[inline(always)]
@@ -278,12 +246,9 @@ const fn verdict(miss: Miss) -> Verdict {
     }
 }
 
-/// Passes what hooks, or an address that is claimed, leave to the daemon.
+/// Passes an announce that claims an address, or whose options are too long to be told of.
 #[inline(always)]
 fn check_flags(request: &AnnounceRequest, flags: u32, options_len: u32) -> Result<(), Verdict> {
-    if flags & flag::PASS_ANNOUNCES != 0 {
-        return pass(Verdict::Gated);
-    }
     if flags & flag::IP_SPOOFING != 0 && request.ip != [0; 4] {
         return pass(Verdict::ClaimsAddress);
     }

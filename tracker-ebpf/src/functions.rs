@@ -12,59 +12,35 @@ use aya_ebpf::{
 use tracker_common::{
     abi::Verdict,
     family::{Family, V4, V6},
-    wire::Failure,
+    policy::Objections,
 };
 
 use crate::{
-    announce::{self, Done},
-    approval, conclude, drop, limits,
+    announce, conclude, drop, limits,
     maps::{Env, Scratch},
+    outcome::{Outcome, Step},
     packet::Datagram,
-    record, reply, scrape,
+    policy, record, reply, scrape,
 };
-
-/// No verdict: the torrent's peers are not in its line, and what to do is in the scratch space.
-pub const OUTGROWN: u32 = 100;
-
-/// No verdict: the connection id is bad.
-pub const BAD_ID: u32 = 101;
-
-/// No verdict: the torrent is not approved.
-pub const UNAPPROVED_TORRENT: u32 = 102;
-
-/// No verdict: the client is not approved.
-pub const UNAPPROVED_CLIENT: u32 = 103;
-
-/// No verdict: the source is not approved.
-pub const UNAPPROVED_IP: u32 = 104;
-
-/// No verdict: counted, and the reply is in the frame.
-pub const ANSWERED: u32 = 105;
-
-/// No verdict: the torrent's peers are in its line, and what to do is in the scratch space.
-pub const BEGUN: u32 = 106;
-
-/// No verdict: the request is within the limits.
-pub const ADMITTED: u32 = 101;
-
-/// No verdict: what to reply is in the scratch space.
-pub const APPLIED: u32 = 100;
 
 /// The global functions, by address family.
 pub trait Functions: Sized + Family {
-    /// Serves an announce to its end if it can: returns [`ANSWERED`], what else is to be done, or the verdict
-    /// with which it is passed.
-    fn announce(datagram: &Datagram<Self>, scratch: &mut Scratch, objections: u32) -> u32
+    /// Serves an announce to its end if it can.
+    fn announce(
+        datagram: &Datagram<Self>,
+        scratch: &mut Scratch,
+        objections: Objections,
+    ) -> Outcome
     where
         Self: crate::packet::Ip;
 
-    /// What lists have against an announce: see `approval`.
-    fn objections(datagram: &Datagram<Self>, wall_ns: u64) -> u32
+    /// What the hooks have against an announce, but for those that list torrents.
+    fn objections(datagram: &Datagram<Self>, wall_ns: u64) -> Objections
     where
         Self: crate::packet::Ip;
 
-    /// What lists have against a scrape: see `approval`.
-    fn objections_to_scrape(datagram: &Datagram<Self>) -> u32
+    /// Holds a scrape to the hooks: comes to [`Step::Approved`], or to what becomes of it.
+    fn judge_scrape(datagram: &Datagram<Self>) -> Outcome
     where
         Self: crate::packet::Ip;
 
@@ -79,14 +55,13 @@ pub trait Functions: Sized + Family {
     where
         Self: crate::packet::Ip;
 
-    /// Holds a request to the limits that concern all: returns [`ADMITTED`] or a verdict.
-    fn admit(datagram: &Datagram<Self>, now_ns: u64) -> u32
+    /// Holds a request to the limits that concern all: comes to [`Step::Admitted`], or to what becomes of it.
+    fn admit(datagram: &Datagram<Self>, now_ns: u64) -> Outcome
     where
         Self: crate::packet::Ip;
 
-    /// Passes a request to the daemon for the reason of a verdict as a number, if its source may have it so:
-    /// returns an XDP action.
-    fn pass(datagram: &Datagram<Self>, verdict: u32) -> u32
+    /// Passes a request to the daemon for this reason, if its source may have it so: returns an XDP action.
+    fn pass(datagram: &Datagram<Self>, verdict: Verdict) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -101,24 +76,24 @@ pub trait Functions: Sized + Family {
         Self: crate::packet::Ip;
 
     /// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
-    /// Returns [`APPLIED`] or a verdict.
-    fn inline(scratch: &mut Scratch) -> u32;
+    /// Comes to [`Step::Applied`], or passes.
+    fn inline(scratch: &mut Scratch) -> Outcome;
 
     /// The same for a torrent that has outgrown its line.
-    fn outgrown(scratch: &mut Scratch) -> u32;
+    fn outgrown(scratch: &mut Scratch) -> Outcome;
 
     /// Replies to that announce: see [`conclude`].
-    fn reply(datagram: &Datagram<Self>, scratch: &mut Scratch) -> u32
+    fn reply(datagram: &Datagram<Self>, scratch: &mut Scratch) -> Outcome
     where
         Self: crate::packet::Ip;
 
-    /// Refuses a request: see [`conclude`].
-    fn refuse(datagram: &Datagram<Self>, failure: Failure) -> u32
+    /// Refuses a request, for [`Outcome::BadId`] or an [`Outcome::Refuse`]: see [`conclude`].
+    fn refuse(datagram: &Datagram<Self>, why: Outcome) -> Outcome
     where
         Self: crate::packet::Ip;
 
     /// Serves a scrape to its end: see [`conclude`].
-    fn scrape(datagram: &Datagram<Self>, now_ns: u64) -> u32
+    fn scrape(datagram: &Datagram<Self>, now_ns: u64) -> Outcome
     where
         Self: crate::packet::Ip;
 
@@ -136,7 +111,7 @@ pub trait Functions: Sized + Family {
 
 macro_rules! functions {
     (
-        $family:ident, $announce:ident, $objections:ident, $objections_to_scrape:ident, $admit:ident,
+        $family:ident, $announce:ident, $objections:ident, $judge_scrape:ident, $admit:ident,
         $pass:ident, $stray:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident,
         $scrape:ident, $entry:ident, $sum_of_rest:ident, $may_have_sent:ident
     ) => {
@@ -146,41 +121,34 @@ macro_rules! functions {
             ctx: *mut xdp_md,
             l3: u32,
             scratch: *mut Scratch,
-            objections: u32,
+            objections: u64,
         ) -> u32 {
             // SAFETY: as `Functions` calls it.
             let scratch = unsafe { Scratch::handed(scratch) };
-            match announce::run::<$family>(&XdpContext::new(ctx), l3, scratch, objections) {
-                Ok(Done::Served) => ANSWERED,
-                Ok(Done::Begun) => BEGUN,
-                Ok(Done::Outgrown) => OUTGROWN,
-                Ok(Done::Refused(Failure::BadConnectionId)) => BAD_ID,
-                Ok(Done::Refused(Failure::UnapprovedClient)) => UNAPPROVED_CLIENT,
-                Ok(Done::Refused(Failure::UnapprovedIp)) => UNAPPROVED_IP,
-                Ok(Done::Refused(_)) => UNAPPROVED_TORRENT,
-                Err(verdict) => verdict as u32,
-            }
+            let objections = Objections::from_word(objections);
+            announce::run::<$family>(&XdpContext::new(ctx), l3, scratch, objections)
+                .unwrap_or_else(Outcome::Pass)
+                .to_bits()
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $objections(ctx: *mut xdp_md, l3: u32, wall_ns: u64) -> u32 {
-            approval::announce::<$family>(&XdpContext::new(ctx), l3, wall_ns)
+        extern "C" fn $objections(ctx: *mut xdp_md, l3: u32, wall_ns: u64) -> u64 {
+            policy::announce::<$family>(&XdpContext::new(ctx), l3, wall_ns).to_word()
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $objections_to_scrape(ctx: *mut xdp_md, l3: u32) -> u32 {
-            approval::scrape::<$family>(&XdpContext::new(ctx), l3)
+        extern "C" fn $judge_scrape(ctx: *mut xdp_md, l3: u32) -> u32 {
+            policy::scrape::<$family>(&XdpContext::new(ctx), l3).to_bits()
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $admit(ctx: *mut xdp_md, l3: u32, now_ns: u64) -> u32 {
-            match limits::admit::<$family>(&XdpContext::new(ctx), l3, now_ns) {
-                Ok(()) => ADMITTED,
-                Err(verdict) => verdict as u32,
-            }
+            limits::admit::<$family>(&XdpContext::new(ctx), l3, now_ns)
+                .map_or_else(Outcome::Limit, |()| Outcome::Step(Step::Admitted))
+                .to_bits()
         }
 
         #[unsafe(no_mangle)]
@@ -217,7 +185,10 @@ macro_rules! functions {
                 // A wrong checksum, or a datagram longer than its frame: the network stack drops it.
                 Err(Verdict::NotOurs) => XDP_PASS,
                 Err(_) => drop::<$family>(ctx, Verdict::PassDropped),
-                answer => conclude::<$family>(ctx, env, answer),
+                Ok(throttled) => {
+                    record::<$family>(ctx, throttled as u32);
+                    reply::action(env)
+                }
             }
         }
 
@@ -227,7 +198,8 @@ macro_rules! functions {
             // SAFETY: as `Functions` calls it.
             let scratch = unsafe { Scratch::handed(scratch) };
             announce::run_begun::<$family>(scratch)
-                .map_or_else(|verdict| verdict as u32, |()| APPLIED)
+                .map_or_else(Outcome::Pass, |()| Outcome::Step(Step::Applied))
+                .to_bits()
         }
 
         #[unsafe(no_mangle)]
@@ -236,7 +208,8 @@ macro_rules! functions {
             // SAFETY: as `Functions` calls it.
             let scratch = unsafe { Scratch::handed(scratch) };
             announce::run_outgrown::<$family>(scratch)
-                .map_or_else(|verdict| verdict as u32, |()| APPLIED)
+                .map_or_else(Outcome::Pass, |()| Outcome::Step(Step::Applied))
+                .to_bits()
         }
 
         #[unsafe(no_mangle)]
@@ -245,14 +218,15 @@ macro_rules! functions {
             // SAFETY: as `Functions` calls it.
             let scratch = unsafe { Scratch::handed(scratch) };
             let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
-            conclude::<$family>(ctx, env, announce::run_reply::<$family>(ctx, env, l3, scratch))
+            let answer = announce::run_reply::<$family>(ctx, env, l3, scratch);
+            conclude::<$family>(ctx, env, answer).to_bits()
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $refuse(ctx: *mut xdp_md, l3: u32, failure: u32) -> u32 {
-            let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
-            conclude::<$family>(ctx, env, crate::refuse::<$family>(ctx, env, l3, failure))
+        extern "C" fn $refuse(ctx: *mut xdp_md, l3: u32, why: u32) -> u32 {
+            let (ctx, env, why) = (&XdpContext::new(ctx), &Env::get(), Outcome::from_bits(why));
+            conclude::<$family>(ctx, env, crate::refuse::<$family>(ctx, env, l3, why)).to_bits()
         }
 
         #[unsafe(no_mangle)]
@@ -261,7 +235,8 @@ macro_rules! functions {
             let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
             // SAFETY: a run serves a scrape or an announce, and this is the only place where it asks for a scrape.
             let scratch = unsafe { Scratch::of_this_run() };
-            conclude::<$family>(ctx, env, scrape::run::<$family>(ctx, env, l3, scratch, now_ns))
+            let answer = scrape::run::<$family>(ctx, env, l3, scratch, now_ns);
+            conclude::<$family>(ctx, env, answer).to_bits()
         }
 
         #[unsafe(no_mangle)]
@@ -301,30 +276,37 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn announce(datagram: &Datagram<Self>, scratch: &mut Scratch, objections: u32) -> u32 {
+            fn announce(
+                datagram: &Datagram<Self>,
+                scratch: &mut Scratch,
+                objections: Objections,
+            ) -> Outcome {
                 let (ctx, l3) = (datagram.ctx.as_ptr().cast(), datagram.l3 as u32);
                 // SAFETY: a borrow for as long as it runs.
-                unsafe { $announce(ctx, l3, scratch, objections) }
+                Outcome::from_bits(unsafe { $announce(ctx, l3, scratch, objections.to_word()) })
             }
 
             #[inline(always)]
-            fn objections(datagram: &Datagram<Self>, wall_ns: u64) -> u32 {
-                $objections(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, wall_ns)
+            fn objections(datagram: &Datagram<Self>, wall_ns: u64) -> Objections {
+                let (ctx, l3) = (datagram.ctx.as_ptr().cast(), datagram.l3 as u32);
+                Objections::from_word($objections(ctx, l3, wall_ns))
             }
 
             #[inline(always)]
-            fn objections_to_scrape(datagram: &Datagram<Self>) -> u32 {
-                $objections_to_scrape(datagram.ctx.as_ptr().cast(), datagram.l3 as u32)
+            fn judge_scrape(datagram: &Datagram<Self>) -> Outcome {
+                let (ctx, l3) = (datagram.ctx.as_ptr().cast(), datagram.l3 as u32);
+                Outcome::from_bits($judge_scrape(ctx, l3))
             }
 
             #[inline(always)]
-            fn admit(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
-                $admit(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
+            fn admit(datagram: &Datagram<Self>, now_ns: u64) -> Outcome {
+                let (ctx, l3) = (datagram.ctx.as_ptr().cast(), datagram.l3 as u32);
+                Outcome::from_bits($admit(ctx, l3, now_ns))
             }
 
             #[inline(always)]
-            fn pass(datagram: &Datagram<Self>, verdict: u32) -> u32 {
-                $pass(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, verdict)
+            fn pass(datagram: &Datagram<Self>, verdict: Verdict) -> u32 {
+                $pass(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, verdict as u32)
             }
 
             #[inline(always)]
@@ -338,31 +320,34 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn inline(scratch: &mut Scratch) -> u32 {
+            fn inline(scratch: &mut Scratch) -> Outcome {
                 // SAFETY: as above.
-                unsafe { $inline(scratch) }
+                Outcome::from_bits(unsafe { $inline(scratch) })
             }
 
             #[inline(always)]
-            fn outgrown(scratch: &mut Scratch) -> u32 {
+            fn outgrown(scratch: &mut Scratch) -> Outcome {
                 // SAFETY: as above.
-                unsafe { $outgrown(scratch) }
+                Outcome::from_bits(unsafe { $outgrown(scratch) })
             }
 
             #[inline(always)]
-            fn reply(datagram: &Datagram<Self>, scratch: &mut Scratch) -> u32 {
+            fn reply(datagram: &Datagram<Self>, scratch: &mut Scratch) -> Outcome {
+                let (ctx, l3) = (datagram.ctx.as_ptr().cast(), datagram.l3 as u32);
                 // SAFETY: as above.
-                unsafe { $reply(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, scratch) }
+                Outcome::from_bits(unsafe { $reply(ctx, l3, scratch) })
             }
 
             #[inline(always)]
-            fn refuse(datagram: &Datagram<Self>, failure: Failure) -> u32 {
-                $refuse(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, failure as u32)
+            fn refuse(datagram: &Datagram<Self>, why: Outcome) -> Outcome {
+                let (ctx, l3) = (datagram.ctx.as_ptr().cast(), datagram.l3 as u32);
+                Outcome::from_bits($refuse(ctx, l3, why.to_bits()))
             }
 
             #[inline(always)]
-            fn scrape(datagram: &Datagram<Self>, now_ns: u64) -> u32 {
-                $scrape(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, now_ns)
+            fn scrape(datagram: &Datagram<Self>, now_ns: u64) -> Outcome {
+                let (ctx, l3) = (datagram.ctx.as_ptr().cast(), datagram.l3 as u32);
+                Outcome::from_bits($scrape(ctx, l3, now_ns))
             }
 
             #[inline(always)]
@@ -383,7 +368,7 @@ functions!(
     V4,
     announce_v4,
     objections_v4,
-    objections_to_scrape_v4,
+    judge_scrape_v4,
     admit_v4,
     pass_v4,
     stray_v4,
@@ -401,7 +386,7 @@ functions!(
     V6,
     announce_v6,
     objections_v6,
-    objections_to_scrape_v6,
+    judge_scrape_v6,
     admit_v6,
     pass_v6,
     stray_v6,

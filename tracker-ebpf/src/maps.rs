@@ -20,6 +20,7 @@ use tracker_common::{
     family::Family,
     limit::{Meter, Total},
     peers::PeerBuf,
+    policy::Ranks,
     table::{
         layout::{BucketV4, BucketV6, Chunk, Memory},
         swarm::{Counts, Visit},
@@ -70,13 +71,13 @@ static BUDGETS: Array<Meter> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 // Nor is memory taken for what is not in these three.
 #[map]
-pub static CLIENTS: HashMap<u64, u8> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+pub static LISTED: HashMap<u64, Ranks> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 #[map]
-pub static NETWORKS_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+pub static NETWORKS_V4: LpmTrie<[u8; 4], Ranks> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 #[map]
-pub static NETWORKS_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+pub static NETWORKS_V6: LpmTrie<[u8; 16], Ranks> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 
 #[map]
 pub static GRANTS: LruHashMap<GrantKey, Grant> = LruHashMap::with_max_entries(1, 0);

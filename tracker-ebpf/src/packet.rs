@@ -16,11 +16,11 @@ use tracker_common::{
 };
 
 use crate::{
-    approval::Listed,
     checksum,
     functions::Functions,
     leaves::LeafFunctions,
     maps::{self, REST_BYTES},
+    policy::Listed,
 };
 
 pub const ETHERNET_BYTES: usize = 14;

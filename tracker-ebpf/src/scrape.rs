@@ -2,7 +2,7 @@
 
 use aya_ebpf::programs::XdpContext;
 use tracker_common::{
-    abi::{Verdict, flag},
+    abi::Verdict,
     id::InfoHash,
     table::{
         index::find,
@@ -51,9 +51,6 @@ fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, scratch: &mut Scratch, now_ns
         return Err(Verdict::Unusual);
     }
     let hashes_len = datagram.payload_len() - head_len;
-    if config.flags & flag::PASS_SCRAPES != 0 {
-        return Err(Verdict::Gated);
-    }
     let asked = hashes_len / INFO_HASH_BYTES;
     let max = if config.scrape_max < SCRAPE_MAX { config.scrape_max } else { SCRAPE_MAX };
     let answered = if asked > max { max } else { asked };

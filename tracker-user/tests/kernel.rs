@@ -23,13 +23,18 @@ use std::{
 
 use aya::programs::Xdp;
 use fastrand::Rng;
-use tracker_common::{abi::name, wire};
+use tracker_common::{
+    abi::{Verdict, name},
+    policy::Rule,
+    wire,
+};
+use tracker_user::pipeline::ListKind;
 
 use both::Both;
 use daemon::now_ns;
 use frame::Frame;
 use requests::{client, request};
-use world::World;
+use world::{Hook, World};
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -61,39 +66,56 @@ fn the_program_stays_within_its_budget() {
     );
     // The kernel's limit is a million. Up to 6.7, loops are walked through turn by turn.
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    assert!(verified < 300_000, "{verified} instructions verified on {release}");
-    assert!(jited < 100 << 10, "{jited} bytes of machine code");
+    assert!(verified < 400_000, "{verified} instructions verified on {release}");
+    // The way of a plain announce is a few thousand of them, which stay in a processor's first cache. The rest is what
+    // each rule, and each of the two address families, adds beside it.
+    assert!(jited < 128 << 10, "{jited} bytes of machine code");
 }
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn kernel_and_daemon_give_the_same_replies() {
-    agree(World { torrents: true, variation: true, ..World::default() }, cases(100_000));
+    agree(World::of(&[TORRENTS, Hook::Variation]), cases(100_000));
 }
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn kernel_and_daemon_agree_with_each_hook_and_with_all() {
     let none = World::default();
-    for world in [
-        none,
-        World { torrents: true, ..none },
-        World { client_denied: true, ..none },
-        World { client_allowed: true, ..none },
-        World { networks: true, ..none },
-        World { variation: true, ..none },
-        World { subnet: true, ..none },
-        World {
-            torrents: true,
-            client_denied: true,
-            client_allowed: false,
-            networks: true,
-            variation: true,
-            subnet: true,
-            budgets: true,
-        },
-    ] {
+    for rule in Rule::ALL {
+        for kind in [ListKind::Allow, ListKind::Deny] {
+            let world = World::of(vec![Hook::Approval(rule, kind)].leak());
+            agree(world, cases(100_000) / 5);
+        }
+    }
+    for world in [none, World::of(&[Hook::Variation]), World { subnet: true, ..none }] {
         agree(world, cases(100_000) / 5);
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn kernel_and_daemon_agree_with_several_hooks_in_any_order() {
+    let mut rng = Rng::with_seed(number("XDP_TRACKER_SEED", 20_261_130));
+    for _ in 0..16 {
+        let world = World::random(&mut rng);
+        agree(World { budgets: rng.bool(), ..world }, cases(100_000) / 10);
+    }
+}
+
+/// Each request is refused by one of two lists, or by both, in one order and in the other.
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn what_several_hooks_refuse_is_answered_in_the_kernel() {
+    for first in Rule::ALL {
+        for second in Rule::ALL {
+            let hooks = [first, second].map(|rule| Hook::Approval(rule, ListKind::Deny));
+            let both = agree(World::of(hooks.to_vec().leak()), cases(100_000) / 50);
+            assert_eq!(both.verdicts(Verdict::Gated), 0, "{first:?}, {second:?}");
+            for rule in [first, second] {
+                assert_ne!(both.verdicts(rule.verdict()), 0, "{rule:?} of {first:?}, {second:?}");
+            }
+        }
     }
 }
 
@@ -108,6 +130,9 @@ fn kernel_and_daemon_list_the_same_peers_of_a_source_over_its_budget() {
     assert!(cases(ALL) < ALL || (kernel > 100 && daemon > 0));
 }
 
+const TORRENTS: Hook = Hook::Approval(Rule::Torrent, ListKind::Deny);
+const NETWORKS: Hook = Hook::Approval(Rule::Network, ListKind::Allow);
+
 /// Sends requests both ways. Returns when that many have been answered alike.
 fn agree(world: World, total: usize) -> Both {
     let mut both = Both::new(world);
@@ -119,7 +144,11 @@ fn agree(world: World, total: usize) -> Both {
         answered += usize::from(both.compare(&payload, source, rng.usize(..3)) == XDP_TX);
     }
     println!("{total} requests compared, {answered} of them answered by the kernel: {world:?}");
-    assert!(answered * 3 > total, "the kernel answered only {answered} of {total}: {world:?}");
+    let is_daemons = world.is_daemons();
+    assert!(
+        is_daemons || answered * 3 > total,
+        "the kernel answered only {answered} of {total}: {world:?}"
+    );
     both
 }
 
@@ -150,7 +179,7 @@ fn the_kernel_answers_partial_seeds_and_unknown_events() {
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn any_packet_is_answered_well_formed_or_passed_unchanged() {
-    let both = Both::new(World { torrents: true, networks: true, ..World::default() });
+    let both = Both::new(World::of(&[TORRENTS, NETWORKS]));
     let mut rng = Rng::with_seed(number("XDP_TRACKER_SEED", 7));
     for _ in 0..cases(200_000) {
         let source = client(&mut rng);

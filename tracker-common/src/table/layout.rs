@@ -301,8 +301,10 @@ pub enum Gate {
 }
 
 impl Gate {
+    /// The gate of a number; any that is none refuses.
     #[inline(always)]
-    pub(crate) const fn from_number(number: u32) -> Self {
+    #[must_use]
+    pub const fn from_number(number: u32) -> Self {
         match number {
             0 => Self::Open,
             1 => Self::Pass,

@@ -33,6 +33,9 @@ pub enum HookConfig {
     /// Admits or refuses by the client's address.
     #[serde(rename = "ip approval")]
     IpApproval(IpApprovalConfig),
+    /// Admits or refuses by the port on which the client accepts connections.
+    #[serde(rename = "port approval")]
+    PortApproval(PortApprovalConfig),
     /// Spreads clients that arrived together.
     #[serde(rename = "interval variation")]
     IntervalVariation(IntervalVariationConfig),
@@ -53,7 +56,8 @@ impl HookConfig {
             | Self::Passkey(_)
             | Self::TorrentApproval(_)
             | Self::ClientApproval(_)
-            | Self::IpApproval(_) => true,
+            | Self::IpApproval(_)
+            | Self::PortApproval(_) => true,
             Self::IntervalVariation(_) | Self::PreferredSubnet(_) | Self::Report(_) => false,
         }
     }
@@ -67,6 +71,7 @@ impl HookConfig {
             Self::TorrentApproval(_) => "torrent approval",
             Self::ClientApproval(_) => "client approval",
             Self::IpApproval(_) => "ip approval",
+            Self::PortApproval(_) => "port approval",
             Self::IntervalVariation(_) => "interval variation",
             Self::PreferredSubnet(_) => "preferred subnet",
             Self::Report(_) => "report",
@@ -182,6 +187,22 @@ pub struct IpApprovalConfig {
     /// Files of such networks.
     #[schemars(extend("x-reads" = "file"))]
     pub deny_files: Vec<PathBuf>,
+}
+
+/// Options of `port approval`: `whitelist` or `blacklist`. The port is the one that the announce names.
+#[derive(Debug, Clone, PartialEq, Eq, SmartDefault, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PortApprovalConfig {
+    /// Ports below this one are refused, unless there is a `whitelist`. They are services', and peers that
+    /// clients are sent to there are attacks. 0 refuses none.
+    #[default = 1024]
+    pub lowest: u16,
+    /// The only ports that are served. An empty list serves none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<u16>", example = vec![443, 6881])]
+    pub whitelist: Option<Vec<u16>>,
+    /// Ports that are refused.
+    pub blacklist: Vec<u16>,
 }
 
 /// Lists whose elements are written as text; an error names the element.
@@ -350,6 +371,10 @@ pub(super) fn examples() -> Vec<HookConfig> {
             deny: ["192.0.2.0/24", "2001:db8::1"].iter().flat_map(|text| text.parse()).collect(),
             deny_files: vec!["/etc/xdp-tracker/denied.txt".into()],
             ..IpApprovalConfig::default()
+        }),
+        HookConfig::PortApproval(PortApprovalConfig {
+            blacklist: vec![6666],
+            ..PortApprovalConfig::default()
         }),
         HookConfig::IntervalVariation(IntervalVariationConfig {
             modify_response_probability: 0.25,

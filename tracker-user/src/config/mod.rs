@@ -43,7 +43,8 @@ pub use example::{example, shipped, to_yaml};
 pub use file_schema::{SCHEMA_PATH, file_schema, modeline};
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
-    PasskeyConfig, PreferredSubnetConfig, ReportConfig, ReportedAnnounces, TorrentApprovalConfig,
+    PasskeyConfig, PortApprovalConfig, PreferredSubnetConfig, ReportConfig, ReportedAnnounces,
+    TorrentApprovalConfig,
 };
 pub use http::{DualStack, HttpConfig, WebTorrentConfig};
 pub use limits::LimitsConfig;

@@ -14,7 +14,8 @@ use crate::{
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
         IpApproval, IpApprovalOptions, Jwt, JwtOptions, Passkey, PasskeyOptions, PasskeyService,
-        PreferredSubnet, Report, ReportOptions, Reports, TorrentApproval, TorrentApprovalOptions,
+        PortApproval, PreferredSubnet, Report, ReportOptions, Reports, TorrentApproval,
+        TorrentApprovalOptions,
     },
     pipeline::{self, GrantSink, Interest, PostHook, PreHook},
 };
@@ -197,6 +198,7 @@ fn pre_hook(
             };
             Box::new(IpApproval::new(options, metrics)?)
         }
+        HookConfig::PortApproval(options) => Box::new(PortApproval::new(options)?),
         HookConfig::IntervalVariation(options) => {
             Box::new(IntervalVariation::new(&IntervalVariationOptions {
                 modify_response_probability: options.modify_response_probability,

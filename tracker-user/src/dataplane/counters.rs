@@ -19,6 +19,7 @@ use prometheus::{
 };
 use tracker_common::{
     abi::{self, VERDICTS, Verdict, name},
+    policy::Rule,
     wire::Failure,
 };
 
@@ -28,13 +29,14 @@ use crate::metrics::{
 };
 
 /// What a verdict is called in the metrics.
+#[derive(Clone, Copy)]
 enum Label {
     /// The kernel has answered the request.
     Answered(Action),
     /// It has dealt with one whose connection id is bad.
     BadId(Outcome),
-    /// It has refused an announce, as a hook would have.
-    Unapproved(Failure),
+    /// It has refused an announce, or a scrape, by a hook's list.
+    Unapproved(Rule),
     /// It has dealt with one over a limit, of this name.
     Limited(Action, Outcome, &'static str),
     /// It was left to the daemon, for this reason.
@@ -49,13 +51,18 @@ const PASSES: &str = "passes_per_source";
 const UNPROVEN: &str = "unproven_passes";
 
 /// All verdicts but `NotOurs`, which is not counted.
-const LABELS: [(Verdict, Label); 26] = [
+fn labels() -> impl Iterator<Item = (Verdict, Label)> {
+    let of_rules = Rule::ALL.map(|rule| (rule.verdict(), Label::Unapproved(rule)));
+    LABELS.into_iter().chain(of_rules)
+}
+
+/// The verdicts that are not a rule's.
+const LABELS: [(Verdict, Label); 23] = [
     (Verdict::Connected, Label::Answered(Action::Connect)),
     (Verdict::Announced, Label::Answered(Action::Announce)),
     (Verdict::Scraped, Label::Answered(Action::Scrape)),
     (Verdict::BadIdRefused, Label::BadId(Outcome::Refused)),
     (Verdict::BadIdDropped, Label::BadId(Outcome::Dropped)),
-    (Verdict::TorrentRefused, Label::Unapproved(Failure::UnapprovedTorrent)),
     (Verdict::Unusual, Label::Passed("unusual")),
     (Verdict::Options, Label::Passed("options")),
     (Verdict::ClaimsAddress, Label::Passed("claimed address")),
@@ -65,8 +72,6 @@ const LABELS: [(Verdict, Label); 26] = [
     (Verdict::Full, Label::Passed("full torrent")),
     (Verdict::Contended, Label::Passed("contended")),
     (Verdict::NoReply, Label::Passed("no reply possible")),
-    (Verdict::ClientRefused, Label::Unapproved(Failure::UnapprovedClient)),
-    (Verdict::SourceRefused, Label::Unapproved(Failure::UnapprovedIp)),
     (Verdict::SourceCalmed, Label::Limited(Action::Announce, Outcome::Calmed, SOURCE)),
     (Verdict::SourceDropped, Label::Limited(Action::Other, Outcome::Dropped, SOURCE)),
     (Verdict::MissCalmed, Label::Limited(Action::Announce, Outcome::Calmed, "misses")),
@@ -141,20 +146,20 @@ impl CountersMap {
         let Some(counters) = self.read() else { return Vec::new() };
         let mut served = Vec::new();
         for (family, verdicts) in FAMILIES.into_iter().zip(counters.verdicts) {
-            for (verdict, label) in &LABELS {
-                let (action, family, error) = match *label {
+            for (verdict, label) in labels() {
+                let (action, family, error) = match label {
                     Label::Answered(action) => (action, family, ""),
                     // So Chihaya says of whom it has not yet understood.
                     Label::BadId(_) => {
                         let error = Failure::BadConnectionId.text();
                         (Action::Other, AddressFamily::Unknown, error)
                     }
-                    Label::Unapproved(failure) => (Action::Announce, family, failure.text()),
+                    Label::Unapproved(rule) => (Action::Announce, family, rule.text()),
                     Label::Limited(action, Outcome::Calmed, _) => (action, family, ""),
                     Label::Limited(action, ..) => (action, family, LIMITED),
                     Label::Passed(_) => continue,
                 };
-                let count = verdicts[*verdict as usize];
+                let count = verdicts[verdict as usize];
                 served.push(Untimed { action, family, error, count });
             }
         }
@@ -194,9 +199,9 @@ impl Collector for KernelCounters {
             // Several verdicts may have one label.
             let mut sums = BTreeMap::<_, u64>::new();
             let mut limits = BTreeMap::<_, u64>::new();
-            for (verdict, label) in &LABELS {
-                let count = verdicts[*verdict as usize];
-                let (action, what) = match *label {
+            for (verdict, label) in labels() {
+                let count = verdicts[verdict as usize];
+                let (action, what) = match label {
                     Label::Answered(action) => (Some(action), Outcome::Answered.label()),
                     Label::BadId(outcome) => (Some(Action::Other), outcome.label()),
                     Label::Unapproved(_) => (Some(Action::Announce), Outcome::Refused.label()),
@@ -229,7 +234,7 @@ impl Collector for KernelCounters {
 /// How many requests met the limit of this name.
 fn limited(counters: &abi::Counters, name: &str) -> u64 {
     let is_of = |label: &Label| matches!(*label, Label::Limited(.., limit) if limit == name);
-    let verdicts = LABELS.iter().filter(|(_, label)| is_of(label)).map(|(verdict, _)| *verdict);
+    let verdicts = labels().filter(|(_, label)| is_of(label)).map(|(verdict, _)| verdict);
     verdicts.flat_map(|verdict| counters.verdicts.map(|family| family[verdict as usize])).sum()
 }
 
@@ -250,9 +255,9 @@ mod tests {
 
     #[test]
     fn every_verdict_but_one_has_its_label() {
-        let mut seen = LABELS.map(|(verdict, _)| verdict as usize).to_vec();
+        let mut seen: Vec<_> = labels().map(|(verdict, _)| verdict as usize).collect();
         seen.push(Verdict::NotOurs as usize);
         seen.sort_unstable();
-        assert!(seen.into_iter().eq(0..=Verdict::UnprovenDropped as usize));
+        assert!(seen.into_iter().eq(0..Verdict::COUNT as usize));
     }
 }

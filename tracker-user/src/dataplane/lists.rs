@@ -1,100 +1,106 @@
-//! Lists of clients and networks, in maps that the program looks into.
+//! What the hooks list, in maps that the program looks into.
 
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 
-use anyhow::Context as _;
-use aya::maps::{
-    HashMap, MapData, MapError,
-    lpm_trie::{Key, LpmTrie},
+use anyhow::{Context as _, bail};
+use aya::{
+    Ebpf,
+    maps::{
+        HashMap as BpfHashMap, Map, MapData, MapError,
+        lpm_trie::{Key as Prefix, LpmTrie},
+    },
 };
 use ipnet::IpNet;
 use tracker_common::{
-    abi::{client_key, name, network},
-    id::ClientId,
+    abi::{self, name},
+    policy::{Key, Ranks},
 };
 
-use super::Kernel;
-use crate::pipeline::{ListKind, NetworkList};
+use super::policy::Composed;
+use crate::pipeline::Pipeline;
 
-/// The most clients that the kernel knows.
-pub(super) const CLIENTS_MAX: u32 = 16 << 10;
+/// The most clients and ports that the kernel knows together.
+pub(super) const LISTED_MAX: u32 = 80 << 10;
 
 /// The most networks of each family that the kernel knows.
 pub(super) const NETWORKS_MAX: u32 = 1 << 20;
 
 /// The maps. While they are being changed the program must not look into them.
-pub(super) struct Lists {
-    clients: HashMap<MapData, u64, u8>,
-    networks_v4: LpmTrie<MapData, [u8; 4], u32>,
-    networks_v6: LpmTrie<MapData, [u8; 16], u32>,
+pub struct HookMaps {
+    listed: BpfHashMap<MapData, u64, Ranks>,
+    networks_v4: LpmTrie<MapData, [u8; 4], Ranks>,
+    networks_v6: LpmTrie<MapData, [u8; 16], Ranks>,
 }
 
-impl Lists {
-    /// Empty lists.
+impl HookMaps {
+    /// The maps of a program.
     ///
     /// # Errors
-    /// When the program's maps are not what they should be.
-    pub(super) fn new(kernel: &mut Kernel) -> anyhow::Result<Self> {
+    /// When they are not what they should be, or have been taken already.
+    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         Ok(Self {
-            clients: kernel.take(name::CLIENTS)?,
-            networks_v4: kernel.take(name::NETWORKS_V4)?,
-            networks_v6: kernel.take(name::NETWORKS_V6)?,
+            listed: take(ebpf, name::LISTED)?,
+            networks_v4: take(ebpf, name::NETWORKS_V4)?,
+            networks_v6: take(ebpf, name::NETWORKS_V6)?,
         })
     }
 
-    /// Replaces the clients.
+    /// Fills the maps with what the hooks of a pipeline list, but for torrents, which are in the table, and completes
+    /// the configuration that the program is to go by.
     ///
     /// # Errors
-    /// When there are more than [`CLIENTS_MAX`], or the kernel refuses.
-    pub(super) fn set_clients(
-        &mut self,
-        clients: impl Iterator<Item = ClientId>,
-    ) -> anyhow::Result<()> {
-        let old: Vec<_> = self.clients.keys().collect::<Result<_, _>>()?;
-        for key in old {
-            self.clients.remove(&key)?;
-        }
-        for client in clients {
-            self.clients.insert(client_key(client), 0, 0).with_context(|| {
-                format!("the kernel takes at most {CLIENTS_MAX} listed clients")
-            })?;
-        }
-        Ok(())
+    /// As for [`HookMaps::set`].
+    pub fn apply(&mut self, pipeline: &Pipeline, config: &mut abi::Config) -> anyhow::Result<()> {
+        let composed = Composed::of(pipeline.compiled());
+        composed.configure(config);
+        self.set(&composed.listed, &composed.networks)
     }
 
-    /// Replaces the networks.
+    /// Replaces what is listed.
     ///
     /// # Errors
-    /// When there are more than [`NETWORKS_MAX`] of a family, or the kernel refuses.
-    pub(super) fn set_networks(&mut self, list: &NetworkList) -> anyhow::Result<()> {
+    /// When there are more than [`LISTED_MAX`] keys or [`NETWORKS_MAX`] networks of a family, or the kernel refuses.
+    pub(super) fn set(
+        &mut self,
+        listed: &HashMap<Key, Ranks>,
+        networks: &HashMap<IpNet, Ranks>,
+    ) -> anyhow::Result<()> {
+        let old: Vec<_> = self.listed.keys().collect::<Result<_, _>>()?;
+        old.iter().try_for_each(|key| self.listed.remove(key))?;
         clear(&mut self.networks_v4)?;
         clear(&mut self.networks_v6)?;
-        for (net, kind) in list.iter() {
-            let meaning = match kind {
-                ListKind::Allow => network::ALLOWED,
-                ListKind::Deny => network::DENIED,
-            };
-            self.add(net, meaning).with_context(|| {
+        for (key, ranks) in listed {
+            self.listed.insert(key.word(), ranks, 0).with_context(|| {
+                format!("the kernel takes at most {LISTED_MAX} listed clients and ports")
+            })?;
+        }
+        for (network, ranks) in networks {
+            self.add(*network, *ranks).with_context(|| {
                 format!("the kernel takes at most {NETWORKS_MAX} networks of each family")
             })?;
         }
         Ok(())
     }
 
-    fn add(&mut self, net: IpNet, meaning: u32) -> Result<(), MapError> {
-        let length = net.prefix_len().into();
-        match net.network() {
+    fn add(&mut self, network: IpNet, ranks: Ranks) -> Result<(), MapError> {
+        let length = network.prefix_len().into();
+        match network.network() {
             IpAddr::V4(addr) => {
-                self.networks_v4.insert(&Key::new(length, addr.octets()), meaning, 0)
+                self.networks_v4.insert(&Prefix::new(length, addr.octets()), ranks, 0)
             }
             IpAddr::V6(addr) => {
-                self.networks_v6.insert(&Key::new(length, addr.octets()), meaning, 0)
+                self.networks_v6.insert(&Prefix::new(length, addr.octets()), ranks, 0)
             }
         }
     }
 }
 
-fn clear<K: aya::Pod>(trie: &mut LpmTrie<MapData, K, u32>) -> Result<(), MapError> {
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T> {
+    let Some(map) = ebpf.take_map(name) else { bail!("the XDP program has no map {name}") };
+    T::try_from(map).with_context(|| format!("map {name}"))
+}
+
+fn clear<K: aya::Pod>(trie: &mut LpmTrie<MapData, K, Ranks>) -> Result<(), MapError> {
     let old: Vec<_> = trie.keys().collect::<Result<_, _>>()?;
     old.iter().try_for_each(|key| trie.remove(key))
 }

@@ -23,7 +23,7 @@ use super::{
     grants::GRANTS_MAX,
     jiffies::jiffies,
     link,
-    lists::{CLIENTS_MAX, NETWORKS_MAX},
+    lists::{LISTED_MAX, NETWORKS_MAX},
     pins::Pins,
     publish::State,
     refusal,
@@ -103,7 +103,7 @@ impl Kernel {
             .map_max_entries(name::TORRENTS_V4, size.buckets_v4)
             .map_max_entries(name::TORRENTS_V6, size.buckets_v6)
             .map_max_entries(name::BLOCKS, size.chunks)
-            .map_max_entries(name::CLIENTS, CLIENTS_MAX)
+            .map_max_entries(name::LISTED, LISTED_MAX)
             .map_max_entries(name::NETWORKS_V4, NETWORKS_MAX)
             .map_max_entries(name::NETWORKS_V6, NETWORKS_MAX)
             .map_max_entries(name::GRANTS, GRANTS_MAX)

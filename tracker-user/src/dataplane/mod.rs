@@ -69,10 +69,10 @@ use events::Events;
 use grace::wait_for_kernel;
 pub use grants::Grants;
 pub use jiffies::jiffies;
-use lists::Lists;
+pub use lists::HookMaps;
 use pins::Pins;
-use policy::{Policies, Policy};
-use publish::{DECIDES, LISTS, Publisher};
+use policy::{InKernel, Policies};
+use publish::Publisher;
 
 /// How often interfaces and addresses are looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -233,10 +233,10 @@ impl DataPlane {
         let publisher = Publisher::new(&mut kernel, *config.xdp.orphan_limit)?;
         let events =
             Events::new(&mut kernel, config, &policies.abi_config(), Arc::clone(pipeline))?;
-        let lists = Lists::new(&mut kernel)?;
+        let maps = HookMaps::take(kernel.ebpf())?;
         let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
         let mut worker =
-            Worker { attacher, endpoints, publisher, events, policies, lists, policy: None };
+            Worker { attacher, endpoints, publisher, events, policies, maps, in_kernel: None };
         worker.exchange(|| {})?;
         let followed = worker.follow();
         match config.xdp.mode {
@@ -309,9 +309,9 @@ struct Worker {
     publisher: Publisher,
     events: Events,
     policies: Policies,
-    lists: Lists,
+    maps: HookMaps,
     /// What the kernel was told last.
-    policy: Option<Policy>,
+    in_kernel: Option<InKernel>,
 }
 
 impl Worker {
@@ -373,36 +373,37 @@ impl Worker {
     fn exchange(&mut self, change: impl FnOnce()) -> anyhow::Result<()> {
         self.policies.prepare();
         let coming = self.policies.coming();
-        let others_decide = self.others_decide(&coming.policy);
+        let others_decide = self.others_decide(&coming.in_kernel);
         let held_back = self.publisher.hold_back(others_decide);
         self.policies.hold_back(&coming);
         // A run of the program may still go by what it was told before.
         wait_for_kernel();
         self.policies.commit();
         change();
-        let policy = self.policies.enter(coming);
+        let in_kernel = self.policies.enter(coming);
         held_back?;
-        self.go_by(policy, others_decide)
+        self.go_by(in_kernel, others_decide)
     }
 
     /// Whether it is not for lists of torrents alone to decide otherwise than before.
-    fn others_decide(&self, policy: &Policy) -> bool {
-        let Policy { config, clients, networks } = policy;
-        let listed = |before: &Policy| (&before.clients, &before.networks) == (clients, networks);
-        self.publisher.decides() != config.flags & DECIDES
-            || config.flags & LISTS != 0 && !self.policy.as_ref().is_some_and(listed)
+    fn others_decide(&self, coming: &InKernel) -> bool {
+        let InKernel { config, listed, networks } = coming;
+        // What the maps hold that a daemon before has filled is not known.
+        let are_listed = match &self.in_kernel {
+            Some(before) => (&before.listed, &before.networks) == (listed, networks),
+            None => listed.is_empty() && networks.is_empty(),
+        };
+        !are_listed || self.publisher.decides_by() != publish::decides_by(config)
     }
 
-    fn go_by(&mut self, policy: Policy, others_decide: bool) -> anyhow::Result<()> {
-        let Policy { mut config, .. } = policy;
-        if others_decide {
-            let clients = self.lists.set_clients(policy.clients.iter().copied());
-            if let Err(error) = clients.and_then(|()| self.lists.set_networks(&policy.networks)) {
-                tracing::error!("the daemon serves every announce: {error:#}");
-                config.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
-            }
+    fn go_by(&mut self, in_kernel: InKernel, others_decide: bool) -> anyhow::Result<()> {
+        let mut config = in_kernel.config;
+        if others_decide && let Err(error) = self.maps.set(&in_kernel.listed, &in_kernel.networks) {
+            tracing::error!("the daemon serves every announce: {error:#}");
+            config.policy.pass_all();
+            config.flags |= flag::JUDGES;
         }
-        self.policy = Some(policy);
+        self.in_kernel = Some(in_kernel);
         self.publisher.set_policy(&config)
     }
 

@@ -1,12 +1,16 @@
 //! What the kernel may do in the daemon's stead, compiled from the configuration and the hooks.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
+use ipnet::IpNet;
 use tracker_common::{
     abi::{self, flag},
     connection::ConnectionIds,
-    id::{ClientId, InfoHash},
-    policy::IntervalVariation,
+    id::InfoHash,
+    policy::{IntervalVariation, Key, Policy, Ranks},
     table::{layout::Gate, swarm::Change},
     time,
 };
@@ -15,24 +19,24 @@ use super::grace::wait_for_kernel;
 use crate::{
     config::{BadConnectionId, Config, ReplyRoute, ReversePath},
     pipeline::{
-        Follower, Interest, ListKind, NetworkList, Offload, Pipeline, PostHook, TorrentList,
+        Compiled, Follower, Interest, List, ListKind, NetworkList, Pipeline, PostHook, TorrentList,
     },
     storage::memory::MemoryStorage,
 };
 
 /// All that the kernel is to go by.
 #[derive(Default)]
-pub(super) struct Policy {
+pub(super) struct InKernel {
     /// The configuration, without endpoints.
     pub(super) config: abi::Config,
-    /// What the flags about clients and networks refer to.
-    pub(super) clients: HashSet<ClientId>,
-    pub(super) networks: Arc<NetworkList>,
+    /// What the policy in it refers to.
+    pub(super) listed: HashMap<Key, Ranks>,
+    pub(super) networks: HashMap<IpNet, Ranks>,
 }
 
 /// What is going to be in force, when its torrents have been entered into the table.
 pub(super) struct Coming {
-    pub(super) policy: Policy,
+    pub(super) in_kernel: InKernel,
     torrents: Torrents,
 }
 
@@ -58,11 +62,11 @@ impl Policies {
         pipeline: Arc<Pipeline>,
     ) -> Self {
         let (mut torrents, mut networks) = (Vec::new(), Vec::new());
-        for hook in pipeline.pre_hooks() {
-            match hook.offload() {
-                Offload::Torrents(list) => torrents.push(list.info_hashes.follow()),
-                Offload::Networks(list) => networks.push(list.follow()),
-                _ => {}
+        for (_, list) in &pipeline.compiled().lists {
+            match list {
+                List::Torrents(list) => torrents.push(list.info_hashes.follow()),
+                List::Networks(list) => networks.push(list.follow()),
+                List::Keys(_) => {}
             }
         }
         let (config, storage) = (config.clone(), Arc::clone(storage));
@@ -78,13 +82,15 @@ impl Policies {
 
     /// What is going to be in force.
     pub(super) fn coming(&self) -> Coming {
-        let hooks = self.pipeline.pre_hooks().map(|hook| (hook.name(), hook.offload()));
-        let Composed { flags, variation, torrents, clients, networks } = Composed::of(hooks);
-        let config = self.abi_config();
-        let limits = if config.limits.concern_all() { flag::LIMITS } else { 0 };
-        let flags = flags | configured_flags(&self.config) | limits | told(&self.pipeline);
-        let config = abi::Config { flags, variation, ..config };
-        Coming { policy: Policy { config, clients: clients.ids, networks }, torrents }
+        let composed = Composed::of(self.pipeline.compiled());
+        let mut config = self.abi_config();
+        config.flags |= configured_flags(&self.config) | told(&self.pipeline);
+        if config.limits.concern_all() {
+            config.flags |= flag::LIMITS;
+        }
+        composed.configure(&mut config);
+        let Composed { torrents, listed, networks, .. } = composed;
+        Coming { in_kernel: InKernel { config, listed, networks }, torrents }
     }
 
     /// Has the kernel pass what is announced of torrents that it knows and that are going to be
@@ -102,10 +108,10 @@ impl Policies {
     }
 
     /// Enters listed torrents into the table, with their gates. Returns what the kernel is to go by.
-    pub(super) fn enter(&self, coming: Coming) -> Policy {
-        let Coming { mut policy, torrents } = coming;
-        policy.config.flags |= list_torrents(&torrents, &self.storage);
-        policy
+    pub(super) fn enter(&self, coming: Coming) -> InKernel {
+        let Coming { mut in_kernel, torrents } = coming;
+        in_kernel.config.policy.unlisted_gate = list_torrents(&torrents, &self.storage) as u32;
+        in_kernel
     }
 
     /// What the kernel is to go by, but for flags and what hooks say.
@@ -162,15 +168,14 @@ fn events(interest: Interest) -> u32 {
     }
 }
 
-/// What all hooks together let the kernel do. Their order does not matter: a request that one of them
-/// refuses is refused, one that several refuse is the daemon's, and only one may change the response.
+/// What all hooks together let the kernel do, with what is coming into force of their lists.
 #[derive(Default)]
-struct Composed {
-    flags: u32,
+pub(super) struct Composed {
+    policy: Policy,
     variation: IntervalVariation,
     torrents: Torrents,
-    clients: Clients,
-    networks: Arc<NetworkList>,
+    pub(super) listed: HashMap<Key, Ranks>,
+    pub(super) networks: HashMap<IpNet, Ranks>,
 }
 
 /// What all lists together say.
@@ -181,58 +186,52 @@ struct Torrents {
     denied: HashSet<InfoHash>,
 }
 
-/// One list of clients: there is no need for more.
-#[derive(Default, Debug)]
-struct Clients {
-    ids: HashSet<ClientId>,
-}
-
 impl Composed {
-    fn of(hooks: impl Iterator<Item = (&'static str, Offload)>) -> Self {
-        let mut composed = Self::default();
-        for (name, offload) in hooks {
-            if !composed.take(offload) {
-                tracing::warn!("the hook `{name}` has the daemon serve every announce");
-                composed.flags |= flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+    pub(super) fn of(compiled: &Compiled) -> Self {
+        for name in &compiled.in_daemon {
+            tracing::warn!(
+                "the hook `{name}` has the daemon serve every announce that no hook before it refuses"
+            );
+        }
+        let variation = compiled.variation.unwrap_or_default();
+        let mut composed = Self { policy: compiled.policy, variation, ..Self::default() };
+        let mut networks = Vec::new();
+        for (rank, list) in &compiled.lists {
+            match list {
+                List::Torrents(list) => composed.torrents.add(list),
+                List::Networks(list) => networks.push((*rank, list.coming())),
+                List::Keys(list) => {
+                    for key in &*list.keys {
+                        *composed.listed.entry(*key).or_default() |= rank;
+                    }
+                }
             }
         }
+        composed.merge(&networks);
         composed
     }
 
-    /// `false` when the kernel cannot stand in for the hook beside those before.
-    fn take(&mut self, offload: Offload) -> bool {
-        const CLIENTS: u32 = flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED;
-        match offload {
-            // The table was made with the subnets.
-            Offload::Unaffected | Offload::PreferredSubnet(_) => {}
-            Offload::Torrents(list) => self.torrents.add(&list),
-            Offload::Clients(list) if self.flags & CLIENTS == 0 => {
-                self.flags |= match list.kind {
-                    ListKind::Allow => flag::CLIENTS_ALLOWED,
-                    ListKind::Deny => flag::CLIENTS_DENIED,
-                };
-                self.clients.ids = list.ids;
-            }
-            Offload::Networks(list) if self.flags & flag::NETWORKS == 0 => {
-                self.networks = list.coming();
-                self.flags |= flag::NETWORKS;
-                if self.networks.refuses_others() {
-                    self.flags |= flag::NETWORKS_REFUSE_OTHERS;
-                }
-            }
-            // A grant does not tell of which hook it is.
-            Offload::Grants if self.flags & flag::GRANTS == 0 => self.flags |= flag::GRANTS,
-            // A second variation adds to the first.
-            Offload::IntervalVariation(variation) if self.variation.threshold == 0 => {
-                self.variation = variation;
-            }
-            Offload::Never
-            | Offload::Clients(_)
-            | Offload::Networks(_)
-            | Offload::Grants
-            | Offload::IntervalVariation(_) => return false,
+    /// Merges lists of networks, so that one look finds what each of them says: of the networks of all lists that hold
+    /// an address, the smallest tells by which ranks it is refused.
+    fn merge(&mut self, lists: &[(Ranks, Arc<NetworkList>)]) {
+        let refused_by = |refuses: &dyn Fn(&NetworkList) -> bool| {
+            let ranks = lists.iter().filter(|(_, list)| refuses(list)).map(|(rank, _)| rank);
+            ranks.fold(0, |all, rank| all | rank)
+        };
+        self.policy.refuses_other_networks = refused_by(&|list| list.refuses_others());
+        for (network, _) in lists.iter().flat_map(|(_, list)| list.iter()) {
+            let ranks = refused_by(&|list| !list.admits_network(network));
+            self.networks.insert(network, ranks);
         }
-        true
+    }
+
+    /// Completes what the program is to go by, but for torrents.
+    pub(super) fn configure(&self, config: &mut abi::Config) {
+        config.policy = self.policy;
+        config.variation = self.variation;
+        if self.policy.judges_announces() {
+            config.flags |= flag::JUDGES;
+        }
     }
 }
 
@@ -261,12 +260,12 @@ impl Torrents {
     }
 }
 
-/// Enters listed torrents into the table, and has all others go by the lists. Returns the flags that
-/// say what the kernel may conclude from a torrent's absence.
+/// Enters listed torrents into the table, and has all others go by the lists. Returns what the
+/// kernel may conclude from a torrent's absence.
 ///
 /// Torrents for which there is no room stay unknown to the kernel, so the daemon's hook decides on
 /// them: that is slower and no less right.
-fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> u32 {
+fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> Gate {
     let Torrents { allowed, denied } = torrents;
     // A torrent that was admitted by the list before must not stay open by this one.
     let unlisted = if allowed.is_some() { Gate::Pass } else { Gate::Open };
@@ -283,29 +282,49 @@ fn list_torrents(torrents: &Torrents, storage: &MemoryStorage) -> u32 {
              daemon; raise xdp.table.torrents_ipv4 and torrents_ipv6",
             refused + missing,
         );
-        return flag::LISTS_INCOMPLETE;
+        return Gate::Pass;
     }
-    if allowed.is_some() { flag::REFUSE_UNKNOWN } else { 0 }
+    if allowed.is_some() { Gate::Refuse } else { Gate::Open }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{
-        AnnounceRequest, AnnounceResponse, ClientList, Live, NetworkList, PreHook, PreferredSubnet,
-        Refusal,
-    };
+    use crate::pipeline::{KeyList, Live, NetworkList, Offload, PreHook, PreferredSubnet};
+    use tracker_common::{id::ClientId, policy::Rule};
 
     fn hashes(bytes: &[u8]) -> HashSet<InfoHash> {
         bytes.iter().map(|&byte| InfoHash([byte; 20])).collect()
     }
 
     fn list(kind: ListKind, bytes: &[u8]) -> Offload {
-        Offload::Torrents(TorrentList { kind, info_hashes: Live::new(hashes(bytes)) })
+        let info_hashes = Live::new(hashes(bytes));
+        Offload::Rule(List::Torrents(TorrentList { kind, info_hashes }))
+    }
+
+    struct Hook(Offload);
+
+    impl PreHook for Hook {
+        fn name(&self) -> &'static str {
+            "a hook"
+        }
+
+        fn offload(&self) -> Offload {
+            self.0.clone()
+        }
     }
 
     fn compose(offloads: &[Offload]) -> Composed {
-        Composed::of(offloads.iter().map(|offload| ("a hook", offload.clone())))
+        let hooks = offloads.iter().map(|offload| Box::new(Hook(offload.clone())) as _).collect();
+        Composed::of(Pipeline::of_hooks(hooks).compiled())
+    }
+
+    fn networks(list: &[(&str, ListKind)], refuses_others: bool) -> Offload {
+        let mut networks = NetworkList::new(refuses_others);
+        for (network, kind) in list {
+            networks.add(network.parse().unwrap(), *kind);
+        }
+        Offload::Rule(List::Networks(Live::new(networks)))
     }
 
     fn variation(threshold: u32) -> Offload {
@@ -325,43 +344,54 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_cannot_do_twice_is_the_daemons() {
-        let clients = || Offload::Clients(ClientList { kind: ListKind::Deny, ids: HashSet::new() });
-        let networks = || Offload::Networks(Live::new(NetworkList::default()));
-        for offload in [clients, networks, || Offload::Grants] {
-            let passes = |composed: &Composed| composed.flags & flag::PASS_ANNOUNCES != 0;
-            assert!(!passes(&compose(&[offload()])));
-            assert!(passes(&compose(&[offload(), offload()])));
-        }
-        let subnet = Offload::PreferredSubnet(PreferredSubnet::default());
-        assert_eq!(compose(&[subnet]).flags, 0);
+    fn two_lists_of_clients_are_one_map_with_the_ranks_of_both() {
+        let [a, b] = [ClientId(*b"TR4050"), ClientId(*b"qB5000")];
+        let clients = |ids: &[ClientId]| {
+            let list = KeyList::of_clients(ListKind::Deny, ids.iter().copied());
+            Offload::Rule(List::Keys(list))
+        };
+        let composed = compose(&[clients(&[a]), clients(&[a, b])]);
+        assert_eq!(composed.policy.passes_announces, 0);
+        assert_eq!(composed.listed[&Key::of_client(a)], 0b11);
+        assert_eq!(composed.listed[&Key::of_client(b)], 0b10);
+    }
+
+    #[test]
+    fn of_two_lists_of_networks_each_network_has_what_both_say() {
+        use ListKind::{Allow, Deny};
+        let first = networks(&[("10.0.0.0/8", Deny), ("10.1.0.0/16", Allow)], false);
+        let second = networks(&[("10.1.1.0/24", Allow), ("192.0.2.0/24", Deny)], true);
+        let composed = compose(&[first, second]);
+        let refused = |network: &str| composed.networks[&network.parse::<IpNet>().unwrap()];
+        assert_eq!(refused("10.0.0.0/8"), 0b11);
+        assert_eq!(refused("10.1.0.0/16"), 0b10);
+        assert_eq!(refused("10.1.1.0/24"), 0b00);
+        assert_eq!(refused("192.0.2.0/24"), 0b10);
+        assert_eq!(composed.policy.refuses_other_networks, 0b10);
+        assert_eq!(composed.policy.ranks[Rule::Network as usize], 0b11);
+    }
+
+    #[test]
+    fn one_hook_that_leaves_grants_is_the_kernels_and_two_are_the_daemons() {
+        assert_eq!(compose(&[Offload::Grants]).policy.passes_announces, 0);
+        assert_ne!(compose(&[Offload::Grants, Offload::Grants]).policy.passes_announces, 0);
     }
 
     #[test]
     fn one_variation_is_the_kernels_and_two_are_the_daemons() {
         let one = compose(&[Offload::Unaffected, variation(5)]);
-        assert_eq!((one.flags, one.variation.threshold), (0, 5));
-        let two = compose(&[variation(5), variation(6)]);
-        assert_ne!(two.flags & flag::PASS_ANNOUNCES, 0);
-    }
-
-    /// Somebody's hook, which says nothing of the kernel.
-    struct Silent;
-
-    impl PreHook for Silent {
-        fn name(&self) -> &'static str {
-            "silent"
-        }
-
-        fn announce(&self, _: &AnnounceRequest, _: &mut AnnounceResponse) -> Result<(), Refusal> {
-            Ok(())
-        }
+        assert_eq!((one.policy, one.variation.threshold), (Policy::default(), 5));
+        assert_ne!(compose(&[variation(5), variation(6)]).policy.passes_announces, 0);
+        let subnet = Offload::PreferredSubnet(PreferredSubnet::default());
+        assert_eq!(compose(&[subnet]).policy, Policy::default());
     }
 
     #[test]
-    fn a_hook_that_says_nothing_of_the_kernel_sees_everything() {
-        let composed = compose(&[variation(5), Silent.offload(), list(ListKind::Deny, &[1])]);
-        assert_eq!(composed.flags, flag::PASS_ANNOUNCES | flag::PASS_SCRAPES);
+    fn a_hook_that_says_nothing_of_the_kernel_sees_all_that_no_hook_before_it_refuses() {
+        let composed = compose(&[list(ListKind::Deny, &[1]), Offload::Never]);
+        let Policy { passes_announces, passes_scrapes, ranks, .. } = composed.policy;
+        assert_eq!((passes_announces, passes_scrapes), (0b10, 0b10));
+        assert_eq!(ranks[Rule::Torrent as usize], 0b01);
     }
 
     #[test]

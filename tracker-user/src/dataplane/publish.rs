@@ -9,22 +9,13 @@ use aya::{
 };
 use tracker_common::{
     abi::{self, EndpointV4, EndpointV6, LINKS, Link, flag, name},
+    policy::Policy,
+    table::layout::Gate,
     time::Jiffies,
 };
 
 use super::{Kernel, grace::wait_for_kernel};
 use crate::clock;
-
-/// Flags that have the program look into lists of clients and networks.
-pub(super) const LISTS: u32 = flag::CLIENTS_ALLOWED | flag::CLIENTS_DENIED | flag::NETWORKS;
-
-/// Flags by which an announce or a scrape is answered, refused or passed, whatever its torrent.
-pub(super) const DECIDES: u32 = LISTS
-    | flag::NETWORKS_REFUSE_OTHERS
-    | flag::GRANTS
-    | flag::PASS_ANNOUNCES
-    | flag::PASS_SCRAPES
-    | flag::TELL_OPTIONS;
 
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
 /// that is half written.
@@ -112,9 +103,9 @@ impl Publisher {
         self.publish()
     }
 
-    /// The flags of [`DECIDES`] that are in force.
-    pub(super) const fn decides(&self) -> u32 {
-        self.config.flags & DECIDES
+    /// What the program decides by, whatever the torrent.
+    pub(super) fn decides_by(&self) -> (Policy, u32) {
+        decides_by(&self.config)
     }
 
     /// Has the program pass, until the next policy, what is announced of torrents that it does not know;
@@ -123,11 +114,13 @@ impl Publisher {
     /// # Errors
     /// As for [`Publisher::set_endpoints`].
     pub(super) fn hold_back(&mut self, all: bool) -> anyhow::Result<()> {
-        let flags = &mut self.config.flags;
-        *flags = *flags & !flag::REFUSE_UNKNOWN | flag::LISTS_INCOMPLETE;
+        let policy = &mut self.config.policy;
         if all {
-            *flags = *flags & !LISTS | flag::PASS_ANNOUNCES | flag::PASS_SCRAPES;
+            *policy = Policy::default();
+            policy.pass_all();
+            self.config.flags |= flag::JUDGES;
         }
+        policy.unlisted_gate = Gate::Pass as u32;
         self.publish()
     }
 
@@ -168,6 +161,12 @@ impl Publisher {
     fn write(&mut self) -> anyhow::Result<()> {
         self.map.set(0, State(self.state), 0).context("map STATE")
     }
+}
+
+/// What a configuration decides by, whatever the torrent.
+pub(super) fn decides_by(config: &abi::Config) -> (Policy, u32) {
+    let policy = Policy { unlisted_gate: Gate::Open as u32, ..config.policy };
+    (policy, config.flags & flag::TELL_OPTIONS)
 }
 
 /// Copies as many as there is room for, and returns their number.

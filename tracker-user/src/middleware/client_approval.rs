@@ -1,10 +1,8 @@
 //! The hook `client approval`: refuses announces by the software that makes them. Scrapes pass.
 
-use tracker_common::{id::ClientId, wire::Failure};
+use tracker_common::{id::ClientId, policy::Rule};
 
-use crate::pipeline::{
-    AnnounceRequest, AnnounceResponse, ClientList, ListKind, Offload, PreHook, Refusal,
-};
+use crate::pipeline::{KeyList, List, ListKind, Offload, PreHook};
 
 /// The hook's options; without a list it approves of everything.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +25,7 @@ pub enum ClientApprovalError {
 /// The hook.
 #[derive(Debug)]
 pub struct ClientApproval {
-    list: ClientList,
+    list: KeyList,
 }
 
 impl ClientApproval {
@@ -42,35 +40,27 @@ impl ClientApproval {
             Some(whitelist) if !whitelist.is_empty() => return Err(ClientApprovalError::BothLists),
             _ => (ListKind::Deny, blacklist),
         };
-        Ok(Self { list: ClientList { kind, ids: ids.into_iter().collect() } })
+        Ok(Self { list: KeyList::of_clients(kind, ids) })
     }
 }
 
 impl PreHook for ClientApproval {
     fn name(&self) -> &'static str {
-        "client approval"
-    }
-
-    fn announce(
-        &self,
-        request: &AnnounceRequest,
-        _response: &mut AnnounceResponse,
-    ) -> Result<(), Refusal> {
-        if self.list.kind.admits(self.list.ids.contains(&request.peer_id.client_id())) {
-            return Ok(());
-        }
-        Err(Failure::UnapprovedClient.into())
+        Rule::Client.name()
     }
 
     fn offload(&self) -> Offload {
-        Offload::Clients(self.list.clone())
+        Offload::Rule(List::Keys(self.list.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::middleware::tests::announce_of;
+    use crate::{
+        middleware::tests::{announce_of, judge as judge_by},
+        pipeline::{AnnounceRequest, Refusal},
+    };
     use tracker_common::id::{InfoHash, PeerId};
 
     const LISTED: ClientId = ClientId(*b"TR4050");
@@ -86,8 +76,7 @@ mod tests {
     fn judge(options: ClientApprovalOptions, peer_id: &[u8; 20]) -> Result<(), Refusal> {
         let request =
             AnnounceRequest { peer_id: PeerId(*peer_id), ..announce_of(InfoHash([1; 20])) };
-        let hook = ClientApproval::new(options).unwrap();
-        hook.announce(&request, &mut AnnounceResponse::default())
+        judge_by(ClientApproval::new(options).unwrap(), &request)
     }
 
     fn unapproved() -> Result<(), Refusal> {
@@ -130,13 +119,5 @@ mod tests {
     fn both_lists_together_are_an_error() {
         let both = ClientApprovalOptions { whitelist: Some(vec![LISTED]), blacklist: vec![LISTED] };
         assert_eq!(ClientApproval::new(both).unwrap_err(), ClientApprovalError::BothLists);
-    }
-
-    #[test]
-    fn the_kernel_is_given_the_same_list() {
-        let Offload::Clients(list) = ClientApproval::new(whitelist()).unwrap().offload() else {
-            panic!("not offloaded");
-        };
-        assert_eq!(list, ClientList { kind: ListKind::Allow, ids: [LISTED].into() });
     }
 }

@@ -1,9 +1,9 @@
 //! The hook `ip approval`: refuses announces and scrapes by the address that they come from.
 
-use std::{io, net::IpAddr, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use ipnet::IpNet;
-use tracker_common::wire::Failure;
+use tracker_common::policy::Rule;
 
 use super::{
     background::Background,
@@ -11,13 +11,10 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    pipeline::{
-        AnnounceRequest, AnnounceResponse, ListKind, Live, NetworkList, Offload, PreHook, Refusal,
-        ScrapeRequest,
-    },
+    pipeline::{List, ListKind, Live, NetworkList, Offload, PreHook},
 };
 
-const NAME: &str = "ip approval";
+const NAME: &str = Rule::Network.name();
 
 /// The hook's options; with everything empty it approves of everybody.
 ///
@@ -84,13 +81,6 @@ impl IpApproval {
         let (list, background) = lists::live::<_, IpApprovalError>(NAME, files, metrics, read)?;
         Ok(Self { list, _background: background })
     }
-
-    fn judge(&self, address: IpAddr) -> Result<(), Refusal> {
-        if self.list.load().admits(address) {
-            return Ok(());
-        }
-        Err(Failure::UnapprovedIp.into())
-    }
 }
 
 impl PreHook for IpApproval {
@@ -98,50 +88,38 @@ impl PreHook for IpApproval {
         NAME
     }
 
-    fn announce(
-        &self,
-        request: &AnnounceRequest,
-        _response: &mut AnnounceResponse,
-    ) -> Result<(), Refusal> {
-        self.judge(request.peer.ip())
-    }
-
-    fn scrape(&self, request: &ScrapeRequest) -> Result<(), Refusal> {
-        self.judge(request.source.ip())
-    }
-
     fn offload(&self) -> Offload {
-        Offload::Networks(self.list.clone())
-    }
-
-    fn revision(&self) -> u64 {
-        self.list.revision()
+        Offload::Rule(List::Networks(self.list.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, net::IpAddr, sync::Arc};
 
     use super::*;
-    use crate::{middleware::tests::announce_of, pipeline::Params};
+    use crate::{
+        middleware::tests::announce_of,
+        pipeline::{AnnounceRequest, AnnounceResponse, Params, Pipeline, Refusal, ScrapeRequest},
+    };
     use tracker_common::id::InfoHash;
 
     fn networks(text: &[&str]) -> Vec<IpNet> {
         text.iter().map(|network| network.parse().unwrap()).collect()
     }
 
-    fn make(options: IpApprovalOptions) -> IpApproval {
-        IpApproval::new(options, &Metrics::new().unwrap()).unwrap()
+    fn make(options: IpApprovalOptions) -> Arc<IpApproval> {
+        Arc::new(IpApproval::new(options, &Metrics::new().unwrap()).unwrap())
     }
 
     /// What a hook says to an announce and to a scrape.
-    fn judge(hook: &IpApproval, address: &str) -> Result<(), Refusal> {
+    fn judge(hook: &Arc<IpApproval>, address: &str) -> Result<(), Refusal> {
         let source = (address.parse::<IpAddr>().unwrap(), 6881).into();
         let announce = AnnounceRequest { peer: source, ..announce_of(InfoHash([1; 20])) };
         let scrape = ScrapeRequest { info_hashes: Vec::new(), source, params: Params::default() };
-        let announced = hook.announce(&announce, &mut AnnounceResponse::default());
-        assert_eq!(hook.scrape(&scrape), announced);
+        let pipeline = Pipeline::of_hooks(vec![Box::new(Arc::clone(hook))]);
+        let announced = pipeline.admit(&announce, &mut AnnounceResponse::default());
+        assert_eq!(pipeline.admit_scrape(&scrape), announced);
         announced
     }
 
@@ -213,15 +191,5 @@ mod tests {
         let options = IpApprovalOptions { deny_files, ..Default::default() };
         let error = IpApproval::new(options, &Metrics::new().unwrap()).unwrap_err().to_string();
         assert!(error.contains(":2: `192.0.2.0/33`: a network is written"), "{error}");
-    }
-
-    #[test]
-    fn the_kernel_is_given_the_same_networks() {
-        let allow = networks(&["192.0.2.0/24"]);
-        let hook = make(IpApprovalOptions { allow, ..Default::default() });
-        let Offload::Networks(list) = hook.offload() else { panic!("not offloaded") };
-        let list = list.load();
-        let expected = ("192.0.2.0/24".parse().unwrap(), ListKind::Allow);
-        assert!(list.refuses_others() && list.iter().eq([expected]));
     }
 }

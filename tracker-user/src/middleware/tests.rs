@@ -12,7 +12,7 @@ use tracker_common::{
     id::{InfoHash, PeerId},
 };
 
-use crate::pipeline::{AnnounceRequest, Params};
+use crate::pipeline::{AnnounceRequest, AnnounceResponse, Params, Pipeline, PreHook, Refusal};
 
 /// An announce in which nothing but the torrent matters.
 pub(crate) fn announce_of(info_hash: InfoHash) -> AnnounceRequest {
@@ -29,6 +29,14 @@ pub(crate) fn announce_of(info_hash: InfoHash) -> AnnounceRequest {
         is_udp: false,
         params: Params::default(),
     }
+}
+
+/// What the daemon says of an announce with this hook alone.
+pub(crate) fn judge(
+    hook: impl PreHook + 'static,
+    request: &AnnounceRequest,
+) -> Result<(), Refusal> {
+    Pipeline::of_hooks(vec![Box::new(hook)]).admit(request, &mut AnnounceResponse::default())
 }
 
 /// An HTTP service on loopback that answers with what it is told to, and remembers what it was asked.

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use tracker_common::{id::InfoHash, wire::Failure};
+use tracker_common::{id::InfoHash, policy::Rule};
 
 use super::{
     background::Background,
@@ -10,12 +10,10 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    pipeline::{
-        AnnounceRequest, AnnounceResponse, ListKind, Offload, PreHook, Refusal, TorrentList,
-    },
+    pipeline::{List, ListKind, Offload, PreHook, TorrentList},
 };
 
-const NAME: &str = "torrent approval";
+const NAME: &str = Rule::Torrent.name();
 
 /// The hook's options; without a list it approves of everything.
 ///
@@ -82,10 +80,6 @@ impl TorrentApproval {
             lists::live::<_, TorrentApprovalError>(NAME, files, metrics, read)?;
         Ok(Self { list: TorrentList { kind, info_hashes }, _background: background })
     }
-
-    fn approves(&self, info_hash: &InfoHash) -> bool {
-        self.list.kind.admits(self.list.info_hashes.load().contains(info_hash))
-    }
 }
 
 impl PreHook for TorrentApproval {
@@ -93,23 +87,8 @@ impl PreHook for TorrentApproval {
         NAME
     }
 
-    fn announce(
-        &self,
-        request: &AnnounceRequest,
-        _response: &mut AnnounceResponse,
-    ) -> Result<(), Refusal> {
-        if self.approves(&request.info_hash) {
-            return Ok(());
-        }
-        Err(Failure::UnapprovedTorrent.into())
-    }
-
     fn offload(&self) -> Offload {
-        Offload::Torrents(self.list.clone())
-    }
-
-    fn revision(&self) -> u64 {
-        self.list.info_hashes.revision()
+        Offload::Rule(List::Torrents(self.list.clone()))
     }
 }
 
@@ -118,7 +97,10 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::middleware::tests::announce_of;
+    use crate::{
+        middleware::tests::{announce_of, judge as judge_by},
+        pipeline::{AnnounceResponse, Pipeline, Refusal},
+    };
 
     const LISTED: InfoHash = InfoHash([1; 20]);
     const OTHER: InfoHash = InfoHash([2; 20]);
@@ -136,8 +118,7 @@ mod tests {
     }
 
     fn judge(options: TorrentApprovalOptions, info_hash: InfoHash) -> Result<(), Refusal> {
-        let hook = make(options).unwrap();
-        hook.announce(&announce_of(info_hash), &mut AnnounceResponse::default())
+        judge_by(make(options).unwrap(), &announce_of(info_hash))
     }
 
     fn unapproved() -> Result<(), Refusal> {
@@ -205,31 +186,23 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_given_the_same_list() {
-        let Offload::Torrents(list) = make(whitelist()).unwrap().offload() else {
-            panic!("not offloaded");
-        };
-        assert_eq!(list.kind, ListKind::Allow);
-        assert!(list.info_hashes.load().iter().eq([&LISTED]));
-    }
-
-    #[test]
     fn a_changed_file_waits_for_the_kernel() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let whitelist_files = vec![file.path().to_owned()];
         let hook = make(TorrentApprovalOptions { whitelist_files, ..Default::default() }).unwrap();
-        let Offload::Torrents(list) = hook.offload() else { panic!("not offloaded") };
+        let Offload::Rule(List::Torrents(list)) = hook.offload() else { panic!("not offloaded") };
         let mut follower = list.info_hashes.follow();
-        let before = hook.revision();
+        let pipeline = Pipeline::of_hooks(vec![Box::new(hook)]);
+        let before = pipeline.revision();
         fs::write(file.path(), LISTED.to_string()).unwrap();
         while !follower.prepare() {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        let judge = || hook.announce(&announce_of(LISTED), &mut AnnounceResponse::default());
+        let judge = || pipeline.admit(&announce_of(LISTED), &mut AnnounceResponse::default());
         assert!(list.info_hashes.coming().contains(&LISTED));
-        assert_eq!((judge(), hook.revision()), (unapproved(), before));
+        assert_eq!((judge(), pipeline.revision()), (unapproved(), before));
         follower.commit();
         assert_eq!(judge(), Ok(()));
-        assert_ne!(hook.revision(), before);
+        assert_ne!(pipeline.revision(), before);
     }
 }

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use tracker_common::{
-    id::{ClientId, InfoHash},
-    policy::IntervalVariation,
+    id::InfoHash,
+    policy::{IntervalVariation, Key, Rule},
 };
 
 use super::{AnnounceRequest, AnnounceResponse, Live, NetworkList, Refusal, ScrapeRequest};
@@ -14,15 +14,18 @@ pub trait PreHook: Send + Sync {
     /// The hook's name in the configuration, for messages.
     fn name(&self) -> &'static str;
 
-    /// Checks an announce. The response holds the configured intervals and no peers yet.
+    /// Checks an announce. The response holds the configured intervals and no peers yet. A hook that offloads a
+    /// [rule](Offload::Rule) is judged by its list, and not called.
     ///
     /// # Errors
     /// A [`Refusal`] ends the pipeline: the client is told, the swarm is not changed.
     fn announce(
         &self,
-        request: &AnnounceRequest,
-        response: &mut AnnounceResponse,
-    ) -> Result<(), Refusal>;
+        _request: &AnnounceRequest,
+        _response: &mut AnnounceResponse,
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// Checks a scrape. Most hooks let scrapes pass.
     ///
@@ -126,12 +129,8 @@ pub enum Offload {
     Never,
     /// Answer without it: the hook leaves alone whatever the kernel would answer.
     Unaffected,
-    /// Refuse or admit by info-hash. The list is to be followed.
-    Torrents(TorrentList),
-    /// Refuse or admit by client id.
-    Clients(ClientList),
-    /// Refuse or admit by source address, scrapes too. The list is to be followed.
-    Networks(Live<NetworkList>),
+    /// Refuse or admit by a list. Daemon and kernel judge by it with one function.
+    Rule(List),
     /// Compute the same interval.
     IntervalVariation(IntervalVariation),
     /// Admit announces that the hook has left a [`Grant`](super::Grant) for, and pass the others.
@@ -139,6 +138,17 @@ pub enum Offload {
     Grants,
     /// Choose peers of the announcer's subnet first, as the storage does.
     PreferredSubnet(PreferredSubnet),
+}
+
+/// What a rule judges by.
+#[derive(Debug, Clone)]
+pub enum List {
+    /// Info-hashes. The list may change.
+    Torrents(TorrentList),
+    /// Networks of sources; scrapes are judged by it, too. The list may change.
+    Networks(Live<NetworkList>),
+    /// What is looked up by a key: clients or ports.
+    Keys(KeyList),
 }
 
 /// Info-hashes that are admitted, or refused.
@@ -150,13 +160,23 @@ pub struct TorrentList {
     pub info_hashes: Live<HashSet<InfoHash>>,
 }
 
-/// Client ids that are admitted, or refused.
+impl TorrentList {
+    /// Whether announces of this torrent are admitted.
+    #[must_use]
+    pub fn admits(&self, info_hash: &InfoHash) -> bool {
+        self.kind.admits(self.info_hashes.load().contains(info_hash))
+    }
+}
+
+/// Clients or ports that are admitted, or refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientList {
-    /// Whether the list names the admitted clients or the refused ones.
+pub struct KeyList {
+    /// Which of them.
+    pub rule: Rule,
+    /// Whether the list names what is admitted or what is refused.
     pub kind: ListKind,
-    /// The clients.
-    pub ids: HashSet<ClientId>,
+    /// What is listed.
+    pub keys: Arc<HashSet<Key>>,
 }
 
 /// How many leading bits two addresses share that are of one subnet; 0 means that there are none.

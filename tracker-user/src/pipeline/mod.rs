@@ -1,5 +1,6 @@
 //! What happens to a request, whatever protocol brought it: pre-hooks, storage, reply, post-hooks.
 
+mod compiled;
 mod grant;
 mod hook;
 mod live;
@@ -9,20 +10,25 @@ mod request;
 
 use std::sync::Arc;
 
+pub(crate) use compiled::Compiled;
 pub use grant::{Grant, GrantSink, NoGrants};
 pub use hook::{
-    ClientList, Interest, ListKind, Offload, PostHook, PreHook, PreferredSubnet, TorrentList,
+    Interest, KeyList, List, ListKind, Offload, PostHook, PreHook, PreferredSubnet, TorrentList,
 };
 pub use live::{Follower, Live};
 pub use networks::NetworkList;
 pub use pending::{Asking, Pending};
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
 
+use tracker_common::policy::Ranks;
+
 use crate::storage::{Storage, nobody_in_the_other_family};
 
 /// The hooks around a storage, in the order of the configuration.
 pub struct Pipeline {
     pre_hooks: Vec<Box<dyn PreHook>>,
+    /// What they amount to.
+    compiled: Compiled,
     post_hooks: Vec<Box<dyn PostHook>>,
     storage: Arc<dyn Storage>,
     interval_s: u32,
@@ -31,6 +37,9 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Puts `storage` behind the hooks.
+    ///
+    /// # Panics
+    /// If there are more than [`RANKS`](tracker_common::policy::RANKS) pre-hooks with lists.
     #[must_use]
     pub fn new(
         storage: Arc<dyn Storage>,
@@ -39,7 +48,8 @@ impl Pipeline {
         interval_s: u32,
         min_interval_s: u32,
     ) -> Self {
-        Self { pre_hooks, post_hooks, storage, interval_s, min_interval_s }
+        let compiled = Compiled::of(&pre_hooks);
+        Self { pre_hooks, compiled, post_hooks, storage, interval_s, min_interval_s }
     }
 
     /// Answers an announce: `response` is overwritten.
@@ -82,7 +92,12 @@ impl Pipeline {
         request: &AnnounceRequest,
         response: &mut AnnounceResponse,
     ) -> Result<(), Refusal> {
-        self.pre_hooks.iter().try_for_each(|hook| hook.announce(request, response))
+        let refused = self.compiled.refuse(request);
+        for (hook, before) in self.called() {
+            self.compiled.first_of(refused & before)?;
+            hook.announce(request, response)?;
+        }
+        self.compiled.first_of(refused)
     }
 
     /// To be called once a reply is on its way: runs the post-hooks.
@@ -144,19 +159,31 @@ impl Pipeline {
     /// # Errors
     /// As for [`Pipeline::scrape`].
     pub fn admit_scrape(&self, request: &ScrapeRequest) -> Result<(), Refusal> {
-        self.pre_hooks.iter().try_for_each(|hook| hook.scrape(request))
+        let refused = self.compiled.refuse_scrape(request);
+        for (hook, before) in self.called() {
+            self.compiled.first_of(refused & before)?;
+            hook.scrape(request)?;
+        }
+        self.compiled.first_of(refused)
+    }
+
+    /// The hooks that are called, each with the ranks of those before it.
+    fn called(&self) -> impl Iterator<Item = (&dyn PreHook, Ranks)> {
+        let called = self.compiled.called.iter();
+        called.map(|&(index, before)| (&*self.pre_hooks[index], before))
     }
 
     /// Another number whenever a pre-hook may have come to refuse what it admitted before.
     #[must_use]
     pub fn revision(&self) -> u64 {
         // Each number only grows, so the sum changes with each of them.
-        self.pre_hooks.iter().fold(0, |sum, hook| sum.wrapping_add(hook.revision()))
+        let lists = self.compiled.revision();
+        self.pre_hooks.iter().fold(lists, |sum, hook| sum.wrapping_add(hook.revision()))
     }
 
-    /// The pre-hooks, for the data plane to compile.
-    pub fn pre_hooks(&self) -> impl Iterator<Item = &dyn PreHook> {
-        self.pre_hooks.iter().map(|hook| &**hook)
+    /// What the pre-hooks amount to, for the data plane.
+    pub(crate) const fn compiled(&self) -> &Compiled {
+        &self.compiled
     }
 
     /// The post-hooks, for the data plane to ask what they want to see.
@@ -178,6 +205,13 @@ mod tests {
     use crate::middleware::tests::announce_of;
 
     struct Nowhere;
+
+    impl Pipeline {
+        /// A pipeline of pre-hooks alone.
+        pub(crate) fn of_hooks(hooks: Vec<Box<dyn PreHook>>) -> Self {
+            Self::new(Arc::new(Nowhere), hooks, Vec::new(), 1800, 900)
+        }
+    }
 
     impl Storage for Nowhere {
         fn announce(&self, _: &AnnounceRequest, _: &mut PeerBuf) -> Result<SwarmStats, Refusal> {

@@ -40,7 +40,13 @@ impl NetworkList {
     /// Whether requests from this address are admitted.
     #[must_use]
     pub fn admits(&self, address: IpAddr) -> bool {
-        match self.networks.get_lpm(&address.into()) {
+        self.admits_network(address.into())
+    }
+
+    /// Whether requests from all of this network are admitted, but for those of smaller networks in it.
+    #[must_use]
+    pub fn admits_network(&self, network: IpNet) -> bool {
+        match self.networks.get_lpm(&network) {
             Some((_, kind)) => *kind == ListKind::Allow,
             None => !self.refuses_others,
         }

@@ -8,6 +8,7 @@ use tracker_common::{
     id::{InfoHash, PeerId},
     peers::PeerBuf,
     table::swarm::Announce,
+    wire::Failure,
 };
 
 use super::Pending;
@@ -122,6 +123,12 @@ impl Refusal {
             Self::Pending(_) => Self::Internal("a hook goes on waiting".to_owned()),
             settled => settled,
         }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Client(Cow::Borrowed(failure.text()))
     }
 }
 

@@ -30,17 +30,13 @@ mod server;
 mod tests;
 mod url_data;
 
-use std::{borrow::Cow, net::IpAddr, time::Duration};
-
-use tracker_common::wire::Failure;
+use std::{net::IpAddr, time::Duration};
 
 pub(crate) use announce::read_options;
 pub use answer::{Datagram, Outcome, Scratch, UdpFrontend};
 pub use options::{BadConnectionId, UdpOptions};
 pub(crate) use server::try_listen;
 pub use server::{UdpError, UdpServer};
-
-use crate::pipeline::Refusal;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,10 +72,4 @@ impl Observe for () {
     fn response(&self, _: Option<Action>, _: Option<IpAddr>, _: &str, _: Duration) {}
 
     fn replies_lost(&self, _: usize) {}
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self::Client(Cow::Borrowed(failure.text()))
-    }
 }

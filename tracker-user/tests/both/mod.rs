@@ -11,7 +11,7 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use tracker_common::{
-    abi::{self, EndpointV4, EndpointV6, name},
+    abi::{self, EndpointV4, EndpointV6, Verdict, name},
     connection::ConnectionIds,
     family::{V4, V6},
     hash::SipKey,
@@ -20,15 +20,16 @@ use tracker_common::{
     wire,
 };
 use tracker_user::{
-    dataplane::jiffies,
+    dataplane::{HookMaps, jiffies},
+    pipeline::ListKind,
     storage::memory::{MappedMemory, TableSize},
 };
 
 use super::{
     PORT, TRACKER_V4, TRACKER_V6, XDP_DROP, XDP_PASS, XDP_TX,
-    daemon::{Daemon, now_ns},
+    daemon::{Daemon, TableStorage, now_ns},
     frame::{Frame, MAC},
-    world::{METERS_OF_ROW, REFUSED, World},
+    world::{METERS_OF_ROW, REFUSED, World, listed_torrents},
 };
 
 /// The index of the loopback interface, by which frames come in test runs.
@@ -58,6 +59,7 @@ unsafe impl Pod for Counters {}
 /// The program with a table in its maps, and an equal table that only the daemon knows.
 pub struct Both {
     pub ebpf: Ebpf,
+    maps: HookMaps,
     pub shared: Daemon,
     alone: Daemon,
     ids: ConnectionIds,
@@ -86,7 +88,7 @@ impl Both {
             .map_max_entries(name::TORRENTS_V4, size.buckets_v4)
             .map_max_entries(name::TORRENTS_V6, size.buckets_v6)
             .map_max_entries(name::BLOCKS, size.chunks)
-            .map_max_entries(name::CLIENTS, 4)
+            .map_max_entries(name::LISTED, 2048)
             .map_max_entries(name::NETWORKS_V4, 8)
             .map_max_entries(name::NETWORKS_V6, 8)
             .map_max_entries(name::GRANTS, 64)
@@ -108,20 +110,18 @@ impl Both {
             MappedMemory::of_maps(&size, maps.0, maps.1, maps.2, fd(name::BUDGETS)).unwrap();
         let shared = Daemon::new(world, memory, &size, ids);
         let alone = Daemon::new(world, MappedMemory::anonymous(&size).unwrap(), &size, ids);
-        if world.torrents {
-            // In both, or one would be full before the other.
-            for Daemon { storage, .. } in [&shared, &alone] {
-                assert_eq!(storage.0.list::<V4>([&REFUSED], Gate::Refuse, || {}), 0);
-                assert_eq!(storage.0.list::<V6>([&REFUSED], Gate::Refuse, || {}), 0);
-            }
+        // In both, or one would be full before the other.
+        for Daemon { storage, .. } in [&shared, &alone] {
+            list_torrents(world, storage);
         }
-        let mut both = Self { ebpf, shared, alone, ids, unlisted: 0 };
-        both.configure(world, 0);
+        let maps = HookMaps::take(&mut ebpf).expect("the program's maps");
+        let mut both = Self { ebpf, maps, shared, alone, ids, unlisted: 0 };
+        both.configure(world);
         both
     }
 
-    /// Tells the program what the daemon goes by, with `flags` beside those of the hooks.
-    pub fn configure(&mut self, world: World, flags: u32) {
+    /// Tells the program what the daemon goes by.
+    pub fn configure(&mut self, world: World) {
         let mut config = abi::Config {
             shape: *self.shared.storage.0.shape(),
             connection_ids: self.ids,
@@ -130,7 +130,7 @@ impl Both {
             numwant_default: 50,
             numwant_max: 100,
             scrape_max: 74,
-            flags,
+            limits: world.limits(),
             endpoints_v4_len: 1,
             endpoints_v6_len: 1,
             ..Default::default()
@@ -139,7 +139,11 @@ impl Both {
         config.endpoints_v4[0] = EndpointV4 { addr: TRACKER_V4.octets(), port, _pad: [0; 2] };
         config.endpoints_v6[0] = EndpointV6 { addr: TRACKER_V6.octets(), port, _pad: [0; 6] };
         config.links[abi::Link::slot(INTERFACE) as usize] = link(abi::link::VERIFY);
-        world.configure(&mut config, &mut self.ebpf);
+        self.maps.apply(self.shared.pipeline(), &mut config).expect("the maps have room");
+        config.policy.unlisted_gate = match world.has_torrents(ListKind::Allow) {
+            true => Gate::Refuse as u32,
+            false => Gate::Open as u32,
+        };
         let jiffies = jiffies(&self.ebpf).expect("the kernel's clock");
         let control = abi::Control { jiffies, ..Default::default() };
         self.set_state(abi::State { control, configs: [config; 2] });
@@ -223,9 +227,20 @@ impl Both {
     }
 
     fn unlisted_by_program(&self) -> u64 {
+        self.counted(|counters| counters.unlisted)
+    }
+
+    /// How often the program came to a verdict.
+    pub fn verdicts(&self, verdict: Verdict) -> u64 {
+        self.counted(|counters| {
+            counters.verdicts.map(|family| family[verdict as usize]).iter().sum()
+        })
+    }
+
+    fn counted(&self, count: impl Fn(&abi::Counters) -> u64) -> u64 {
         let map = self.ebpf.map(name::COUNTERS).unwrap();
         let map: PerCpuArray<&MapData, Counters> = map.try_into().unwrap();
-        map.get(&0, 0).unwrap().iter().map(|counters| counters.0.unlisted).sum()
+        map.get(&0, 0).unwrap().iter().map(|counters| count(&counters.0)).sum()
     }
 
     fn assert_valid_id(&self, reply: &[u8], source: SocketAddr) {
@@ -243,5 +258,21 @@ impl Both {
             IpAddr::V4(addr) => self.ids.issue::<V4>(&addr.octets(), now_ns()),
             IpAddr::V6(addr) => self.ids.issue::<V6>(&addr.octets(), now_ns()),
         }
+    }
+}
+
+/// Gives torrents the gates that the world's lists say.
+fn list_torrents(world: World, storage: &TableStorage) {
+    let table = &storage.0;
+    let list = |info_hash, gate| {
+        assert_eq!(table.list::<V4>([&info_hash], gate, || {}), 0);
+        assert_eq!(table.list::<V6>([&info_hash], gate, || {}), 0);
+    };
+    if world.has_torrents(ListKind::Allow) {
+        table.set_unlisted_gate(Gate::Pass);
+        listed_torrents().for_each(|info_hash| list(info_hash, Gate::Open));
+    }
+    if world.has_torrents(ListKind::Deny) {
+        list(REFUSED, Gate::Refuse);
     }
 }

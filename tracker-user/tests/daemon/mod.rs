@@ -95,6 +95,10 @@ impl Daemon {
         Self { storage, pipeline, frontend, scratch: Scratch::default() }
     }
 
+    pub const fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
     /// The reply to a datagram; none is empty.
     pub fn answer(&mut self, bytes: &[u8], source: SocketAddr) -> Vec<u8> {
         let mut reply = Vec::new();

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tracker_common::{abi::flag, id::InfoHash};
+use tracker_common::{
+    abi::{self, flag},
+    id::InfoHash,
+};
 use tracker_user::{
     dataplane::Grants,
     pipeline::{Grant, GrantSink as _},
@@ -26,7 +29,8 @@ impl Stage {
     fn new() -> Self {
         let mut both = Both::new(World::default());
         let frame = known_announce(&mut both, 0);
-        both.configure(World::default(), flag::GRANTS);
+        let state = both.state();
+        both.set_state(granting(state));
         let grants = connected(&both);
         Self { both, frame, grants }
     }
@@ -39,6 +43,15 @@ impl Stage {
     fn act(&self) -> u32 {
         self.both.run(&self.frame).0
     }
+}
+
+/// A configuration in which a hook leaves grants.
+fn granting(mut state: abi::State) -> abi::State {
+    for config in &mut state.configs {
+        config.policy.add_grants();
+        config.flags |= flag::JUDGES;
+    }
+    state
 }
 
 /// A daemon's own, for the program.

@@ -25,7 +25,7 @@ fn assert_silence(both: &mut Both, payload: &[u8], source: SocketAddr) {
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
 fn no_reply_of_kernel_or_daemon_is_answered_by_either() {
-    let mut both = Both::new(World { torrents: true, networks: true, ..World::default() });
+    let mut both = Both::new(World::of(&[TORRENTS, NETWORKS]));
     let mut rng = Rng::with_seed(20_261_201);
     let (mut by_kernel, mut by_daemon) = (0, 0);
     for _ in 0..cases(20_000) {

@@ -1,79 +1,98 @@
-//! The hooks of a differential test: for the daemon as they are, for the kernel as data.
+//! The hooks of a differential test. The daemon has them as they are; the kernel is told of them by the daemon's own
+//! code. A rule that is added to `Rule` is tested when [`approval`] can make its hook.
 
-use aya::{
-    Ebpf,
-    maps::{HashMap, LpmTrie, lpm_trie::Key},
-};
+use fastrand::Rng;
 use ipnet::IpNet;
 use tracker_common::{
-    abi::{self, client_key, flag, name, network},
     budget::{Budget, Kind},
     id::{ClientId, InfoHash},
     limit::{Limits, Rate},
+    policy::Rule,
 };
 use tracker_user::{
+    config::PortApprovalConfig,
     metrics::Metrics,
     middleware::{
         ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
-        IpApproval, IpApprovalOptions, TorrentApproval, TorrentApprovalOptions,
+        IpApproval, IpApprovalOptions, PortApproval, TorrentApproval, TorrentApprovalOptions,
     },
-    pipeline::{Offload, PreHook, PreferredSubnet},
+    pipeline::{ListKind, PreHook, PreferredSubnet},
 };
 
 /// Meters of each row.
 pub const METERS_OF_ROW: u32 = 1 << 12;
 
-/// The torrent that `torrent approval` refuses.
+/// The torrent that each list of torrents refuses.
 pub const REFUSED: InfoHash = InfoHash([0; 20]);
 
-/// The client that `client approval` is about; others have other ids.
+/// The client that lists of clients are about; others have other ids.
 const CLIENT: ClientId = ClientId([2; 6]);
 
 const DENIED: [&str; 2] = ["198.51.100.64/26", "2001:db8:1::40/122"];
 const ALLOWED: [&str; 4] =
     ["198.51.100.0/24", "198.51.100.80/28", "2001:db8:1::/64", "2001:db8:1::50/124"];
 
-/// Which hooks there are.
+/// A hook of a world.
+#[derive(Clone, Copy, Debug)]
+pub enum Hook {
+    /// An approval hook with a list of this kind.
+    Approval(Rule, ListKind),
+    Variation,
+    /// A hook that sees every request in the daemon.
+    Daemon,
+}
+
+/// Which hooks there are, and what else kernel and daemon go by.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct World {
-    pub torrents: bool,
-    pub client_denied: bool,
-    pub client_allowed: bool,
-    pub networks: bool,
-    pub variation: bool,
+    pub hooks: &'static [Hook],
     pub subnet: bool,
     pub budgets: bool,
 }
 
 impl World {
+    /// A world with these hooks.
+    pub const fn of(hooks: &'static [Hook]) -> Self {
+        Self { hooks, subnet: false, budgets: false }
+    }
+
+    /// A world with hooks drawn at random, several of one kind among them.
+    pub fn random(rng: &mut Rng) -> Self {
+        let any = |rng: &mut Rng| match rng.u8(..16) {
+            0 => Hook::Variation,
+            1 => Hook::Daemon,
+            kind => {
+                let kind = if kind < 5 { ListKind::Allow } else { ListKind::Deny };
+                Hook::Approval(rng.choice(Rule::ALL).unwrap(), kind)
+            }
+        };
+        let hooks: Vec<_> = (0..rng.usize(2..7)).map(|_| any(rng)).collect();
+        // A test's few worlds live as long as it does.
+        Self { hooks: hooks.leak(), subnet: rng.bool(), budgets: false }
+    }
+
     /// The hooks, made anew.
     pub fn hooks(self) -> Vec<Box<dyn PreHook>> {
-        let metrics = Metrics::new().unwrap();
-        let mut hooks: Vec<Box<dyn PreHook>> = Vec::new();
-        if self.torrents {
-            let options = TorrentApprovalOptions { blacklist: vec![REFUSED], ..Default::default() };
-            hooks.push(Box::new(TorrentApproval::new(options, &metrics).unwrap()));
-        }
-        if self.client_denied || self.client_allowed {
-            let list = |wanted: bool| if wanted { vec![CLIENT] } else { Vec::new() };
-            let options = ClientApprovalOptions {
-                whitelist: self.client_allowed.then(|| list(true)),
-                blacklist: list(self.client_denied),
-            };
-            hooks.push(Box::new(ClientApproval::new(options).unwrap()));
-        }
-        if self.networks {
-            let options = IpApprovalOptions {
-                allow: parsed(&ALLOWED),
-                deny: parsed(&DENIED),
-                ..Default::default()
-            };
-            hooks.push(Box::new(IpApproval::new(options, &metrics).unwrap()));
-        }
-        if self.variation {
-            hooks.push(Box::new(variation()));
-        }
-        hooks
+        self.hooks
+            .iter()
+            .map(|hook| match *hook {
+                Hook::Approval(rule, kind) => approval(rule, kind),
+                Hook::Variation => Box::new(variation()) as _,
+                Hook::Daemon => Box::new(Plain),
+            })
+            .collect()
+    }
+
+    /// Whether the kernel has to pass what it could answer: a second variation adds to the first.
+    pub fn is_daemons(self) -> bool {
+        let variations = self.hooks.iter().filter(|hook| matches!(hook, Hook::Variation)).count();
+        variations > 1 || self.hooks.iter().any(|hook| matches!(hook, Hook::Daemon))
+    }
+
+    /// Whether there is a list of torrents of this kind.
+    pub fn has_torrents(self, kind: ListKind) -> bool {
+        let is_one = |hook: &Hook| matches!(hook, Hook::Approval(Rule::Torrent, it) if *it == kind);
+        self.hooks.iter().any(is_one)
     }
 
     /// By which peers are chosen.
@@ -101,48 +120,58 @@ impl World {
         }
         limits
     }
+}
 
-    /// Tells the kernel, all but of the refused torrent.
-    pub fn configure(self, config: &mut abi::Config, ebpf: &mut Ebpf) {
-        config.limits = self.limits();
-        if self.variation {
-            let Offload::IntervalVariation(variation) = variation().offload() else {
-                unreachable!()
+/// The torrents of lists of admitted ones: all that clients ask for, but two.
+pub fn listed_torrents() -> impl Iterator<Item = InfoHash> {
+    (2..=u8::MAX).map(|byte| InfoHash([byte; 20]))
+}
+
+/// The hook of a rule, with a list that concerns some of the requests of these tests.
+fn approval(rule: Rule, kind: ListKind) -> Box<dyn PreHook> {
+    let metrics = Metrics::new().unwrap();
+    let is_allow = kind == ListKind::Allow;
+    match rule {
+        Rule::Torrent => {
+            let options = TorrentApprovalOptions {
+                whitelist: is_allow.then(|| listed_torrents().collect()),
+                blacklist: if is_allow { Vec::new() } else { vec![REFUSED] },
+                ..Default::default()
             };
-            config.variation = variation;
+            Box::new(TorrentApproval::new(options, &metrics).unwrap())
         }
-        if self.client_denied || self.client_allowed {
-            config.flags |=
-                if self.client_denied { flag::CLIENTS_DENIED } else { flag::CLIENTS_ALLOWED };
-            let map = ebpf.map_mut(name::CLIENTS).unwrap();
-            let mut map: HashMap<_, u64, u8> = map.try_into().unwrap();
-            map.insert(client_key(CLIENT), 0, 0).unwrap();
+        Rule::Client => {
+            let options = ClientApprovalOptions {
+                whitelist: is_allow.then(|| vec![CLIENT]),
+                blacklist: if is_allow { Vec::new() } else { vec![CLIENT] },
+            };
+            Box::new(ClientApproval::new(options).unwrap())
         }
-        if self.networks {
-            config.flags |= flag::NETWORKS | flag::NETWORKS_REFUSE_OTHERS;
-            for net in parsed(&ALLOWED) {
-                enter(ebpf, net, network::ALLOWED);
-            }
-            for net in parsed(&DENIED) {
-                enter(ebpf, net, network::DENIED);
-            }
+        Rule::Network => {
+            let options = IpApprovalOptions {
+                allow: if is_allow { parsed(&ALLOWED) } else { Vec::new() },
+                deny: parsed(&DENIED),
+                ..Default::default()
+            };
+            Box::new(IpApproval::new(options, &metrics).unwrap())
+        }
+        Rule::Port => {
+            let config = PortApprovalConfig {
+                whitelist: is_allow.then(|| vec![6881, 6883]),
+                blacklist: if is_allow { Vec::new() } else { vec![6882] },
+                ..Default::default()
+            };
+            Box::new(PortApproval::new(&config).unwrap())
         }
     }
 }
 
-fn enter(ebpf: &mut Ebpf, net: IpNet, meaning: u32) {
-    let length = net.prefix_len().into();
-    match net {
-        IpNet::V4(net) => {
-            let map = ebpf.map_mut(name::NETWORKS_V4).unwrap();
-            let mut trie: LpmTrie<_, [u8; 4], u32> = map.try_into().unwrap();
-            trie.insert(&Key::new(length, net.network().octets()), meaning, 0).unwrap();
-        }
-        IpNet::V6(net) => {
-            let map = ebpf.map_mut(name::NETWORKS_V6).unwrap();
-            let mut trie: LpmTrie<_, [u8; 16], u32> = map.try_into().unwrap();
-            trie.insert(&Key::new(length, net.network().octets()), meaning, 0).unwrap();
-        }
+/// A hook that refuses nothing, and does not say so.
+struct Plain;
+
+impl PreHook for Plain {
+    fn name(&self) -> &'static str {
+        "plain"
     }
 }
 

@@ -34,11 +34,10 @@ impl HookConfig {
                 let whitelist = whitelist.as_ref().map(Vec::is_empty);
                 one_list(whitelist, false, !blacklist.is_empty(), path, findings);
             }
-            Self::IpApproval(_) => {}
-            // The schema bounds its numbers.
-            Self::IntervalVariation(_) => {}
             Self::PreferredSubnet(options) => preferred_subnet(options, path, findings),
             Self::Report(options) => report(options, path, findings),
+            // The schema bounds their numbers, and what else is wrong the hook itself finds when it is made.
+            Self::IpApproval(_) | Self::PortApproval(_) | Self::IntervalVariation(_) => {}
         }
     }
 }

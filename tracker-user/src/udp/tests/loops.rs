@@ -1,18 +1,15 @@
 //! What must not be answered, lest two trackers, or one with itself, talk to each other without end.
 
-use tracker_common::wire::Failure;
+use tracker_common::{policy::Rule, wire::Failure};
 
 use super::*;
 
-const FAILURES: [Failure; 8] = [
+const FAILURES: [Failure; 5] = [
     Failure::MalformedPacket,
     Failure::UnknownAction,
     Failure::BadConnectionId,
     Failure::InvalidPort,
     Failure::InvalidIp,
-    Failure::UnapprovedTorrent,
-    Failure::UnapprovedClient,
-    Failure::UnapprovedIp,
 ];
 
 /// Replies of every kind. Where a request has its action, announces have the interval, scrapes the seeders of the
@@ -33,7 +30,9 @@ fn replies() -> Vec<Vec<u8>> {
             replies.push([head(action::SCRAPE), number.to_vec(), rest].concat());
         }
     }
-    let texts = FAILURES.map(Failure::text).into_iter().chain(["internal server error"]);
+    let refusals = Rule::ALL.map(Rule::text);
+    let texts =
+        FAILURES.map(Failure::text).into_iter().chain(refusals).chain(["internal server error"]);
     replies.extend(texts.map(|text| [&head(action::ERROR)[..], text.as_bytes(), b"\0"].concat()));
     replies
 }

@@ -1,4 +1,4 @@
-//! Decisions that hooks make in both paths, as plain data: what the daemon compiles for the kernel.
+//! `interval variation`: clients that arrived together announce at different times.
 
 use crate::id::{InfoHash, PeerId};
 
