@@ -84,13 +84,19 @@ impl Meter {
     /// Counts `units`, fewer than 2^24.
     #[inline(always)]
     pub fn spend(&self, rate: &Rate, now_ns: u64, units: u32) {
-        let paid_ns = self.0.load();
-        if paid_ns < now_ns {
-            // Whoever else comes first has counted, and what we miss is one of a whole burst.
-            self.0.replace(paid_ns, now_ns.wrapping_add(rate.cost_ns(units)));
-        } else {
-            self.0.add(rate.cost_ns(units));
-        }
+        self.count(rate, now_ns, units, i64::MAX as u64);
+    }
+
+    /// Whether one more may be had of what [`take`](Self::take) counts.
+    ///
+    /// Such a meter is never two bursts ahead, unless it was counted by a rate with a longer burst, of a
+    /// `peer_lifetime` that a reload has shortened since. Those are forgiven, so that no source is over for longer
+    /// than a burst of the rate in force.
+    #[inline(always)]
+    pub fn is_within(&self, rate: &Rate, now_ns: u64) -> bool {
+        let ahead_ns = self.0.load().saturating_sub(now_ns);
+        // One comparison for `burst_ns < ahead_ns && ahead_ns <= 2 * burst_ns`.
+        !rate.is_limited() || ahead_ns.wrapping_sub(rate.burst_ns).wrapping_sub(1) >= rate.burst_ns
     }
 
     /// Counts one more if that is within the rate; `false`, and no change, if not.
@@ -99,11 +105,24 @@ impl Meter {
         if !rate.is_limited() {
             return true;
         }
-        if self.level(rate, now_ns) != Level::Within {
+        if !self.is_within(rate, now_ns) {
             return false;
         }
-        self.spend(rate, now_ns, 1);
+        self.count(rate, now_ns, 1, 2 * rate.burst_ns);
         true
+    }
+
+    /// Counts `units`. A meter that is behind the present, or ahead of it by more than `stale_ns`, begins anew.
+    #[inline(always)]
+    fn count(&self, rate: &Rate, now_ns: u64, units: u32, stale_ns: u64) {
+        let paid_ns = self.0.load();
+        // What is behind wraps around.
+        if paid_ns.wrapping_sub(now_ns) > stale_ns {
+            // Whoever else comes first has counted, and what we miss is one of a whole burst.
+            self.0.replace(paid_ns, now_ns.wrapping_add(rate.cost_ns(units)));
+        } else {
+            self.0.add(rate.cost_ns(units));
+        }
     }
 }
 
@@ -214,6 +233,31 @@ mod tests {
             let span = moments.last().unwrap() - moments[0];
             let most = units + units * span / SECOND + 2;
             prop_assert!(admitted(&Rate::per_second(units), &moments) <= most);
+        }
+
+        #[test]
+        fn after_a_shorter_lifetime_no_source_is_over_for_longer_than_it(
+            units in 1..1000_u64,
+            before_s in 1..200_000_u64,
+            lifetime_s in 1..200_000_u64,
+            taken in 0..3000_usize,
+            waited_s in 0..200_000_u64,
+        ) {
+            let (meter, start) = (Meter::default(), 300_000 * SECOND);
+            let before = Rate::per(units, before_s);
+            for _ in 0..taken {
+                let _ = meter.take(&before, start);
+            }
+            let rate = Rate::per(units, lifetime_s);
+            let asked = start + waited_s * SECOND;
+            if !meter.is_within(&rate, asked) {
+                prop_assert!(!meter.take(&rate, asked), "to ask costs nothing");
+                prop_assert!(meter.is_within(&rate, asked + lifetime_s * SECOND));
+            }
+            // And then it has its budget, and no more.
+            let later = start + 2 * (before_s + lifetime_s) * SECOND;
+            let admitted = (0..3000).filter(|_| meter.take(&rate, later)).count() as u64;
+            prop_assert!(admitted == units || admitted == units + 1, "{} of {}", admitted, units);
         }
 
         #[test]
