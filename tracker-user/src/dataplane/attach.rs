@@ -18,7 +18,7 @@ use super::{
     load::{GENERIC, Hold, NATIVE},
     nic,
     occupant::Occupant,
-    plan::{Facts, Plan, below, plan},
+    plan::{Facts, Plan, and_above, below, plan},
     refusal,
 };
 use crate::{
@@ -167,6 +167,21 @@ impl Attacher {
             }
         }
         links
+    }
+
+    /// The indices of the interfaces of which the program has seen all requests that come to the daemon's sockets.
+    pub(super) fn seen(&self, links: &[Link; LINKS]) -> Vec<u32> {
+        let is_told_of = |index: u32| {
+            let Link { key, .. } = links[Link::slot(index) as usize];
+            key != 0 && Link::key(key, index) == key
+        };
+        let attached = self.interfaces.iter().filter(|interface| interface.hold.is_some());
+        let seen = attached.filter(|it| is_told_of(it.index)).map(|it| it.name.clone());
+        and_above(seen)
+            .iter()
+            .filter_map(|name| index_of(name).ok())
+            .filter(|index| *index != 0)
+            .collect()
     }
 
     /// Sees whether an interface still runs the program. Where it does not, says so, and attaches again.

@@ -100,7 +100,7 @@ pub(super) fn parse(
         uploaded,
         numwant,
         seed: fastrand::u32(..),
-        is_udp: false,
+        interface: 0,
         params,
     };
     let compact = query.get("compact").is_some_and(is_set);
