@@ -43,6 +43,21 @@ impl Rate {
         self.kilo_ns != 0
     }
 
+    /// Whether a meter that is so far ahead is within the burst or, if it is to be halved, within half of it: what may
+    /// take half never keeps from what may take all of it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn covers(&self, ahead_ns: u64, is_halved: bool) -> bool {
+        ahead_ns <= self.burst_ns >> is_halved as u32
+    }
+
+    /// Whether a meter that is so far ahead is within two bursts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn covers_twice(&self, ahead_ns: u64) -> bool {
+        ahead_ns <= 2 * self.burst_ns
+    }
+
     /// What `units` cost, in nanoseconds.
     #[inline(always)]
     const fn cost_ns(&self, units: u32) -> u64 {
@@ -56,29 +71,11 @@ impl Rate {
 #[repr(transparent)]
 pub struct Meter(Word64);
 
-/// What a [`Meter`] says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Level {
-    /// There is as much as one may want.
-    Within,
-    /// A burst has been had.
-    Over,
-    /// Two have.
-    FarOver,
-}
-
 impl Meter {
-    /// How things stand.
+    /// How far it is ahead of the present, in nanoseconds.
     #[inline(always)]
-    pub fn level(&self, rate: &Rate, now_ns: u64) -> Level {
-        let ahead_ns = self.0.load().saturating_sub(now_ns);
-        if !rate.is_limited() || ahead_ns <= rate.burst_ns {
-            Level::Within
-        } else if ahead_ns <= 2 * rate.burst_ns {
-            Level::Over
-        } else {
-            Level::FarOver
-        }
+    pub fn ahead_ns(&self, now_ns: u64) -> u64 {
+        self.0.load().saturating_sub(now_ns)
     }
 
     /// Counts `units`, fewer than 2^24.
@@ -94,7 +91,7 @@ impl Meter {
     /// than a burst of the rate in force.
     #[inline(always)]
     pub fn is_within(&self, rate: &Rate, now_ns: u64) -> bool {
-        let ahead_ns = self.0.load().saturating_sub(now_ns);
+        let ahead_ns = self.ahead_ns(now_ns);
         // One comparison for `burst_ns < ahead_ns && ahead_ns <= 2 * burst_ns`.
         !rate.is_limited() || ahead_ns.wrapping_sub(rate.burst_ns).wrapping_sub(1) >= rate.burst_ns
     }
@@ -278,14 +275,18 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_after_a_burst_is_far_over_after_another() {
+    fn half_a_burst_a_burst_and_two_are_told_apart() {
         let (rate, meter) = (Rate::per_second(1000), Meter::default());
-        let levels = [0, 1001, 1000].map(|units| {
+        let spend = |units| {
             meter.spend(&rate, SECOND, units);
-            meter.level(&rate, SECOND)
-        });
-        assert_eq!(levels, [Level::Within, Level::Over, Level::FarOver]);
-        assert_eq!(meter.level(&rate, 3 * SECOND), Level::Within);
+            let ahead_ns = meter.ahead_ns(SECOND);
+            [rate.covers(ahead_ns, true), rate.covers(ahead_ns, false), rate.covers_twice(ahead_ns)]
+        };
+        assert_eq!(spend(500), [true, true, true]);
+        assert_eq!(spend(500), [false, true, true]);
+        assert_eq!(spend(1000), [false, false, true]);
+        assert_eq!(spend(1), [false, false, false]);
+        assert!(rate.covers(meter.ahead_ns(3 * SECOND), true));
     }
 
     #[test]
