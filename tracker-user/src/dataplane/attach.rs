@@ -157,7 +157,8 @@ impl Attacher {
             let below =
                 below(name).filter_map(|name| index_of(&name).ok()).filter(|&index| index != 0);
             for index in iter::once(*index).chain(below) {
-                let link = Link { key: Link::key(start, index), flags, _pad: 0 };
+                let routed_as = link::routed_as(index);
+                let link = Link { key: Link::key(start, index), flags, routed_as };
                 let slot = &mut links[Link::slot(index) as usize];
                 if *slot == Link::default() {
                     *slot = link;
@@ -248,7 +249,10 @@ impl Attacher {
             tracing::info!("{PASSES_FIREWALLS}");
         }
         if let Some(setting) = self.asks_routes {
-            warn_unless_forwarding(name, setting);
+            // The kernel asks for the interface by which the program runs.
+            for name in iter::once(name.clone()).chain(below(name)) {
+                warn_unless_forwarding(&name, setting);
+            }
         }
         self.metrics.attach().set(name, Some(mode));
         result
