@@ -57,6 +57,8 @@ pub struct Options<'a> {
     pub reverse_path: &'a str,
     /// The key `xdp.limits.egress`.
     pub egress: &'a str,
+    /// The key `xdp.limits.misses_per_source`. Tests announce more torrents from one address than anybody.
+    pub misses_per_source: u32,
     /// Room for torrents of either family.
     pub torrents: u32,
     /// The key `udp.private_key`, as YAML.
@@ -111,6 +113,7 @@ impl Options<'_> {
             reply: "swap",
             reverse_path: "off",
             egress: "0",
+            misses_per_source: 0,
             torrents: 10_000,
             private_key: "a key that only the tests use",
             interval: "30m",
@@ -151,7 +154,8 @@ impl Options<'_> {
 
     fn yaml(&self, folder: &Path) -> String {
         let Self { interfaces, udp_addr, reply, torrents, private_key, orphan_limit, .. } = self;
-        let Self { interval, prehooks, posthooks, reverse_path, egress, .. } = self;
+        let Self { interval, prehooks, posthooks, reverse_path, egress, misses_per_source, .. } =
+            self;
         let mode = self.mode.name();
         let (metrics, port) = (self.metrics(), self.port());
         let nth = if self.nth == 0 { String::new() } else { format!("-{}", self.nth) };
@@ -185,9 +189,8 @@ impl Options<'_> {
     reply: {reply}
     reverse_path: {reverse_path}
     orphan_limit: {orphan_limit}
-    # Tests announce more torrents from one address than anybody.
     limits:
-      misses_per_source: 0
+      misses_per_source: {misses_per_source}
       passes_per_source: 0
       peers_per_source: 0
       torrents_per_source: 0

@@ -111,7 +111,7 @@ fn start(
         uploaded: 0,
         numwant: 0,
         seed: 0,
-        is_udp: false,
+        interface: 0,
         params: Default::default(),
     };
     // The daemon's part: from then on the kernel knows the torrent.

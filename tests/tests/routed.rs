@@ -175,3 +175,34 @@ fn with_reverse_path_on_the_kernel_gives_ids_to_sources_whose_way_back_is_the_wa
     ensure!(answered == 0.0, "the kernel has answered {answered} connects from the wrong way");
     Ok(())
 }
+
+/// Routes name the bridge, and the program runs on its port.
+#[test]
+#[ignore = "needs root and BPF: `cargo xtask test e2e`"]
+fn with_reverse_path_on_the_kernel_gives_ids_by_a_port_of_a_bridge() -> Result<()> {
+    let folder = Scratch::new()?;
+    let ([server, client], _far_end) = Host::pair()?;
+    let address = server.ip(Family::Ipv4);
+    for line in [
+        "link add br0 type bridge mcast_snooping 0",
+        &format!("addr del {address}/24 dev {INTERFACE}"),
+        &format!("link set {INTERFACE} master br0"),
+        &format!("addr add {address}/24 dev br0"),
+        "link set br0 up",
+    ] {
+        ip(&server.namespace, line)?;
+    }
+    server.namespace.run("sh", &["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
+    let udp_addr = format!("{address}:6969");
+    let options = Options { udp_addr: &udp_addr, reverse_path: "on", ..Options::new(Mode::Native) };
+    let tracker = Tracker::start_with(&server, &options, folder.path())?;
+    let mut client = UdpClient::connect(&client.namespace, tracker.address(Family::Ipv4))?;
+    tracker.wait_for_kernel(&mut client, &leecher())?;
+    let before = tracker.metrics()?.requests(Some("connect"), "kernel");
+    for _ in 0..5 {
+        client.reconnect()?;
+    }
+    let answered = tracker.metrics()?.requests(Some("connect"), "kernel") - before;
+    ensure!(answered >= 5.0, "the kernel has answered {answered} of 5 connects");
+    Ok(())
+}

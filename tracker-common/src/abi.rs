@@ -150,8 +150,9 @@ pub struct Link {
     pub key: u64,
     /// Bits of [`link`].
     pub flags: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// The index that routes name for what arrives by it: that of the bond or bridge of which it is a port, else its
+    /// own.
+    pub routed_as: u32,
 }
 
 impl Link {

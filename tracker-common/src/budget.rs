@@ -12,7 +12,7 @@
 
 use crate::{
     hash::TableKey,
-    limit::{Level, Limits, Meter, Rate},
+    limit::{Limits, Meter, Rate},
     table::layout::Memory,
 };
 
@@ -124,7 +124,7 @@ impl<M: Memory> Budgets<'_, M> {
         let hash = self.key.claim(claim.kind, source, claim.torrent);
         for row in 0..ROWS {
             match self.meter(claim.kind, row, hash) {
-                Some(meter) if meter.level(rate, claim.now_ns) != Level::Within => {}
+                Some(meter) if !meter.is_within(rate, claim.now_ns) => {}
                 _ => return true,
             }
         }

@@ -43,6 +43,21 @@ impl Rate {
         self.kilo_ns != 0
     }
 
+    /// Whether a meter that is so far ahead is within the burst or, if it is to be halved, within half of it: what may
+    /// take half never keeps from what may take all of it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn covers(&self, ahead_ns: u64, is_halved: bool) -> bool {
+        ahead_ns <= self.burst_ns >> is_halved as u32
+    }
+
+    /// Whether a meter that is so far ahead is within two bursts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn covers_twice(&self, ahead_ns: u64) -> bool {
+        ahead_ns <= 2 * self.burst_ns
+    }
+
     /// What `units` cost, in nanoseconds.
     #[inline(always)]
     const fn cost_ns(&self, units: u32) -> u64 {
@@ -56,41 +71,29 @@ impl Rate {
 #[repr(transparent)]
 pub struct Meter(Word64);
 
-/// What a [`Meter`] says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Level {
-    /// There is as much as one may want.
-    Within,
-    /// A burst has been had.
-    Over,
-    /// Two have.
-    FarOver,
-}
-
 impl Meter {
-    /// How things stand.
+    /// How far it is ahead of the present, in nanoseconds.
     #[inline(always)]
-    pub fn level(&self, rate: &Rate, now_ns: u64) -> Level {
-        let ahead_ns = self.0.load().saturating_sub(now_ns);
-        if !rate.is_limited() || ahead_ns <= rate.burst_ns {
-            Level::Within
-        } else if ahead_ns <= 2 * rate.burst_ns {
-            Level::Over
-        } else {
-            Level::FarOver
-        }
+    pub fn ahead_ns(&self, now_ns: u64) -> u64 {
+        self.0.load().saturating_sub(now_ns)
     }
 
     /// Counts `units`, fewer than 2^24.
     #[inline(always)]
     pub fn spend(&self, rate: &Rate, now_ns: u64, units: u32) {
-        let paid_ns = self.0.load();
-        if paid_ns < now_ns {
-            // Whoever else comes first has counted, and what we miss is one of a whole burst.
-            self.0.replace(paid_ns, now_ns.wrapping_add(rate.cost_ns(units)));
-        } else {
-            self.0.add(rate.cost_ns(units));
-        }
+        self.count(rate, now_ns, units, i64::MAX as u64);
+    }
+
+    /// Whether one more may be had of what [`take`](Self::take) counts.
+    ///
+    /// Such a meter is never two bursts ahead, unless it was counted by a rate with a longer burst, of a
+    /// `peer_lifetime` that a reload has shortened since. Those are forgiven, so that no source is over for longer
+    /// than a burst of the rate in force.
+    #[inline(always)]
+    pub fn is_within(&self, rate: &Rate, now_ns: u64) -> bool {
+        let ahead_ns = self.ahead_ns(now_ns);
+        // One comparison for `burst_ns < ahead_ns && ahead_ns <= 2 * burst_ns`.
+        !rate.is_limited() || ahead_ns.wrapping_sub(rate.burst_ns).wrapping_sub(1) >= rate.burst_ns
     }
 
     /// Counts one more if that is within the rate; `false`, and no change, if not.
@@ -99,11 +102,24 @@ impl Meter {
         if !rate.is_limited() {
             return true;
         }
-        if self.level(rate, now_ns) != Level::Within {
+        if !self.is_within(rate, now_ns) {
             return false;
         }
-        self.spend(rate, now_ns, 1);
+        self.count(rate, now_ns, 1, 2 * rate.burst_ns);
         true
+    }
+
+    /// Counts `units`. A meter that is behind the present, or ahead of it by more than `stale_ns`, begins anew.
+    #[inline(always)]
+    fn count(&self, rate: &Rate, now_ns: u64, units: u32, stale_ns: u64) {
+        let paid_ns = self.0.load();
+        // What is behind wraps around.
+        if paid_ns.wrapping_sub(now_ns) > stale_ns {
+            // Whoever else comes first has counted, and what we miss is one of a whole burst.
+            self.0.replace(paid_ns, now_ns.wrapping_add(rate.cost_ns(units)));
+        } else {
+            self.0.add(rate.cost_ns(units));
+        }
     }
 }
 
@@ -217,6 +233,31 @@ mod tests {
         }
 
         #[test]
+        fn after_a_shorter_lifetime_no_source_is_over_for_longer_than_it(
+            units in 1..1000_u64,
+            before_s in 1..200_000_u64,
+            lifetime_s in 1..200_000_u64,
+            taken in 0..3000_usize,
+            waited_s in 0..200_000_u64,
+        ) {
+            let (meter, start) = (Meter::default(), 300_000 * SECOND);
+            let before = Rate::per(units, before_s);
+            for _ in 0..taken {
+                let _ = meter.take(&before, start);
+            }
+            let rate = Rate::per(units, lifetime_s);
+            let asked = start + waited_s * SECOND;
+            if !meter.is_within(&rate, asked) {
+                prop_assert!(!meter.take(&rate, asked), "to ask costs nothing");
+                prop_assert!(meter.is_within(&rate, asked + lifetime_s * SECOND));
+            }
+            // And then it has its budget, and no more.
+            let later = start + 2 * (before_s + lifetime_s) * SECOND;
+            let admitted = (0..3000).filter(|_| meter.take(&rate, later)).count() as u64;
+            prop_assert!(admitted == units || admitted == units + 1, "{} of {}", admitted, units);
+        }
+
+        #[test]
         fn who_keeps_to_the_rate_is_always_admitted(units in 1..100_000_u64, start in 0..1_u64 << 60) {
             let moments: Vec<_> = (0..1000_u64).map(|n| start + n * (SECOND / units + 1)).collect();
             prop_assert_eq!(admitted(&Rate::per_second(units), &moments), 1000);
@@ -234,14 +275,18 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_after_a_burst_is_far_over_after_another() {
+    fn half_a_burst_a_burst_and_two_are_told_apart() {
         let (rate, meter) = (Rate::per_second(1000), Meter::default());
-        let levels = [0, 1001, 1000].map(|units| {
+        let spend = |units| {
             meter.spend(&rate, SECOND, units);
-            meter.level(&rate, SECOND)
-        });
-        assert_eq!(levels, [Level::Within, Level::Over, Level::FarOver]);
-        assert_eq!(meter.level(&rate, 3 * SECOND), Level::Within);
+            let ahead_ns = meter.ahead_ns(SECOND);
+            [rate.covers(ahead_ns, true), rate.covers(ahead_ns, false), rate.covers_twice(ahead_ns)]
+        };
+        assert_eq!(spend(500), [true, true, true]);
+        assert_eq!(spend(500), [false, true, true]);
+        assert_eq!(spend(1000), [false, false, true]);
+        assert_eq!(spend(1), [false, false, false]);
+        assert!(rate.covers(meter.ahead_ns(3 * SECOND), true));
     }
 
     #[test]

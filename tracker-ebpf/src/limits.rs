@@ -8,7 +8,7 @@ use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     abi::Verdict,
     budget::{Claim, Kind},
-    limit::{INTERFACES, Level, Limits, Meter},
+    limit::{INTERFACES, Limits, Meter},
     source::is_answered_port,
     verifier::bounded,
     wire::{AnnounceReply, RequestHead, action},
@@ -32,16 +32,19 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
     let is_announce =
         request.action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES;
     let way_out = reply::way_out(datagram, env);
-    let level =
-        egress(env, way_out).map_or(Level::Within, |egress| egress.level(&limits.egress, now_ns));
-    if level == Level::FarOver {
+    let rate = &limits.egress;
+    let is_limited = rate.is_limited();
+    let ahead_ns =
+        egress(env, way_out).filter(|_| is_limited).map_or(0, |egress| egress.ahead_ns(now_ns));
+    if !rate.covers_twice(ahead_ns) {
         return Err(Verdict::EgressDropped);
     }
     // Sources without a valid connection id are refused as ever. They cost no source's budget.
     if !is_connect && !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
-        return if level == Level::Within { Ok(()) } else { Err(Verdict::EgressDropped) };
+        return if rate.covers(ahead_ns, true) { Ok(()) } else { Err(Verdict::EgressDropped) };
     }
-    if level == Level::Over {
+    // A connect proves no source either. What anyone can forge leaves half to those who have proven theirs.
+    if !rate.covers(ahead_ns, is_connect) {
         return Err(if is_announce { Verdict::EgressCalmed } else { Verdict::EgressDropped });
     }
     let kind = if is_connect { Kind::Connects } else { Kind::Requests };

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use tracker_common::{
-    abi::{LOCAL_MAX, Verdict, flag},
+    abi::{LINKS, LOCAL_MAX, Verdict, flag},
     family::V4,
     peers::{Cursor, List, PeerBuf},
     verifier::{add_now, bounded, turns},
@@ -278,7 +278,10 @@ pub fn may_have_sent<F: Ip>(ctx: &XdpContext, l3: u32) -> bool {
     let sender = unsafe { (*ethernet).source };
     // SAFETY: nothing changes the answer meanwhile.
     let hop = unsafe { &*route.next_hop.as_ptr() };
-    hop.ifindex == ctx.ingress_ifindex() as u32 && hop.dmac == sender
+    let slot = bounded::<{ LINKS as u32 - 1 }>(ctx.ingress_ifindex() as u32);
+    // SAFETY: within the array. The frame came by the interface of this slot, or would not be answered.
+    let link = unsafe { env.config.links.get_unchecked(slot) };
+    hop.ifindex == link.routed_as && hop.dmac == sender
 }
 
 /// Where replies are routed rather than returned to their sender, asks the routing table.

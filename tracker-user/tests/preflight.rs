@@ -8,6 +8,10 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 fn configured(settings: &str) -> TempDir {
@@ -233,6 +237,35 @@ fn two_trackers_do_not_save_to_one_snapshot() {
     // A lock that a tracker has left behind is none.
     drop(running);
     fine(folder.path(), &[]);
+}
+
+#[test]
+fn a_lock_file_that_was_emptied_refuses_neither_a_reload_nor_a_check() {
+    let settings = "udp: { addr: '127.0.0.1:0' }\n\
+                    storage: { name: memory, config: { snapshot: { path: swarms } } }";
+    let folder = configured(settings);
+    let _running = Running::start(folder.path());
+    fs::write(folder.path().join("swarms.lock"), "").unwrap();
+    let (status, said) = said(&run(folder.path(), &["reload"]));
+    assert_eq!(status, Some(0), "{said}");
+    let said = fine(folder.path(), &[]);
+    assert!(said.contains("not told: chihaya.storage.config.snapshot.path: swarms: "), "{said}");
+}
+
+#[test]
+fn of_a_tracker_that_is_stopped_check_does_not_tell_whether_the_snapshot_is_its_own() {
+    let settings = "udp: { addr: '127.0.0.1:0' }\n\
+                    storage: { name: memory, config: { snapshot: { path: swarms } } }";
+    let folder = configured(settings);
+    let running = Running::start(folder.path());
+    let process = Pid::from_raw(running.0.id().cast_signed());
+    kill(process, Signal::SIGSTOP).unwrap();
+    let said = fine(folder.path(), &[]);
+    let expected = format!(
+        "not told: chihaya.storage.config.snapshot.path: swarms: process {process} saves its swarms \
+         there; control_socket: control.sock: "
+    );
+    assert!(said.contains(&expected), "{said}");
 }
 
 #[test]

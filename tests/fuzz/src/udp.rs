@@ -35,7 +35,7 @@ pub fn exchange(frontend: &UdpFrontend, client: SocketAddr, packet: &[u8]) {
     let (pipeline, mut scratch) = (pipeline(), Scratch::default());
     let mut answer = |packet: &[u8]| {
         let mut reply = Vec::new();
-        let datagram = Datagram { bytes: packet, source: client, wall_ns: NOW_NS };
+        let datagram = Datagram { bytes: packet, source: client, interface: 0, wall_ns: NOW_NS };
         let outcome = frontend.answer(&pipeline, &datagram, &mut scratch, &mut reply);
         (reply, outcome)
     };

@@ -6,8 +6,9 @@ use super::{
     ROOT,
     history::older_keys,
     moved::{LIMITS, MEMORY_BY_SUBNET, MOVED, OF_STORAGE, OF_TRACKER},
-    pattern::format,
+    pattern::{format, shorter_than},
     schema::{has_type, schema},
+    share::share,
     tidy::{ALIASES, FALSE, TRUE},
 };
 
@@ -28,6 +29,13 @@ const ABOUT: [&str; 3] = ["description", "default", "examples"];
 /// unknown keys.
 #[must_use]
 pub fn file_schema() -> Value {
+    let mut schema = whole_schema();
+    share(&mut schema);
+    schema
+}
+
+/// The same, with all in its place.
+fn whole_schema() -> Value {
     let mut settings = schema().clone();
     let draft = settings.as_object_mut().and_then(|settings| settings.remove("$schema"));
     add_old_storage(&mut settings);
@@ -173,6 +181,10 @@ fn loosen(property: &mut Value, is_required: bool) {
         loosen_sections(element);
         property["items"] = element.clone();
     }
+    let minimum = property["minimum"].as_u64().filter(|_| property["format"] == format::DURATION);
+    if let Some(shorter) = minimum.and_then(shorter_than) {
+        property["not"] = json!({ "type": "string", "pattern": shorter });
+    }
     let mut loose = Map::new();
     let instead = what_gives_way(property);
     for about in ABOUT {
@@ -205,7 +217,7 @@ mod tests {
 
     /// The schema of a key below the root.
     fn at(path: &[&str]) -> Value {
-        let schema = file_schema();
+        let schema = whole_schema();
         let step = |schema: &Value, key: &&str| {
             let section = schema.pointer("/anyOf/0").unwrap_or(schema);
             section["properties"][key].clone()
@@ -226,7 +238,7 @@ mod tests {
     #[test]
     fn other_spellings_are_known_and_unknown_keys_are_not() {
         assert_eq!(at(&["prometheus_addr"]), at(&["metrics_addr"]));
-        let settings = &file_schema()["properties"][ROOT];
+        let settings = &whole_schema()["properties"][ROOT];
         assert_eq!(settings["additionalProperties"], false);
         assert_eq!(settings["properties"]["http"]["anyOf"][0]["additionalProperties"], false);
     }
@@ -250,5 +262,12 @@ mod tests {
             assert!(kind["properties"]["name"]["const"].is_string(), "{kind}");
             assert_eq!(kind["properties"]["options"], kind["properties"]["config"]);
         }
+    }
+
+    #[test]
+    fn what_stands_in_many_places_is_written_once() {
+        let bytes = |schema: &Value| serde_json::to_string_pretty(schema).unwrap().len();
+        let (shared, whole) = (bytes(&file_schema()), bytes(&whole_schema()));
+        assert!(shared < whole / 4, "{shared} bytes of {whole}");
     }
 }

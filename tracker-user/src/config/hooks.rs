@@ -12,6 +12,7 @@ use tracker_common::id::{ClientId, InfoHash};
 use super::{
     GoDuration, Network, ServiceUrl,
     pattern::{ClientIdText, InfoHashText},
+    schema::all_given,
 };
 
 /// A hook and its options.
@@ -102,6 +103,7 @@ const fn five_minutes() -> GoDuration {
 /// route, as in `/:passkey/announce`, or of the announce's URL.
 #[derive(Debug, Clone, PartialEq, Eq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("not" = all_given(&[&["files"], &["url"]])))]
 pub struct PasskeyConfig {
     /// Files with a key a line. They are read again when they change.
     #[schemars(extend("x-reads" = "file"))]
@@ -139,6 +141,10 @@ pub struct PasskeyConfig {
 /// they change. They are text files with an info-hash a line, or directories of `.torrent` files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("not" = all_given(&[
+    &["whitelist", "whitelist_files"],
+    &["blacklist", "blacklist_files"],
+])))]
 pub struct TorrentApprovalConfig {
     /// The only torrents that are served: 40 hexadecimal digits each. An empty list serves none.
     #[serde(with = "optional_text_list", skip_serializing_if = "Option::is_none")]
@@ -160,6 +166,7 @@ pub struct TorrentApprovalConfig {
 /// the dash of the peer id (`-TR4050-...`), or its first 6 bytes if there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("not" = all_given(&[&["whitelist"], &["blacklist"]])))]
 pub struct ClientApprovalConfig {
     /// The only clients that are served: 6 bytes each. An empty list serves none.
     #[serde(with = "optional_text_list", skip_serializing_if = "Option::is_none")]

@@ -62,7 +62,8 @@ pub struct LimitsConfig {
     #[default(100_000)]
     #[schemars(extend("x-no-limit" = 0))]
     pub bad_connection_ids: u32,
-    /// Bytes of replies sent a second on each interface. From twice as many on, all is dropped.
+    /// Bytes of replies sent a second on each interface. Connects and errors, which anyone can provoke, are sent
+    /// up to half of them. From twice as many on, all is dropped.
     /// Written like 100MiB.
     #[schemars(with = "Size")]
     pub egress: ByteSize,

@@ -22,6 +22,7 @@ mod pattern;
 mod scalar;
 mod schema;
 mod service_url;
+mod share;
 mod source;
 mod storage;
 mod tidy;

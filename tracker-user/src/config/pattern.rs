@@ -26,6 +26,24 @@ pub(super) const SERVICE_URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#\\s][^\\s]*$
 pub(super) const DURATION: &str =
     "^[-+]?(0|(([0-9]+\\.?[0-9]*|\\.[0-9]+)(h|m|s|ms|us|\u{b5}s|\u{3bc}s|ns))+)$";
 
+/// Durations above zero of one unit that are shorter than so many nanoseconds, a power of ten. Of `1ms1us` a pattern
+/// cannot tell. `None` where there are none.
+pub(super) fn shorter_than(nanoseconds: u64) -> Option<String> {
+    let units =
+        [("ns", 1), ("us", 1000), ("\u{b5}s", 1000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+    let shorter = |(unit, unit_ns): &(&str, u64)| {
+        // A number of no more digits than this one has zeros is less.
+        let digits = nanoseconds.checked_div(*unit_ns)?.checked_ilog10()?;
+        let whole = match digits {
+            0 => String::new(),
+            digits => format!("[1-9][0-9]{{0,{}}}(\\.[0-9]*)?|", digits - 1),
+        };
+        Some(format!("({whole}\\.[0-9]*[1-9][0-9]*){unit}"))
+    };
+    let units: Vec<_> = units.iter().filter_map(shorter).collect();
+    (nanoseconds > 1).then(|| format!("^\\+?0*({})$", units.join("|")))
+}
+
 /// 40 hexadecimal digits.
 const INFO_HASH: &str = "^[0-9A-Fa-f]{40}$";
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Config;
 
@@ -35,6 +35,20 @@ fn bound_integers(schema: &mut Value) {
             bound_integers(child);
         }
     }
+}
+
+/// A schema of sections that have something after at least one key of each of these groups.
+pub(super) fn all_given(groups: &[&[&str]]) -> Value {
+    let is_given = |key: &&str| {
+        let nothing = json!({ "enum": [null, "", []] });
+        json!({ "required": [key], "properties": { *key: { "not": nothing } } })
+    };
+    let any = |keys: &&[&str]| {
+        let given: Vec<_> = keys.iter().map(is_given).collect();
+        json!({ "anyOf": given })
+    };
+    let all: Vec<_> = groups.iter().map(any).collect();
+    json!({ "allOf": all })
 }
 
 /// Whether a value may be of this type.

@@ -18,7 +18,7 @@ use super::{
     load::{GENERIC, Hold, NATIVE},
     nic,
     occupant::Occupant,
-    plan::{Facts, Plan, below, plan},
+    plan::{Facts, Plan, and_above, below, plan},
     refusal,
 };
 use crate::{
@@ -157,7 +157,8 @@ impl Attacher {
             let below =
                 below(name).filter_map(|name| index_of(&name).ok()).filter(|&index| index != 0);
             for index in iter::once(*index).chain(below) {
-                let link = Link { key: Link::key(start, index), flags, _pad: 0 };
+                let routed_as = link::routed_as(index);
+                let link = Link { key: Link::key(start, index), flags, routed_as };
                 let slot = &mut links[Link::slot(index) as usize];
                 if *slot == Link::default() {
                     *slot = link;
@@ -167,6 +168,21 @@ impl Attacher {
             }
         }
         links
+    }
+
+    /// The indices of the interfaces of which the program has seen all requests that come to the daemon's sockets.
+    pub(super) fn seen(&self, links: &[Link; LINKS]) -> Vec<u32> {
+        let is_told_of = |index: u32| {
+            let Link { key, .. } = links[Link::slot(index) as usize];
+            key != 0 && Link::key(key, index) == key
+        };
+        let attached = self.interfaces.iter().filter(|interface| interface.hold.is_some());
+        let seen = attached.filter(|it| is_told_of(it.index)).map(|it| it.name.clone());
+        and_above(seen)
+            .iter()
+            .filter_map(|name| index_of(name).ok())
+            .filter(|index| *index != 0)
+            .collect()
     }
 
     /// Sees whether an interface still runs the program. Where it does not, says so, and attaches again.
@@ -233,7 +249,10 @@ impl Attacher {
             tracing::info!("{PASSES_FIREWALLS}");
         }
         if let Some(setting) = self.asks_routes {
-            warn_unless_forwarding(name, setting);
+            // The kernel asks for the interface by which the program runs.
+            for name in iter::once(name.clone()).chain(below(name)) {
+                warn_unless_forwarding(&name, setting);
+            }
         }
         self.metrics.attach().set(name, Some(mode));
         result

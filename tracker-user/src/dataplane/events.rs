@@ -131,7 +131,7 @@ fn read(
         uploaded: u64::from_be_bytes(event.uploaded),
         numwant: 0,
         seed: 0,
-        is_udp: true,
+        interface: 0,
         params: udp::read_options(options, routes, url_data),
     };
     let response = AnnounceResponse {

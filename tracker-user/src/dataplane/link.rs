@@ -22,6 +22,9 @@ const IFLA_XDP_PROG_IDS: [u16; 3] = [5, 6, 7];
 /// The kind of an attribute, without its flags.
 const KIND_MASK: u16 = 0x3fff;
 
+/// How far up interfaces are looked for that others are ports of.
+const MASTERS_MAX: usize = 8;
+
 /// Bytes of the headers before the attributes of an answer: `nlmsghdr` and `ifinfomsg`.
 const HEADERS_BYTES: usize = 16 + 16;
 
@@ -65,16 +68,28 @@ pub(super) fn kind(interface_index: u32) -> Option<Vec<u8>> {
 pub(super) fn mac(interface_index: u32) -> Option<[u8; 6]> {
     let answer = ask(interface_index).ok()?;
     let attributes = answer.get(HEADERS_BYTES..)?;
-    let bridge = || {
-        let info = attribute(attributes, IFLA_LINKINFO)?;
-        let is_bridge = attribute(info, IFLA_INFO_SLAVE_KIND)? == b"bridge\0";
-        let master = attribute(attributes, IFLA_MASTER).filter(|_| is_bridge)?;
-        ask(u32::from_ne_bytes(master.try_into().ok()?)).ok()
-    };
-    if let Some(bridge) = bridge() {
+    if let Some(bridge) = master(attributes, &[b"bridge\0"]).and_then(|index| ask(index).ok()) {
         return attribute(bridge.get(HEADERS_BYTES..)?, IFLA_ADDRESS)?.try_into().ok();
     }
     attribute(attributes, IFLA_ADDRESS)?.try_into().ok()
+}
+
+/// The index that routes name for what arrives by the interface: that of the bond, team or bridge of which it is a
+/// port, or else its own.
+pub(super) fn routed_as(interface_index: u32) -> u32 {
+    let above = |index: &u32| {
+        let answer = ask(*index).ok()?;
+        master(answer.get(HEADERS_BYTES..)?, &[b"bond\0", b"team\0", b"bridge\0"])
+    };
+    // A port of a bond that is a port of a bridge. The kernel lets there be no circle.
+    iter::successors(Some(interface_index), above).take(MASTERS_MAX).last().unwrap_or_default()
+}
+
+/// The index of the interface of which one with these attributes is a port, if that is of one of these kinds.
+fn master(attributes: &[u8], kinds: &[&[u8]]) -> Option<u32> {
+    let kind = attribute(attribute(attributes, IFLA_LINKINFO)?, IFLA_INFO_SLAVE_KIND)?;
+    let index = attribute(attributes, IFLA_MASTER).filter(|_| kinds.contains(&kind))?;
+    Some(u32::from_ne_bytes(index.try_into().ok()?))
 }
 
 /// The answer to `RTM_GETLINK`.

@@ -235,8 +235,16 @@ impl DataPlane {
             Events::new(&mut kernel, config, &policies.abi_config(), Arc::clone(pipeline))?;
         let maps = HookMaps::take(kernel.ebpf())?;
         let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
-        let mut worker =
-            Worker { attacher, endpoints, publisher, events, policies, maps, in_kernel: None };
+        let mut worker = Worker {
+            storage: Arc::clone(storage),
+            attacher,
+            endpoints,
+            publisher,
+            events,
+            policies,
+            maps,
+            in_kernel: None,
+        };
         worker.exchange(|| {})?;
         let followed = worker.follow();
         match config.xdp.mode {
@@ -304,6 +312,7 @@ impl Drop for DataPlane {
 }
 
 struct Worker {
+    storage: Arc<MemoryStorage>,
     attacher: Attacher,
     endpoints: Endpoints,
     publisher: Publisher,
@@ -424,8 +433,10 @@ impl Worker {
             .set_local(&local::addresses())
             .context("cannot tell the kernel this machine's addresses")?;
         let followed = self.attacher.follow();
+        let links = self.attacher.links();
+        self.storage.set_counted(self.attacher.seen(&links));
         self.publisher
-            .set_links(self.attacher.links())
+            .set_links(links)
             .context("cannot tell the kernel the interfaces' MAC addresses")?;
         self.publisher.set_jiffies(self.attacher.jiffies()?);
         followed

@@ -78,9 +78,36 @@ pub(super) fn below(name: &str) -> impl Iterator<Item = String> + use<> {
     lowers(&Path::new(FOLDER).join(name))
 }
 
+/// The names of these interfaces, and of those that get all their frames through these: VLANs, and bridges and bonds
+/// of nothing else.
+pub(super) fn and_above(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    close_upwards(Path::new(FOLDER), names)
+}
+
+fn close_upwards(folder: &Path, names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut known: Vec<String> = names.into_iter().collect();
+    let mut next = 0;
+    while let Some(name) = known.get(next) {
+        for upper in linked(&folder.join(name), "upper_") {
+            let is_known = |name: &String| known.contains(name);
+            if !is_known(&upper) && lowers(&folder.join(&upper)).all(|lower| is_known(&lower)) {
+                known.push(upper);
+            }
+        }
+        next += 1;
+    }
+    known
+}
+
 /// The names of the interfaces directly below one.
 fn lowers(interface: &Path) -> impl Iterator<Item = String> + use<> {
-    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.strip_prefix("lower_")?.to_owned());
+    linked(interface, "lower_")
+}
+
+/// The names of the interfaces to which one has links of this kind.
+fn linked(interface: &Path, kind: &'static str) -> impl Iterator<Item = String> + use<> {
+    let name =
+        move |path: PathBuf| Some(path.file_name()?.to_str()?.strip_prefix(kind)?.to_owned());
     let entries = fs::read_dir(interface).into_iter().flatten().flatten();
     entries.filter_map(move |entry| name(entry.path()))
 }
@@ -175,6 +202,35 @@ mod tests {
         assert_eq!(command(Off, Fixed), None);
         assert_eq!(command(On, Off).as_deref(), Some("`ethtool -K eth0 rx-gro-hw off`"));
         assert_eq!(command(On, On).as_deref(), Some("`ethtool -K eth0 rx-gro-hw off lro off`"));
+    }
+
+    #[test]
+    fn an_interface_above_counts_when_all_below_it_do() {
+        let folder = tempfile::tempdir().unwrap();
+        for (upper, lower) in [
+            ("vlan", "bond"),
+            ("bond", "one"),
+            ("bond", "two"),
+            ("bridge", "vlan"),
+            ("bridge", "tap"),
+            // A circle ends.
+            ("one", "vlan"),
+        ] {
+            for (from, kind, to) in [(upper, "lower", lower), (lower, "upper", upper)] {
+                fs::create_dir_all(folder.path().join(from)).unwrap();
+                symlink("anywhere", folder.path().join(from).join(format!("{kind}_{to}"))).unwrap();
+            }
+        }
+        let close = |names: &[&str]| {
+            let mut all = close_upwards(folder.path(), names.iter().map(ToString::to_string));
+            all.sort_unstable();
+            all.join(" ")
+        };
+        assert_eq!(close(&["one"]), "one");
+        assert_eq!(close(&["one", "two"]), "bond one two vlan");
+        assert_eq!(close(&["bond"]), "bond one vlan");
+        assert_eq!(close(&["bond", "tap"]), "bond bridge one tap vlan");
+        assert_eq!(close(&["gone"]), "gone");
     }
 
     #[test]

@@ -45,8 +45,9 @@ const PARSED: [&str; 9] = [
     "uploaded",
 ];
 
-/// The `left` of a client that does not know it yet, for it has a magnet link only.
-const LEFT_UNKNOWN: u64 = u64::MAX;
+/// The `left` of a client that does not know it yet, for it has a magnet link only: the most that a signed number
+/// holds, as databases and other languages have them.
+pub(super) const LEFT_UNKNOWN: u64 = i64::MAX as u64;
 
 /// Checks come in Chihaya's order, so that a request with several faults gets the same answer. What a tracker can do
 /// without is no fault: an unknown event, and figures that are absent or no numbers.
@@ -100,7 +101,7 @@ pub(super) fn parse(
         uploaded,
         numwant,
         seed: fastrand::u32(..),
-        is_udp: false,
+        interface: 0,
         params,
     };
     let compact = query.get("compact").is_some_and(is_set);
@@ -259,7 +260,7 @@ mod tests {
             (request.left, request.downloaded, request.uploaded)
         };
         for left in ["&left=-1", "&left=", "&left", "", "&left=null", "&left=%2B1"] {
-            assert_eq!(figures("&left=1", left), (u64::MAX, 2, 3), "{left:?}");
+            assert_eq!(figures("&left=1", left), (LEFT_UNKNOWN, 2, 3), "{left:?}");
         }
         assert_eq!(figures("left=1", "left=18446744073709551616").0, u64::MAX);
         assert_eq!(figures("left=1", "left=0").0, 0);

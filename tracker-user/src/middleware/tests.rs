@@ -26,7 +26,7 @@ pub(crate) fn announce_of(info_hash: InfoHash) -> AnnounceRequest {
         uploaded: 0,
         numwant: 50,
         seed: 0,
-        is_udp: false,
+        interface: 0,
         params: Params::default(),
     }
 }

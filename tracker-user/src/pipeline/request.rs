@@ -36,8 +36,9 @@ pub struct AnnounceRequest {
     /// Chooses among peers when there are more than asked for. UDP takes it from the request, so
     /// that kernel and daemon choose alike; HTTP draws it.
     pub seed: u32,
-    /// Whether it came by UDP. Where the kernel answers, it has counted then what it left to the daemon.
-    pub is_udp: bool,
+    /// The index of the interface that it came by over UDP; 0 for what came otherwise, or where the system does not
+    /// tell. By an interface with the XDP program, that has counted what it left to the daemon.
+    pub interface: u32,
     /// Query and route parameters (HTTP), or URL data (UDP, BEP 41).
     pub params: Params,
 }

@@ -45,7 +45,7 @@ pub(super) fn parse(
         // The maximum is 16 bits wide.
         numwant: wire::numwant(tail.numwant, default, max) as u16,
         seed: head.seed(),
-        is_udp: true,
+        interface: 0,
         params,
     })
 }

@@ -38,6 +38,8 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// Who sent it; an IPv4-mapped address counts as IPv4.
     pub source: SocketAddr,
+    /// The index of the interface that it came by; 0 where that is not known.
+    pub interface: u32,
     /// `CLOCK_MONOTONIC_COARSE`, as in the kernel, so that each accepts the other's connection ids.
     pub wall_ns: u64,
 }
@@ -248,7 +250,9 @@ impl UdpFrontend {
         reply: &mut Vec<u8>,
     ) -> Result<(), Unserved> {
         let Scratch { announced, response, url_data, .. } = scratch;
-        let request = announce::parse(datagram.bytes, client(datagram), &self.options, url_data)?;
+        let mut request =
+            announce::parse(datagram.bytes, client(datagram), &self.options, url_data)?;
+        request.interface = datagram.interface;
         pipeline.announce(&request, response)?;
         reply.extend_from_slice(bytes(&AnnounceReply {
             action: head.action,

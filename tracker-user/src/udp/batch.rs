@@ -1,7 +1,8 @@
 //! Receives and sends many datagrams with one system call each, and waits for them.
 //!
-//! A reply leaves from the address that its request came to: on wildcard sockets the system tells
-//! that address along with the request (`IP_PKTINFO`, `IPV6_PKTINFO`), and is told it back.
+//! A reply leaves from the address that its request came to: the system tells that address along with the request
+//! (`IP_PKTINFO`, `IPV6_PKTINFO`), and is told it back. It tells the interface too, by which the daemon knows
+//! whether the XDP program has seen the request.
 
 use std::{
     io, mem,
@@ -35,6 +36,18 @@ struct Message {
     control: Control,
     control_len: usize,
     reply: Vec<u8>,
+}
+
+/// A request of a batch.
+pub(super) struct Request<'a> {
+    /// The payload.
+    pub(super) bytes: &'a [u8],
+    /// The sender.
+    pub(super) source: SocketAddr,
+    /// The index of the interface that it came by; 0 where the system does not tell.
+    pub(super) interface: u32,
+    /// Where to write the reply.
+    pub(super) reply: &'a mut Vec<u8>,
 }
 
 /// The datagrams of one call.
@@ -96,11 +109,12 @@ impl Batch {
         Ok(())
     }
 
-    /// The requests: their bytes, who sent them, and where to write their reply.
-    pub(super) fn requests(&mut self) -> impl Iterator<Item = (&[u8], SocketAddr, &mut Vec<u8>)> {
+    /// The requests.
+    pub(super) fn requests(&mut self) -> impl Iterator<Item = Request<'_>> {
         self.messages[..self.len].iter_mut().filter_map(|message| {
-            let client = message.client()?;
-            Some((&message.request[..message.request_len], client, &mut message.reply))
+            let (source, interface) = (message.client()?, message.interface());
+            let bytes = &message.request[..message.request_len];
+            Some(Request { bytes, source, interface, reply: &mut message.reply })
         })
     }
 
@@ -152,6 +166,28 @@ impl Message {
                 Some(SocketAddrV6::new(ip, port, 0, client.sin6_scope_id).into())
             }
             _ => None,
+        }
+    }
+
+    /// The index of the interface that the request came by; 0 where the system does not tell.
+    fn interface(&self) -> u32 {
+        if self.control_len < size_of::<libc::cmsghdr>() {
+            return 0;
+        }
+        // SAFETY: the buffer is aligned as a header must be, and the system has written one.
+        let control = unsafe { &*self.control.as_ptr().cast::<libc::cmsghdr>() };
+        // SAFETY: the buffer has room for the longest of these after the header.
+        let data = unsafe { libc::CMSG_DATA(control) };
+        match (control.cmsg_level, control.cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                // SAFETY: the type says what the data is, and the buffer is aligned.
+                unsafe { (*data.cast::<libc::in_pktinfo>()).ipi_ifindex as u32 }
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                // SAFETY: as above.
+                unsafe { (*data.cast::<libc::in6_pktinfo>()).ipi6_ifindex }
+            }
+            _ => 0,
         }
     }
 }
@@ -222,7 +258,7 @@ fn leave_route_open(header: &mut libc::msghdr) {
     }
 }
 
-/// Asks the system to tell the address that each request came to.
+/// Asks the system to tell the address that each request came to, and by which interface.
 pub(super) fn enable_packet_info(socket: &Socket, is_ipv6: bool) -> io::Result<()> {
     if is_ipv6 {
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
@@ -288,5 +324,36 @@ impl Poll {
     /// Whether the file at this position is ready.
     pub(super) fn is_ready(&self, index: usize) -> bool {
         self.0[index].revents != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn a_request_comes_with_the_interface_that_it_came_by() {
+        for addr in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let addr: SocketAddr = addr.parse().unwrap();
+            let Ok(bound) = UdpSocket::bind(addr) else { continue };
+            let to = bound.local_addr().unwrap();
+            let socket = Socket::from(bound);
+            enable_packet_info(&socket, addr.is_ipv6()).unwrap();
+            let host = if addr.is_ipv6() { "::1" } else { "127.0.0.1" };
+            let client = UdpSocket::bind((host, 0)).unwrap();
+            client.send_to(b"moon", (host, to.port())).unwrap();
+            Poll::new([std::os::fd::AsFd::as_fd(&socket)]).wait().unwrap();
+            let mut batch = Batch::new();
+            batch.receive(&socket).unwrap();
+            let came_by: Vec<_> = batch.requests().map(|request| request.interface).collect();
+            assert_eq!(came_by, [nix::net::if_::if_nametoindex("lo").unwrap()], "{addr}");
+            batch.requests().for_each(|request| request.reply.extend(b"sun"));
+            assert_eq!(batch.send(&socket), 0);
+            let mut reply = [0; 9];
+            let (len, from) = client.recv_from(&mut reply).unwrap();
+            assert_eq!((&reply[..len], from.port()), (&b"sun"[..], to.port()));
+        }
     }
 }

@@ -84,10 +84,7 @@ fn open(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
     if addr.is_ipv4() {
         batch::never_fragment(&socket)?;
     }
-    // Bound to one address, replies come from there anyway.
-    if addr.ip().is_unspecified() {
-        batch::enable_packet_info(&socket, addr.is_ipv6())?;
-    }
+    batch::enable_packet_info(&socket, addr.is_ipv6())?;
     if let Some(bytes) = options.socket_buffer_bytes {
         socket.set_recv_buffer_size(bytes)?;
         socket.set_send_buffer_size(bytes)?;

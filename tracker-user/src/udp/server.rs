@@ -15,7 +15,7 @@ use socket2::Socket;
 use super::{
     Observe,
     answer::{Datagram, Outcome, Scratch, UdpFrontend},
-    batch::{BATCH, Batch, Poll},
+    batch::{BATCH, Batch, Poll, Request},
     listen::{self, listen},
     options::UdpOptions,
 };
@@ -188,9 +188,10 @@ impl Worker {
         }
         let (frontend, pipeline) = (self.frontend.load(), self.pipeline.load());
         let mut answered = 0;
-        for ((bytes, source, reply), scratch) in self.batch.requests().zip(&mut self.scratches) {
+        for (request, scratch) in self.batch.requests().zip(&mut self.scratches) {
+            let Request { bytes, source, interface, reply } = request;
             let start = frontend.options().request_timing.then(Instant::now);
-            let datagram = Datagram { bytes, source, wall_ns };
+            let datagram = Datagram { bytes, source, interface, wall_ns };
             let outcome = frontend.answer(&pipeline, &datagram, scratch, reply);
             let elapsed = start.map_or(Duration::ZERO, |start| start.elapsed());
             let client = outcome.is_read.then(|| source.ip());

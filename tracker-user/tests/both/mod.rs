@@ -39,7 +39,7 @@ pub const INTERFACE: u32 = 1;
 pub fn link(flags: u32) -> abi::Link {
     let [a, b, c, d, e, f] = MAC;
     let start = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
-    abi::Link { key: abi::Link::key(start, INTERFACE), flags, _pad: 0 }
+    abi::Link { key: abi::Link::key(start, INTERFACE), flags, routed_as: INTERFACE }
 }
 
 #[derive(Clone, Copy)]

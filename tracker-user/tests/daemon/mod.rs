@@ -102,7 +102,7 @@ impl Daemon {
     /// The reply to a datagram; none is empty.
     pub fn answer(&mut self, bytes: &[u8], source: SocketAddr) -> Vec<u8> {
         let mut reply = Vec::new();
-        let datagram = Datagram { bytes, source, wall_ns: now_ns() };
+        let datagram = Datagram { bytes, source, interface: 0, wall_ns: now_ns() };
         self.frontend.answer(&self.pipeline, &datagram, &mut self.scratch, &mut reply);
         reply
     }

@@ -181,6 +181,29 @@ fn an_interface_that_has_sent_its_share_calms_first_and_then_is_silent() {
     assert_eq!(both.send(CLIENT, &connect()).0, XDP_DROP);
 }
 
+#[test]
+#[ignore = "needs root and BPF: cargo xtask test kernel"]
+fn forged_requests_leave_half_of_an_interface_s_share_to_proven_ones() {
+    let mut both = Both::new(World::default());
+    both.admit(7);
+    both.limit(Limits { egress: Rate::per(4000, 60), ..no_limits() });
+    let mut forged = both.announce_of(CLIENT, 7);
+    forged[0] ^= 1;
+    for source in 1..=200 {
+        let source = format!("203.0.113.{source}:2000");
+        both.send(&source, &connect());
+        both.send(&source, &forged);
+    }
+    assert_eq!(both.send(CLIENT, &connect()).0, XDP_DROP);
+    assert_eq!(both.send(CLIENT, &forged).0, XDP_DROP);
+    // The other half is of as many replies of 68 bytes as 2,000 bytes are.
+    let announce = both.announce_of(CLIENT, 7);
+    let replies: Vec<_> = (0..100).map(|_| both.send(CLIENT, &announce)).collect();
+    let served = replies.iter().take_while(|(_, reply)| reply.len() > 20).count();
+    assert!((20..40).contains(&served), "{served} are served");
+    assert_calmed(replies[served].clone());
+}
+
 /// Requests of a source that the program leaves to the daemon, each of another kind.
 fn unusual(both: &Both, source: &str) -> [Vec<u8>; 4] {
     let announce = both.announce_of(source, 7);

@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, path::Path};
 
-use super::{Found, Occasion, Subject, found::at};
+use super::{Found, Occasion, Subject, found::at, running::Running};
 use crate::{
     config::StorageConfig,
     daemon::control,
@@ -31,17 +31,24 @@ pub(super) fn snapshot_can_be_saved(subject: &Subject, found: &mut Found) {
         Ok(()) => {}
     }
     let Some(holder) = snapshot::holder(path) else { return };
+    let shown = path.display();
     match subject.occasion {
         // A tracker holds its own.
-        Occasion::Reload if holder.is_this_process() => {}
-        Occasion::Check
-            if holder.process.is_some() && holder.process == subject.running().process() =>
-        {
-            found.notes.push(format!(
-                "{key}: {}: {holder}: it is the running tracker, as it may",
-                path.display()
-            ));
-        }
+        Occasion::Reload if holder.is_this_process => {}
+        Occasion::Check => match (holder.process, subject.running()) {
+            (Some(process), Running::Tracker(status)) if status.process == process => {
+                found.note(format!("{key}: {shown}: {holder}: it is the running tracker, as it may"));
+            }
+            (None, Running::Tracker(status)) => found.note(format!(
+                "not told: {key}: {shown}: {holder}; its lock does not say which, it may be the running \
+                 tracker (process {})",
+                status.process
+            )),
+            (_, Running::Untold(why)) => {
+                found.note(format!("not told: {key}: {shown}: {holder}; {why}"));
+            }
+            _ => found.error(key, snapshot::held(path, &holder)),
+        },
         _ => found.error(key, snapshot::held(path, &holder)),
     }
 }

@@ -147,7 +147,7 @@ impl Client {
             uploaded,
             numwant: u16::try_from(numwant).unwrap_or(u16::MAX),
             seed: fastrand::u32(..),
-            is_udp: false,
+            interface: 0,
             params: self.params.clone(),
         }
     }

@@ -4,7 +4,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny, ser::SerializeMap};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+    ser::SerializeMap,
+};
 use serde_json::value::RawValue;
 use tracker_common::{
     announce::Event,
@@ -14,13 +18,10 @@ use tracker_common::{
 use crate::{
     http::{
         Action,
-        announce::{NO_INFO_HASH, parse_event, refusal},
+        announce::{LEFT_UNKNOWN, NO_INFO_HASH, parse_event, refusal},
     },
     pipeline::{Refusal, SwarmStats},
 };
-
-/// What a client that does not know has still to fetch: the most that a signed number holds.
-const LEFT_UNKNOWN: u64 = i64::MAX as u64;
 
 /// 24 days. Timers of JavaScript that are set to more go off at once.
 const INTERVAL_MAX_S: u32 = 24 * 24 * 60 * 60;
@@ -79,55 +80,82 @@ pub(super) struct Subject {
     pub(super) info_hash: Option<InfoHash>,
 }
 
-/// The fields of all messages.
-#[derive(Deserialize)]
+/// The fields of all messages. As in JavaScript, of several members of one name the last one counts.
+#[derive(Default)]
 struct Fields<'a> {
-    action: String,
-    info_hash: Option<OneOrMany>,
-    peer_id: Option<String>,
-    event: Option<Word>,
-    left: Option<Figure>,
-    downloaded: Option<Figure>,
-    uploaded: Option<Figure>,
+    members: [Option<&'a RawValue>; MEMBERS],
+}
+
+/// The members that messages may have.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Member {
+    Action,
+    InfoHash,
+    PeerId,
+    Event,
+    Left,
+    Downloaded,
+    Uploaded,
     /// A list of [`Offer`].
-    #[serde(borrow)]
-    offers: Option<&'a RawValue>,
-    #[serde(borrow)]
-    answer: Option<&'a RawValue>,
-    #[serde(borrow)]
-    offer_id: Option<&'a RawValue>,
-    to_peer_id: Option<String>,
+    Offers,
+    Answer,
+    OfferId,
+    ToPeerId,
+    #[serde(other)]
+    Unknown,
 }
 
-/// A text, or what is none where one belongs.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Word {
-    Text(String),
-    Other(IgnoredAny),
+const MEMBERS: usize = Member::Unknown as usize + 1;
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Fields::default();
+                while let Some((member, value)) = map.next_entry::<Member, &RawValue>()? {
+                    fields.members[member as usize] = Some(value);
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
-/// A number, or a text that is one. JavaScript has no integers, and writes infinity as `null`.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Figure {
-    Float(f64),
-    Text(String),
-    Other(IgnoredAny),
-}
+impl<'a> Fields<'a> {
+    /// The value of a member that is there, and not null.
+    fn value(&self, member: Member) -> Option<&'a RawValue> {
+        self.members[member as usize].filter(|value| value.get() != "null")
+    }
 
-impl Figure {
-    /// In whole bytes; `None` for a negative number and for what is none.
-    fn bytes(self) -> Option<u64> {
-        let number = match self {
-            Self::Float(number) => number,
-            Self::Text(text) => text.trim().parse().ok()?,
-            Self::Other(_) => return None,
-        };
+    /// A member that must be of this kind, if it is there.
+    fn parse<T: Deserialize<'a>>(&self, member: Member) -> Result<Option<T>, Refusal> {
+        let parse = |value: &'a RawValue| serde_json::from_str(value.get());
+        self.value(member).map(parse).transpose().map_err(|_| UNPARSED)
+    }
+
+    /// A number of bytes, rounded up, of a number or a text that is one; `None` for a negative one and for what is
+    /// none. JavaScript has no integers, writes infinity as `null`, and reads numbers beyond its range as infinity.
+    fn bytes(&self, member: Member) -> Option<u64> {
+        let value = self.value(member)?.get();
+        let text: String = serde_json::from_str(value).unwrap_or_else(|_| value.to_owned());
+        let number: f64 = text.trim().parse().ok()?;
         // A part of a byte is something that a peer lacks.
         (number >= 0.0).then_some(number.ceil() as u64)
     }
 }
+
+const UNPARSED: Refusal = refusal("failed to parse message");
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -153,15 +181,16 @@ impl<'a> Message<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, Unreadable> {
         let mut subject = Subject { action: Action::Announce, info_hash: None };
         let mut read = || {
-            let fields: Fields =
-                serde_json::from_str(text).map_err(|_| refusal("failed to parse message"))?;
-            let info_hashes = fields.info_hash.as_ref().map_or(&[][..], OneOrMany::as_slice);
+            let fields: Fields = serde_json::from_str(text).map_err(|_| UNPARSED)?;
+            let action: String = fields.parse(Member::Action)?.ok_or(UNPARSED)?;
+            let info_hashes: Option<OneOrMany> = fields.parse(Member::InfoHash)?;
+            let info_hashes = info_hashes.as_ref().map_or(&[][..], OneOrMany::as_slice);
             let info_hash = match info_hashes {
                 [one] => Some(InfoHash(id(Some(one), NO_INFO_HASH)?)),
                 _ => None,
             };
             subject.info_hash = info_hash;
-            match &*fields.action {
+            match &*action {
                 "announce" => fields.announce(info_hash.ok_or(NO_INFO_HASH)?),
                 "scrape" => {
                     subject.action = Action::Scrape;
@@ -176,13 +205,13 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn announce(self, info_hash: InfoHash) -> Result<Message<'a>, Refusal> {
-        let peer_id =
-            PeerId(id(self.peer_id.as_ref(), refusal("failed to provide valid peer_id"))?);
-        if let Some(answer) = self.answer {
-            let to_peer_id = id(self.to_peer_id.as_ref(), refusal("invalid to_peer_id"))?;
-            let offer_id = self.offer_id.ok_or(refusal("invalid offer_id"))?;
-            let to_peer_id = PeerId(to_peer_id);
+    fn announce(&self, info_hash: InfoHash) -> Result<Message<'a>, Refusal> {
+        let peer_id: Option<String> = self.parse(Member::PeerId)?;
+        let peer_id = PeerId(id(peer_id.as_ref(), refusal("failed to provide valid peer_id"))?);
+        if let Some(answer) = self.value(Member::Answer) {
+            let to_peer_id: Option<String> = self.parse(Member::ToPeerId)?;
+            let to_peer_id = PeerId(id(to_peer_id.as_ref(), refusal("invalid to_peer_id"))?);
+            let offer_id = self.value(Member::OfferId).ok_or(refusal("invalid offer_id"))?;
             return Ok(Message::Answer(Answer {
                 info_hash,
                 peer_id,
@@ -191,15 +220,13 @@ impl<'a> Fields<'a> {
                 offer_id,
             }));
         }
-        // Clients have names of their own for none, `update` and `empty`.
-        let event = match self.event {
-            Some(Word::Text(name)) => parse_event(name.as_bytes()).unwrap_or_default(),
-            Some(Word::Other(_)) | None => Event::None,
-        };
-        let downloaded = self.downloaded.and_then(Figure::bytes).unwrap_or(0);
-        let uploaded = self.uploaded.and_then(Figure::bytes).unwrap_or(0);
-        let left = self.left.and_then(Figure::bytes).unwrap_or(LEFT_UNKNOWN);
-        let offers = self.offers.map(offers).unwrap_or_default();
+        // Clients have names of their own for none, `update` and `empty`. What is no text is none either.
+        let event: Option<String> = self.parse(Member::Event).unwrap_or_default();
+        let event = event.and_then(|name| parse_event(name.as_bytes())).unwrap_or_default();
+        let downloaded = self.bytes(Member::Downloaded).unwrap_or(0);
+        let uploaded = self.bytes(Member::Uploaded).unwrap_or(0);
+        let left = self.bytes(Member::Left).unwrap_or(LEFT_UNKNOWN);
+        let offers = self.value(Member::Offers).map(offers).unwrap_or_default();
         Ok(Message::Announce(Announce {
             info_hash,
             peer_id,
@@ -431,6 +458,26 @@ mod tests {
             assert_eq!(announce(&format!(r#""left":{unknown}"#)).0, LEFT_UNKNOWN, "{unknown}");
             assert_eq!(announce(&format!(r#""uploaded":{unknown}"#)).1, 0, "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_number_beyond_all_is_no_reason_to_refuse_a_message() {
+        for vast in ["1e400", "123456789012345678901234567890", r#""1e400""#] {
+            assert_eq!(announce(&format!(r#""left":{vast}"#)).0, u64::MAX, "{vast}");
+            assert_eq!(announce(&format!(r#""uploaded":-1,"numwant":{vast}"#)).1, 0, "{vast}");
+        }
+        assert_eq!(announce(r#""left":-1e400"#).0, LEFT_UNKNOWN);
+        assert_eq!(announce(r#""left":1e-400"#).0, 0);
+    }
+
+    #[test]
+    fn of_several_members_of_one_name_the_last_one_counts() {
+        assert_eq!(announce(r#""left":1,"left":{},"left":2"#).0, 2);
+        assert_eq!(announce(r#""left":1,"left":null"#).0, LEFT_UNKNOWN);
+        assert_eq!(
+            announce(r#""action":"announce","moon":1,"moon":2,"event":"stopped","event":3"#).2,
+            Event::None
+        );
     }
 
     #[test]

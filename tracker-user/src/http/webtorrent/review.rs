@@ -132,7 +132,7 @@ impl Client {
             uploaded,
             numwant: 0,
             seed: fastrand::u32(..),
-            is_udp: false,
+            interface: 0,
             params: self.params.clone(),
         }
     }

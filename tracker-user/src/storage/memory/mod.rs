@@ -44,6 +44,7 @@ use crate::{
     metrics::Metrics,
     pipeline::{AnnounceRequest, Refusal, SwarmStats},
 };
+use arc_swap::ArcSwap;
 use keeper::Keeper;
 use snapshot::{Lock, Saver};
 
@@ -61,8 +62,8 @@ pub struct MemoryStorage {
     table: Arc<Table<MappedMemory>>,
     keeper: Keeper,
     saver: Saver,
-    /// Whether the kernel uses the table too.
-    is_shared: bool,
+    /// The indices of the interfaces by which what comes over UDP has been counted in the kernel.
+    counted: ArcSwap<Vec<u32>>,
 }
 
 impl MemoryStorage {
@@ -111,7 +112,7 @@ impl MemoryStorage {
         let keeper =
             Keeper::start(Arc::clone(&table), config, is_adopted, grace, Arc::clone(metrics))?;
         let saver = Saver::start(Arc::clone(&table), &config.snapshot, lock, Arc::clone(metrics))?;
-        Ok(Arc::new(Self { table, keeper, saver, is_shared }))
+        Ok(Arc::new(Self { table, keeper, saver, counted: ArcSwap::default() }))
     }
 
     /// Exchanges the options while running. A peer's new life counts at once.
@@ -124,6 +125,13 @@ impl MemoryStorage {
     /// Changes what sources may have.
     pub fn set_limits(&self, limits: Limits) {
         self.table.set_limits(limits);
+    }
+
+    /// Says by which interfaces, as indices, requests over UDP have been counted in the kernel when they come here.
+    pub fn set_counted(&self, interfaces: Vec<u32>) {
+        if **self.counted.load() != interfaces {
+            self.counted.store(Arc::new(interfaces));
+        }
     }
 
     /// What sources may have, for the kernel to go by too.
@@ -224,8 +232,7 @@ impl MemoryStorage {
         peers: &mut PeerBuf,
     ) -> SwarmStats {
         let announce = request.for_table::<F>(addr);
-        // What came by UDP beside a kernel that answers has been counted there.
-        let is_metered = !(self.is_shared && request.is_udp);
+        let is_metered = !self.counted.load().contains(&request.interface);
         let now_ns = monotonic_ns();
         let counts =
             self.table.announce_metered(&request.info_hash, &announce, now_ns, peers, is_metered);

@@ -4,7 +4,12 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tracker_common::{announce::Event, id::PeerId};
+use tracker_common::{
+    announce::Event,
+    budget::{Budget, Kind},
+    id::PeerId,
+    limit::Rate,
+};
 
 use crate::{config::TableConfig, pipeline::Params};
 
@@ -13,7 +18,10 @@ fn storage() -> Arc<MemoryStorage> {
 }
 
 fn storage_of(table: &TableConfig) -> Arc<MemoryStorage> {
-    let size = TableSize::of(table);
+    storage_of_size(TableSize::of(table))
+}
+
+fn storage_of_size(size: TableSize) -> Arc<MemoryStorage> {
     let memory = MappedMemory::anonymous(&size).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     MemoryStorage::start(
@@ -44,7 +52,7 @@ fn request(peer: &str, left: u64, event: Event) -> AnnounceRequest {
         uploaded: 0,
         numwant: 50,
         seed: 1,
-        is_udp: false,
+        interface: 0,
         params: Params::default(),
     }
 }
@@ -79,6 +87,41 @@ fn a_swarm_outgrows_its_line() {
         }
     }
     assert_eq!(peers.len(), 50 * 6);
+    storage.stop();
+}
+
+#[test]
+fn misses_are_metered_here_but_for_those_that_came_by_an_interface_with_the_program() {
+    let size = TableSize::of(&TableConfig::default());
+    let storage = storage_of_size(TableSize { meters_of_row: 1024, ..size });
+    let budget = Budget { source: Rate::per(10, 60), wide: Rate::default() };
+    let mut limits = storage.limits();
+    limits.budgets[Kind::Misses as usize] = budget;
+    limits.mask_v4 = u32::MAX;
+    limits.meters_mask = 1023;
+    storage.set_limits(limits);
+    storage.set_counted(vec![3]);
+    let mut peers = PeerBuf::new();
+    let mut torrents = 0_u32;
+    // How many of a hundred new torrents come into the table.
+    let mut brought = |interface, addr: &str| {
+        let mut is_in = |_: &u32| {
+            torrents += 1;
+            let mut request = request(addr, 9, Event::Started);
+            request.info_hash.0[..4].copy_from_slice(&torrents.to_be_bytes());
+            request.interface = interface;
+            storage.announce(&request, &mut peers).unwrap();
+            storage.scrape(&request.info_hash, &request.peer).unwrap().leechers == 1
+        };
+        (0..100).filter(|n| is_in(n)).count()
+    };
+    assert_eq!(brought(3, "192.0.2.1:1000"), 100);
+    assert_eq!(brought(4, "192.0.2.1:1000"), 11);
+    // By HTTP.
+    assert_eq!(brought(0, "192.0.2.2:1000"), 11);
+    // The program has gone from the interface.
+    storage.set_counted(Vec::new());
+    assert_eq!(brought(3, "192.0.2.3:1000"), 11);
     storage.stop();
 }
 

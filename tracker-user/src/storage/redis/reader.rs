@@ -143,7 +143,7 @@ fn announce(shared: &Shared, heard: &Heard) {
         uploaded: 0,
         numwant: 0,
         seed: 0,
-        is_udp: false,
+        interface: 0,
         params: Params::default(),
     };
     // The table refuses nobody.

@@ -97,7 +97,8 @@ impl Tracker {
 
     /// The outcome; the reply is in `self.reply`.
     fn answer_at(&mut self, packet: &[u8], client: &str, wall_ns: u64) -> Outcome {
-        let datagram = Datagram { bytes: packet, source: client.parse().unwrap(), wall_ns };
+        let source = client.parse().unwrap();
+        let datagram = Datagram { bytes: packet, source, interface: 0, wall_ns };
         self.frontend.answer(&self.pipeline, &datagram, &mut self.scratch, &mut self.reply)
     }
 

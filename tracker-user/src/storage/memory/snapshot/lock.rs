@@ -7,8 +7,11 @@ use std::{
     fmt,
     fs::{File, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process, thread,
+    process,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -24,10 +27,26 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The longest number of a process, in digits.
 const DIGITS_MAX: u64 = 10;
 
+/// The lock files that this process holds. A file's contents cannot say so: anything may empty it.
+static OURS: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
+
+fn ours() -> MutexGuard<'static, Vec<FileId>> {
+    OURS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file whatever its name: the device and the inode.
+type FileId = (u64, u64);
+
+fn id(file: &File) -> io::Result<FileId> {
+    let metadata = file.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 /// That of the snapshot at a path, held while this lives.
 #[derive(Debug)]
 pub(in crate::storage::memory) struct Lock {
     path: PathBuf,
+    id: FileId,
     _file: File,
 }
 
@@ -36,14 +55,8 @@ pub(in crate::storage::memory) struct Lock {
 pub struct Holder {
     /// Its process, as it calls itself: in a container others call it otherwise. `None` where that cannot be read.
     pub process: Option<u32>,
-}
-
-impl Holder {
-    /// Whether it is this one.
-    #[must_use]
-    pub fn is_this_process(&self) -> bool {
-        self.process == Some(process::id())
-    }
+    /// Whether this process holds the lock, whatever the file says.
+    pub is_this_process: bool,
 }
 
 impl fmt::Display for Holder {
@@ -86,12 +99,20 @@ impl Lock {
         }
         // A disk that is full has room for the lock, and may have none for the number.
         let _ = write(&mut file);
-        Ok(Self { path: path.to_owned(), _file: file })
+        let id = id(&file)?;
+        ours().push(id);
+        Ok(Self { path: path.to_owned(), id, _file: file })
     }
 
     /// The path of the snapshot.
     pub(in crate::storage::memory) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        ours().retain(|id| *id != self.id);
     }
 }
 
@@ -104,7 +125,10 @@ fn write(file: &mut File) -> io::Result<()> {
 fn read(file: &mut File) -> Holder {
     let mut text = String::new();
     let read = file.take(DIGITS_MAX + 1).read_to_string(&mut text);
-    Holder { process: read.ok().and_then(|_| text.trim_end().parse().ok()) }
+    Holder {
+        process: read.ok().and_then(|_| text.trim_end().parse().ok()),
+        is_this_process: id(file).is_ok_and(|id| ours().contains(&id)),
+    }
 }
 
 /// The tracker that saves the snapshot at `path`, if one does.
@@ -133,12 +157,30 @@ mod tests {
         let path = folder.path().join("swarms");
         assert_eq!(holder(&path), None);
         let first = Lock::take(&path).unwrap();
-        let this = Holder { process: Some(process::id()) };
+        let this = Holder { process: Some(process::id()), is_this_process: true };
         assert_eq!(holder(&path), Some(this));
         let Err(LockError::Held(other)) = Lock::take(&path) else { panic!("it was taken twice") };
         assert_eq!(other, this);
         drop(first);
         assert_eq!(holder(&path), None);
         Lock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_process_knows_its_own_lock_whatever_the_file_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("swarms");
+        let _lock = Lock::take(&path).unwrap();
+        for text in ["", "moon", "1"] {
+            std::fs::write(beside(&path, "lock"), text).unwrap();
+            assert!(holder(&path).unwrap().is_this_process, "{text:?}");
+        }
+        // Another process's, though its file has the number of this one.
+        let other = folder.path().join("others");
+        let file = File::create(beside(&other, "lock")).unwrap();
+        file.lock().unwrap();
+        writeln!(&file, "{}", process::id()).unwrap();
+        let holder = holder(&other).unwrap();
+        assert_eq!((holder.process, holder.is_this_process), (Some(process::id()), false));
     }
 }
