@@ -18,10 +18,10 @@ fn an_unknown_hook_is_an_error_that_lists_the_known() {
         errors(&text),
         [
             "t.yaml:4: chihaya.prehooks[0].name: `torrent aproval` is not known; \
-             known are `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             known are `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `port approval`, `interval variation`, \
              `preferred subnet`, `report`",
             "t.yaml:5: chihaya.prehooks[1]: needs a `name`, \
-             one of `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `interval variation`, \
+             one of `jwt`, `passkey`, `torrent approval`, `client approval`, `ip approval`, `port approval`, `interval variation`, \
              `preferred subnet`, `report`",
         ]
     );

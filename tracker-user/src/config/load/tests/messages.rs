@@ -116,7 +116,7 @@ fn every_mistake_is_named_with_its_line_its_key_and_what_to_do() {
         (
             "prehooks: [jwt]",
             "3: chihaya.prehooks[0]: needs a `name` below it, one of `jwt`, `passkey`, `torrent approval`, \
-             `client approval`, `ip approval`, `interval variation`, `preferred subnet`, `report`",
+             `client approval`, `ip approval`, `port approval`, `interval variation`, `preferred subnet`, `report`",
         ),
     ] {
         let lines = if lines.contains("metrics_addr") {
