@@ -8,6 +8,11 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
 fn configured(settings: &str) -> TempDir {
@@ -263,4 +268,52 @@ fn offline_what_belongs_to_the_host_is_left_out_and_said() {
     assert!(errors(folder.path(), &["check", "--offline"]).contains("no.txt:1: "));
     write(folder.path(), "metrics_addr: ':7'\nhttp: { addr: ':7' }");
     assert!(errors(folder.path(), &["check", "--offline"]).contains("has this port already"));
+}
+
+/// A listener at `control.sock` in this folder that accepts nothing, with as many clients as the system keeps.
+fn full_queue(folder: &Path) -> Vec<Socket> {
+    let address = SockAddr::unix(folder.join("control.sock")).unwrap();
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(1).unwrap();
+    let mut held = vec![listener];
+    for _ in 0..16 {
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        client.set_nonblocking(true).unwrap();
+        if client.connect(&address).is_err() {
+            return held;
+        }
+        held.push(client);
+    }
+    panic!("the queue does not fill");
+}
+
+#[test]
+fn a_control_socket_with_a_full_queue_is_said_and_not_waited_for() {
+    let folder = configured("udp: { addr: '127.0.0.1:0' }");
+    let held = full_queue(folder.path());
+    let said = fine(folder.path(), &[]);
+    let note =
+        "not told: chihaya.control_socket: control.sock: the tracker there accepts no connections";
+    assert!(said.contains(note) && !said.contains("WARN"), "{said}");
+    for command in ["status", "reload"] {
+        let said = errors(folder.path(), &[command]);
+        assert!(
+            said.starts_with("control_socket: control.sock: the tracker there accepts no"),
+            "{said}"
+        );
+    }
+    // A start goes on without a socket of its own.
+    let running = Running::start(folder.path());
+    drop((running, held));
+}
+
+#[test]
+fn a_tracker_that_is_stopped_is_said_and_not_waited_for() {
+    let folder = configured("udp: { addr: '127.0.0.1:0' }");
+    let running = Running::start(folder.path());
+    let process = Pid::from_raw(running.0.id().try_into().unwrap());
+    kill(process, Signal::SIGSTOP).unwrap();
+    let said = fine(folder.path(), &[]);
+    assert!(said.contains("control.sock: the tracker there does not answer: "), "{said}");
 }

@@ -55,6 +55,9 @@ pub(super) fn control_socket_can_be_made(subject: &Subject, found: &mut Found) {
             .notes
             .push(format!("{key}: {}: a tracker runs (process {process})", path.display()));
     }
+    if let Some(why) = subject.running().is_untold() {
+        return found.notes.push(format!("not told: {}: {why}", at("control_socket")));
+    }
     if let Err(error) = control::check(path) {
         found.warnings.push((at("control_socket"), control::without(path, &error)));
     }

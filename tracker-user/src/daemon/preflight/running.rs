@@ -28,9 +28,7 @@ impl Running {
         match control::ask_status(socket) {
             Asked::Answered(status) => Self::Tracker(status),
             Asked::NoTracker => Self::None,
-            Asked::Untold(why) => {
-                Self::Untold(format!("control_socket: {}: {why}", socket.display()))
-            }
+            Asked::Untold(why) => Self::Untold(format!("{}: {why}", socket.display())),
         }
     }
 

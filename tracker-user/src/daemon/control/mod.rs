@@ -5,14 +5,12 @@
 //! an operator should read. Or it sends the line `status`, as `xdp-tracker check` does, and is sent a
 //! [`Status`] in JSON.
 
+mod client;
+
 use std::{
     fs,
-    io::{ErrorKind, Read as _, Write as _},
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
-        net::UnixStream as StdStream,
-    },
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,25 +26,20 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::client::ConnectError;
 use super::Report;
 use crate::files;
+
+pub(super) use client::{Asked, ask_status};
+pub use client::{request_reload, request_status};
 
 /// The requests there are. They are of one length.
 const RELOAD: &[u8; REQUEST_BYTES] = b"reload\n";
 const STATUS: &[u8; REQUEST_BYTES] = b"status\n";
 const REQUEST_BYTES: usize = 7;
 
-/// How long a tracker may take to tell its status. Those that ask before are heard first.
-const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// The longest status, in bytes.
-const STATUS_BYTES_MAX: u64 = 64 << 10;
-
 /// How long a client may take to send it, and to read the answer. Others wait meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a tracker may take to reload: lists of millions are read anew.
-const RELOAD_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// Only the user who runs the tracker may use the socket.
 const MODE: u32 = 0o600;
@@ -63,17 +56,6 @@ pub(super) struct Status {
     pub(super) serves: Vec<(String, SocketAddr)>,
     /// The folder of its pins; empty where it has none.
     pub(super) pin_path: PathBuf,
-}
-
-/// What comes of a question for the status.
-#[derive(Debug)]
-pub(super) enum Asked {
-    /// This.
-    Answered(Status),
-    /// No tracker is there.
-    NoTracker,
-    /// A tracker may be there; why it does not tell.
-    Untold(String),
 }
 
 /// Listens, unless that was not possible. The socket's file goes with it.
@@ -170,7 +152,8 @@ async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, status: A
 /// # Errors
 /// What it is.
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
-    if StdStream::connect(path).is_ok() {
+    // A tracker that accepts no connections now has the path all the same.
+    if matches!(client::connect(path), Ok(_) | Err(ConnectError::Full)) {
         bail!("another tracker listens there; give this one a control_socket of its own");
     }
     if fs::symlink_metadata(path).is_ok_and(|file| !file.file_type().is_socket()) {
@@ -210,69 +193,13 @@ impl Client {
     }
 }
 
-/// Has the tracker at this socket reload its configuration, and returns what it has to say.
-///
-/// # Errors
-/// When there is no tracker, or when its configuration stays as it was.
-pub fn request_reload(socket: &Path) -> anyhow::Result<String> {
-    let at = || format!("control_socket: {}", socket.display());
-    let mut stream = StdStream::connect(socket).with_context(|| match fs::metadata(socket) {
-        Ok(_) => format!("{}: no tracker answers there", at()),
-        Err(_) => format!("{}: no tracker runs with this configuration", at()),
-    })?;
-    stream.set_read_timeout(Some(RELOAD_TIME_MAX)).with_context(at)?;
-    stream.write_all(RELOAD).with_context(at)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).with_context(at)?;
-    match answer.split_once('\n') {
-        Some(("ok", report)) => Ok(report.trim_end().to_owned()),
-        Some(("failed", report)) => {
-            bail!("the tracker's configuration stays as it was: {}", report.trim_end())
-        }
-        _ => bail!("{}: the tracker ended before it answered", at()),
-    }
-}
-
-/// Asks whether a tracker serves that listens at this socket.
-///
-/// # Errors
-/// When there is none, or when it does not answer within 5 seconds.
-pub fn request_status(socket: &Path) -> anyhow::Result<()> {
-    let at = socket.display();
-    match ask_status(socket) {
-        Asked::Answered(_) => Ok(()),
-        Asked::NoTracker => bail!("control_socket: {at}: no tracker runs with this configuration"),
-        Asked::Untold(why) => bail!("control_socket: {at}: {why}"),
-    }
-}
-
-/// Asks the tracker at this socket what it holds.
-pub(super) fn ask_status(socket: &Path) -> Asked {
-    let mut stream = match StdStream::connect(socket) {
-        Ok(stream) => stream,
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Asked::Untold(
-                "a tracker of another user may run; run this as that user".to_owned(),
-            );
-        }
-        Err(_) => return Asked::NoTracker,
-    };
-    let mut answer = Vec::new();
-    let asked = stream
-        .set_read_timeout(Some(STATUS_TIME_MAX))
-        .and_then(|()| stream.write_all(STATUS))
-        .and_then(|()| stream.take(STATUS_BYTES_MAX).read_to_end(&mut answer));
-    match (asked, serde_json::from_slice(&answer)) {
-        (Err(error), _) => Asked::Untold(format!("the tracker there does not answer: {error}")),
-        (Ok(_), Ok(status)) => Asked::Answered(status),
-        (Ok(_), Err(_)) => Asked::Untold(
-            "the tracker there is of another version, and does not tell what it holds".to_owned(),
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixStream as StdStream,
+    };
+
     use super::*;
     use tempfile::TempDir;
     use tokio::task::spawn_blocking;
