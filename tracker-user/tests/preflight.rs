@@ -198,6 +198,33 @@ fn all_mistakes_are_found_in_one_pass() {
 }
 
 #[test]
+fn a_wrong_value_keeps_neither_the_host_nor_warnings_from_being_told() {
+    let folder = configured(
+        "announce_interval: soon\nudp: { addr: ['moon', '192.0.2.77:2', '127.0.0.1:0'], max_numwant: 9999 }\n\
+         xdp: { interfaces: [moon0] }\nmin_announce: 1\nmetrics_addr: 5\n\
+         prehooks:\n- { name: moon }\n- { name: ip approval, options: { deny_files: [one.txt] } }",
+    );
+    let said = errors(folder.path(), &["check"]);
+    let keys = [
+        "t.yaml:3: chihaya.announce_interval: ",
+        "t.yaml:4: chihaya.udp.addr[0]: ",
+        "t.yaml:4: chihaya.udp.addr[1]: ",
+        "t.yaml:5: chihaya.xdp.interfaces[0]: ",
+        "t.yaml:7: chihaya.metrics_addr: ",
+        "t.yaml:9: chihaya.prehooks[0].name: ",
+        "t.yaml:10: chihaya.prehooks[1].options.deny_files[0]: ",
+        "warnings:",
+        "t.yaml:4: chihaya.udp.max_numwant: ",
+        "t.yaml:6: chihaya.min_announce: is now `min_announce_interval`",
+    ];
+    assert_eq!(said.lines().count(), 1 + keys.len(), "{said}");
+    for (line, key) in said.lines().skip(1).zip(keys) {
+        assert!(line.trim_start().starts_with(key), "{key} is not where it should be in\n{said}");
+    }
+    assert_eq!(said, errors(folder.path(), &[]));
+}
+
+#[test]
 fn what_a_running_tracker_of_the_same_configuration_holds_is_fine() {
     let [metrics, port] = [free_port(), free_port()];
     let folder = configured(&format!(

@@ -1,13 +1,16 @@
 mod history;
 mod hooks;
 mod messages;
+mod rest;
 
 use std::cell::RefCell;
 
 use boon::{Compiler, SchemaIndex, Schemas};
 
 use super::*;
-use crate::config::{GoDuration, HookConfig, StorageConfig, UdpConfig, file_schema};
+use crate::config::{
+    GoDuration, HookConfig, StorageConfig, UdpConfig, file_schema, findings::FINDINGS_MAX,
+};
 
 /// Everything that a file of Chihaya's may say, in its spelling.
 const FULL: &str = r#"
@@ -276,7 +279,9 @@ fn wrong_types_are_named_with_key_and_line() {
         ("storage: redis", "storage: needs a `name` below it, one of `memory`, `redis`"),
         ("prehooks: [jwt]", "prehooks[0]: needs a `name` below it, one of"),
     ] {
-        let [found] = &errors(&with(lines))[..] else { panic!("{lines}") };
+        let mut found = errors(&with(lines));
+        found.retain(|error| !error.contains("nothing to listen on"));
+        let [found] = &found[..] else { panic!("{lines}: {found:?}") };
         assert!(found.starts_with(&format!("t.yaml:3: chihaya.{error}")), "{found}");
     }
 }
@@ -483,8 +488,9 @@ fn without_a_path_the_first_place_with_a_file_has_the_configuration() {
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
     let places = [first.to_str().unwrap(), second.to_str().unwrap()];
     let file = ConfigFile { path: None, unknown_keys: UnknownKeys::Refuse };
-    let port = || file.load_from(&places).unwrap().config.udp.addr[0].to_bind().port();
-    assert_eq!(file.load_from(&places).unwrap().config, shipped());
+    let load = || file.read_from(&places).and_then(Reading::complete);
+    let port = || load().unwrap().config.udp.addr[0].to_bind().port();
+    assert_eq!(load().unwrap().config, shipped());
     let write = |path: &FilePath, port: u16| {
         fs::write(path, format!("chihaya: {{ udp: {{ addr: ':{port}' }} }}")).unwrap();
     };
@@ -495,9 +501,9 @@ fn without_a_path_the_first_place_with_a_file_has_the_configuration() {
     // One that cannot be read is not passed over.
     fs::remove_file(&first).unwrap();
     std::os::unix::fs::symlink("missing", &first).unwrap();
-    assert!(matches!(file.load_from(&places), Err(ConfigError::Read { .. })));
+    assert!(matches!(load(), Err(ConfigError::Read { .. })));
     let named = ConfigFile { path: Some(places[1].to_owned()), ..file };
-    assert_eq!(named.load_from(&places).unwrap().config.udp.addr[0].to_bind().port(), 2);
+    assert_eq!(named.read_from(&places).unwrap().config.unwrap().udp.addr[0].to_bind().port(), 2);
 }
 
 #[test]

@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn without_a_tracker_the_socket_is_named() {
         let (_folder, path) = socket();
-        let error = request_reload(&path).unwrap_err().to_string();
+        let error = format!("{:#}", request_reload(&path).unwrap_err());
         assert!(
             error.ends_with("control.sock: no tracker runs with this configuration"),
             "{error}"

@@ -17,8 +17,8 @@ pub(super) fn files_can_be_used(subject: &Subject, found: &mut Found) {
 pub(super) fn can_be_reached(subject: &Subject, found: &mut Found) {
     let storage = &subject.config.storage;
     let StorageConfig::Redis(config) = storage else { return };
-    // What is wrong with them has been said.
-    if redis::check_files(storage).is_err() {
+    // What is wrong with them has been said. With a part left out, another server would be asked, or asked otherwise.
+    if redis::check_files(storage).is_err() || subject.source.leaves_out(&key("storage")) {
         return;
     }
     if let Err(error) = redis::check(config) {

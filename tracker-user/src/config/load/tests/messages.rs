@@ -231,7 +231,8 @@ prehooks:
   config: {{ files: {folder}/keys }}"
     );
     let missing = |text: &str| {
-        let findings = strict(text).unwrap().unreadable_files();
+        let loaded = strict(text).unwrap();
+        let findings = loaded.source.unreadable_files(&loaded.config);
         findings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let error = |line: u32, key: &str, file: &str| {
