@@ -245,6 +245,45 @@ fn what_a_running_tracker_of_the_same_configuration_holds_is_fine() {
 }
 
 #[test]
+fn what_a_tracker_of_another_configuration_holds_is_refused_though_both_have_one_control_socket() {
+    let port = free_port();
+    let folder = configured(&format!(
+        "udp: {{ addr: '127.0.0.1:{port}' }}\n\
+         storage: {{ name: memory, config: {{ snapshot: {{ path: swarms }} }} }}"
+    ));
+    let path = |name: &str| folder.path().join(name);
+    fs::copy(path("t.yaml"), path("first.yaml")).unwrap();
+    let running = Running::start(folder.path());
+    fine(folder.path(), &[]);
+    // The same file by another name is the same configuration.
+    fs::rename(path("t.yaml"), path("real.yaml")).unwrap();
+    std::os::unix::fs::symlink("real.yaml", path("t.yaml")).unwrap();
+    fine(folder.path(), &[]);
+    let other = |command: &[&str]| {
+        let mut tracker = Command::new(env!("CARGO_BIN_EXE_xdp-tracker"));
+        tracker.current_dir(folder.path()).args(["--config", "first.yaml", "--nocolors"]);
+        said(&tracker.args(command).output().unwrap()).1
+    };
+    for command in [&["check"][..], &[]] {
+        let said = other(command);
+        for line in [
+            format!(
+                "first.yaml:3: chihaya.udp.addr: cannot listen on udp 127.0.0.1:{port}: another program"
+            ),
+            format!("swarms: process {} saves its swarms there; give each", running.0.id()),
+        ] {
+            assert!(said.contains(&line), "{line} is not in\n{said}");
+        }
+    }
+    let warning = format!(
+        "first.yaml:2: chihaya.control_socket: control.sock: the tracker of {} (process {}) listens there",
+        path("t.yaml").canonicalize().unwrap().with_file_name("t.yaml").display(),
+        running.0.id()
+    );
+    assert!(other(&["check"]).contains(&warning), "{warning} is not in\n{}", other(&["check"]));
+}
+
+#[test]
 fn two_trackers_do_not_save_to_one_snapshot() {
     let settings = "udp: { addr: '127.0.0.1:0' }\n\
                     storage: { name: memory, config: { snapshot: { path: swarms } } }";

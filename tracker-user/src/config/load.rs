@@ -1,6 +1,9 @@
 //! From a file to a [`Config`], with every complaint tied to its line.
 
-use std::{fmt, fs, path::Path as FilePath};
+use std::{
+    fmt, fs,
+    path::{self, Path as FilePath, PathBuf},
+};
 
 use serde_json::json;
 use serde_yaml::Value;
@@ -178,6 +181,13 @@ impl ConfigFile {
         let text = files::read_to_string(FilePath::new(&*file), CONFIG_BYTES_MAX)
             .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
         Ok(read(&file, &text, self.unknown_keys))
+    }
+
+    /// Where it is now, as an absolute path; empty where the defaults are used.
+    #[must_use]
+    pub fn place(&self) -> PathBuf {
+        let expanded = self.find(&PLACES).and_then(|path| shellexpand::env(path).ok());
+        expanded.and_then(|file| path::absolute(&*file).ok()).unwrap_or_default()
     }
 
     /// The path as given, or the first place where something is. What cannot be read is no reason to go on to the

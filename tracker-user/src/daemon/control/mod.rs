@@ -28,7 +28,7 @@ use tokio::{
 
 use self::client::ConnectError;
 use super::Report;
-use crate::files;
+use crate::{config::ConfigFile, files};
 
 pub(super) use client::{Asked, ask_status};
 pub use client::{request_reload, request_status};
@@ -56,12 +56,28 @@ pub(super) struct Status {
     pub(super) serves: Vec<(String, SocketAddr)>,
     /// The folder of its pins; empty where it has none.
     pub(super) pin_path: PathBuf,
+    /// The configuration file that it reads at its next reload, as an absolute path; empty where it goes by the
+    /// defaults.
+    pub(super) config: PathBuf,
 }
 
 /// Listens, unless that was not possible. The socket's file goes with it.
 pub(super) struct Control {
     listening: Option<Listening>,
-    status: Arc<Status>,
+    told: Arc<Told>,
+}
+
+/// What is told of a tracker.
+struct Told {
+    status: Status,
+    /// Which file it is depends on those that there are when it is asked for.
+    file: ConfigFile,
+}
+
+impl Told {
+    fn status(&self) -> Status {
+        Status { config: self.file.place(), ..self.status.clone() }
+    }
 }
 
 /// Clients are read in a task of their own: the main loop goes on meanwhile, and loses none of them when something
@@ -73,9 +89,9 @@ struct Listening {
 }
 
 impl Listening {
-    fn start(listener: UnixListener, path: &Path, status: Arc<Status>) -> Self {
+    fn start(listener: UnixListener, path: &Path, told: Arc<Told>) -> Self {
         let (sender, clients) = mpsc::channel(CLIENTS_MAX);
-        let task = tokio::spawn(accept(listener, sender, status));
+        let task = tokio::spawn(accept(listener, sender, told));
         Self { path: path.to_owned(), task, clients }
     }
 }
@@ -88,17 +104,21 @@ impl Drop for Listening {
 }
 
 impl Control {
-    /// Listens at `path`, or says in the log why not: a tracker without it tracks no worse. To be
-    /// called within a tokio runtime.
-    pub(super) fn listen(path: &Path, status: Arc<Status>) -> Self {
+    /// Listens at `path`, or says in the log why not: a tracker without it tracks no worse. It tells `status`, and that
+    /// the tracker goes by `file`. To be called within a tokio runtime.
+    pub(super) fn listen(path: &Path, status: Status, file: &ConfigFile) -> Self {
+        Self::tell(path, Arc::new(Told { status, file: file.clone() }))
+    }
+
+    fn tell(path: &Path, told: Arc<Told>) -> Self {
         let listening = match bind(path) {
-            Ok(listener) => Some(Listening::start(listener, path, Arc::clone(&status))),
+            Ok(listener) => Some(Listening::start(listener, path, Arc::clone(&told))),
             Err(error) => {
                 tracing::warn!("control_socket: {}", without(path, &error));
                 None
             }
         };
-        Self { listening, status }
+        Self { listening, told }
     }
 
     /// Listens at `path` instead, if it does not already.
@@ -106,7 +126,7 @@ impl Control {
         match &self.listening {
             Some(listening) if listening.path == path => self,
             // Where it could not listen before, what prevented that may have been mended.
-            _ => Self::listen(path, self.status),
+            _ => Self::tell(path, self.told),
         }
     }
 
@@ -121,7 +141,7 @@ impl Control {
     }
 }
 
-async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, status: Arc<Status>) {
+async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, told: Arc<Told>) {
     loop {
         match listener.accept().await {
             Ok((mut stream, _)) => {
@@ -135,7 +155,7 @@ async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, status: A
                         return;
                     }
                 } else if request == *STATUS {
-                    let text = serde_json::to_vec(&*status).unwrap_or_default();
+                    let text = serde_json::to_vec(&told.status()).unwrap_or_default();
                     let _ = timeout(PATIENCE, stream.write_all(&text)).await;
                 }
             }
@@ -201,12 +221,17 @@ mod tests {
     };
 
     use super::*;
+    use crate::config::UnknownKeys;
     use tempfile::TempDir;
     use tokio::task::spawn_blocking;
 
-    fn status() -> Arc<Status> {
+    fn file() -> ConfigFile {
+        ConfigFile { path: Some("t.yaml".to_owned()), unknown_keys: UnknownKeys::Refuse }
+    }
+
+    fn status() -> Status {
         let serves = vec![("UDP".to_owned(), "[::]:6969".parse().unwrap())];
-        Arc::new(Status { process: 7, serves, pin_path: PathBuf::new() })
+        Status { process: 7, serves, pin_path: PathBuf::new(), config: PathBuf::new() }
     }
 
     fn socket() -> (TempDir, PathBuf) {
@@ -218,7 +243,7 @@ mod tests {
     /// What a client reads when the tracker gives this report.
     async fn answered(is_applied: bool, lines: &[&str]) -> Result<String, String> {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path, status());
+        let mut control = Control::listen(&path, status(), &file());
         let client = spawn_blocking({
             let path = path.clone();
             move || request_reload(&path)
@@ -244,15 +269,16 @@ mod tests {
             spawn_blocking(move || ask_status(&path))
         };
         assert!(matches!(ask(&path).await.unwrap(), Asked::NoTracker));
-        let _control = Control::listen(&path, status());
+        let _control = Control::listen(&path, status(), &file());
         let Asked::Answered(told) = ask(&path).await.unwrap() else { panic!("it does not tell") };
-        assert_eq!(told, *status());
+        let config = std::env::current_dir().unwrap().join("t.yaml");
+        assert_eq!(told, Status { config, ..status() });
     }
 
     #[tokio::test]
     async fn a_tracker_that_reloads_says_that_it_serves() {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path, status());
+        let mut control = Control::listen(&path, status(), &file());
         let ask = |path: &Path| {
             let path = path.to_owned();
             spawn_blocking(move || request_status(&path))
@@ -273,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_says_something_else_is_sent_away() {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path, status());
+        let mut control = Control::listen(&path, status(), &file());
         let stranger = spawn_blocking({
             let path = path.clone();
             move || {
@@ -293,7 +319,7 @@ mod tests {
     async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
         let (_folder, path) = socket();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let control = Control::listen(&path, status());
+        let control = Control::listen(&path, status(), &file());
         assert!(control.listening.is_some());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         let error = bind(&path).unwrap_err().to_string();
@@ -306,7 +332,7 @@ mod tests {
     async fn it_follows_the_configuration() {
         let (_folder, path) = socket();
         let other = path.with_extension("other");
-        let control = Control::listen(&path, status()).follow(&other);
+        let control = Control::listen(&path, status(), &file()).follow(&other);
         assert!(!path.exists() && other.exists());
         assert!(control.follow(&other).listening.is_some());
     }
@@ -315,7 +341,7 @@ mod tests {
     async fn a_file_that_is_no_socket_is_left_alone() {
         let (_folder, path) = socket();
         fs::write(&path, "precious").unwrap();
-        assert!(Control::listen(&path, status()).listening.is_none());
+        assert!(Control::listen(&path, status(), &file()).listening.is_none());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 

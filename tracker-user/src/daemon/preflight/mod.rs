@@ -12,7 +12,7 @@ mod offline;
 mod redis;
 mod running;
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, path::PathBuf};
 
 use super::{hooks::HookMaker, prepared::Prepared};
 use crate::config::{Config, ConfigError, ConfigFile, Finding, Reading, Source, key};
@@ -39,6 +39,8 @@ struct Subject<'c> {
     config: &'c Config,
     /// The file, of which what is wrong is left out of `config`.
     source: &'c Source,
+    /// Where the file is, as [`ConfigFile::place`] tells.
+    place: PathBuf,
     occasion: Occasion,
     /// The tracker at the control socket, once that has been asked.
     running: OnceCell<Running>,
@@ -53,7 +55,7 @@ impl Subject<'_> {
                     "its value is wrong, so no tracker can be asked".to_owned(),
                 );
             }
-            Running::find(&self.config.control_socket)
+            Running::find(&self.config.control_socket, &self.place)
         })
     }
 }
@@ -126,7 +128,13 @@ pub(super) fn examine(
         _ => source.unreadable_files(&config),
     };
     let mut found = Found::new(&config);
-    let subject = Subject { config: &config, source: &source, occasion, running: OnceCell::new() };
+    let subject = Subject {
+        config: &config,
+        source: &source,
+        place: file.place(),
+        occasion,
+        running: OnceCell::new(),
+    };
     for (_, step) in STEPS.iter().filter(|(of, _)| of.is_for(occasion)) {
         step(&subject, &mut found);
     }

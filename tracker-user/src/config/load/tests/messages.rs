@@ -207,7 +207,7 @@ prehooks:
 #[test]
 fn an_empty_pin_path_pins_nothing() {
     let pin_path = |line: &str| strict(&listening(line)).unwrap().config.xdp.pin_path;
-    assert_eq!(pin_path("xdp: { pin_path: '' }"), std::path::PathBuf::default());
+    assert_eq!(pin_path("xdp: { pin_path: '' }"), PathBuf::default());
     assert_eq!(pin_path("xdp: { pin_path: }"), Config::default().xdp.pin_path);
 }
 
