@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::{TcpListener, UdpSocket},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -314,6 +315,40 @@ fn what_a_start_goes_on_without_is_a_warning_of_check() {
         .unwrap();
     let said = fine(folder.path(), &[]);
     assert!(said.contains("WARN") && said.contains("control_socket: no/control.sock: "), "{said}");
+}
+
+#[test]
+fn what_another_user_cannot_tell_of_the_control_socket_is_a_note() {
+    const NOBODY: u32 = 65534;
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = configured("udp: { addr: '127.0.0.1:0' }");
+    let program = folder.path().join("xdp-tracker");
+    // The folder of the build may be closed to others.
+    fs::copy(env!("CARGO_BIN_EXE_xdp-tracker"), &program).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let check = || {
+        let mut command = Command::new(&program);
+        command.uid(NOBODY).current_dir(folder.path());
+        let (status, said) =
+            said(&command.args(["--config", "t.yaml", "--nocolors", "check"]).output().unwrap());
+        assert_eq!(status, Some(0), "{said}");
+        assert!(!said.contains("WARN"), "{said}");
+        said
+    };
+    let said = check();
+    assert!(
+        said.contains("not told: chihaya.control_socket: control.sock: the folder . cannot be"),
+        "{said}"
+    );
+    let running = Running::start(folder.path());
+    let said = check();
+    assert!(
+        said.contains("not told: chihaya.control_socket: control.sock: a tracker of another user"),
+        "{said}"
+    );
+    drop(running);
 }
 
 #[test]

@@ -70,6 +70,11 @@ pub(super) fn control_socket_can_be_made(subject: &Subject, found: &mut Found) {
         return found.notes.push(format!("not told: {}: {why}", at("control_socket")));
     }
     if let Err(error) = control::check(path) {
-        found.warnings.push((at("control_socket"), control::without(path, &error)));
+        let is_forbidden = matches!(error.downcast_ref(), Some(FolderError::Closed(_)));
+        let (key, message) = (at("control_socket"), control::without(path, &error));
+        match is_forbidden {
+            true => found.forbidden_to_some(key, message),
+            false => found.warning(key, message),
+        }
     }
 }
