@@ -152,8 +152,7 @@ pub(super) fn examine(
     warnings.extend(more.into_iter().filter(is_told).map(locate));
     match prepared {
         Some(prepared) if errors.is_empty() => {
-            let mut warnings: Vec<_> = warnings.iter().map(Finding::to_string).collect();
-            warnings.extend(prepared.warnings());
+            let warnings = warnings.iter().map(Finding::to_string).collect();
             Ok(Examined { prepared, warnings, notes, file: source.file().to_owned() })
         }
         _ => {
