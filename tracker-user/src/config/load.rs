@@ -1,6 +1,7 @@
 //! From a file to a [`Config`], with every complaint tied to its line.
 
 use std::{
+    env::VarError,
     fmt, fs,
     path::{self, Path as FilePath, PathBuf},
 };
@@ -97,14 +98,14 @@ impl Reading {
 pub enum ConfigError {
     /// `--config` names a variable that is not set.
     #[error(
-        "--config {path}: the environment variable {} cannot be used; set it, or write the path out",
-        .source.var_name
+        "--config {path}: the environment variable {} {}, or write the path out",
+        .lookup.var_name, unusable(&.lookup.cause)
     )]
     Path {
         /// The path as given.
         path: String,
-        /// The variable.
-        source: shellexpand::LookupError<std::env::VarError>,
+        /// The variable. The message above says all that it says.
+        lookup: shellexpand::LookupError<VarError>,
     },
     /// The file cannot be read.
     #[error("cannot read the configuration {file}")]
@@ -126,6 +127,14 @@ pub enum ConfigError {
         /// What to do about them, on a line of its own; may be empty.
         advice: &'static str,
     },
+}
+
+/// Why a variable has no value, and what to do about it.
+fn unusable(cause: &VarError) -> &'static str {
+    match cause {
+        VarError::NotPresent => "is not set; set it",
+        VarError::NotUnicode(_) => "is not UTF-8; correct it",
+    }
 }
 
 /// What to do about a file that Chihaya had accepted.
@@ -177,7 +186,7 @@ impl ConfigFile {
             });
         };
         let file = shellexpand::env(path)
-            .map_err(|source| ConfigError::Path { path: path.to_owned(), source })?;
+            .map_err(|lookup| ConfigError::Path { path: path.to_owned(), lookup })?;
         let text = files::read_to_string(FilePath::new(&*file), CONFIG_BYTES_MAX)
             .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
         Ok(read(&file, &text, self.unknown_keys))
