@@ -1,6 +1,6 @@
 //! What Redis lets its user do, found out before a start and without a change to what it holds.
 
-use redis::{Arg, Cmd, Connection};
+use redis::{Arg, Cmd, Connection, Value};
 use tracker_common::id::InfoHash;
 
 use super::{
@@ -45,15 +45,23 @@ fn writes(link: &mut Connection, channel: &str) -> Writes {
     let Ok(user) = redis::cmd("ACL").arg("WHOAMI").query::<String>(link) else {
         return Writes::Untold;
     };
+    // In one go: a distant server is not to hold up a start.
+    let mut asked = redis::pipe();
+    asked.ignore_errors();
     for command in Group::ALL.into_iter().flat_map(|group| commands(group, channel)) {
-        let mut asked = redis::cmd("ACL");
-        asked.arg("DRYRUN").arg(&user);
+        asked.cmd("ACL").arg("DRYRUN").arg(&user);
         for argument in command.args_iter() {
             if let Arg::Simple(argument) = argument {
                 asked.arg(argument);
             }
         }
-        match asked.query::<String>(link) {
+    }
+    let Ok(answers) = asked.query::<Vec<Value>>(link) else { return Writes::Untold };
+    for answer in answers {
+        match answer
+            .extract_error()
+            .and_then(|answer| Ok(redis::from_redis_value::<String>(answer)?))
+        {
             Ok(answer) if answer == "OK" => {}
             Ok(refusal) => return Writes::Refused(refusal),
             Err(_) => return Writes::Untold,

@@ -107,7 +107,8 @@ pub fn check_files(storage: &StorageConfig) -> Result<(), FileError> {
 pub fn check(config: &RedisConfig) -> Result<Writes, StartError> {
     let settings = Settings::of(config)?;
     let broker = Box::new(settings.broker.clone());
-    let seen = within(settings.login_max(), move || access::look(&settings))?;
+    let limit = settings.login_max() + settings.read_timeout;
+    let seen = within(limit, move || access::look(&settings))?;
     seen.unwrap_or(Err(LinkError::Slow)).map_err(|error| StartError::Link { broker, error })
 }
 
