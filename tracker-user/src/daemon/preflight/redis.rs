@@ -26,7 +26,7 @@ pub(super) fn can_be_reached(subject: &Subject, found: &mut Found) {
         Ok(Writes::Allowed) => {}
         Ok(Writes::Refused(refusal)) => found.warnings.push((
             key,
-            format!("{refusal}: what is announced here stays out of Redis; see docs/operations.md"),
+            format!("{refusal}: Redis does not get all that is announced here; see docs/operations.md"),
         )),
         Ok(Writes::Untold) if subject.occasion == Occasion::Check => found.note(format!(
             "not told: {key}: whether Redis lets its user write: it does not let the user ask (ACL DRYRUN)"

@@ -99,8 +99,9 @@ pub fn check_files(storage: &StorageConfig) -> Result<(), FileError> {
     }
 }
 
-/// Tells whether Redis can be reached, lets us in, and lets us read and subscribe, within the configured times; and, as
-/// far as it tells, whether it lets us write. It is changed by none of that.
+/// Tells whether Redis can be reached, lets us in, and lets us do what a start does: read, run the script that removes
+/// peers, and subscribe, within the configured times; and, as far as it tells, whether it lets us write. No peer is
+/// added or removed by that.
 ///
 /// # Errors
 /// Why not.
