@@ -109,7 +109,7 @@ impl Settings {
 /// Whether Redis refuses what its user may not do.
 pub(super) fn is_forbidden(error: &RedisError) -> bool {
     let says = |words: &&str| error.detail().is_some_and(|detail| detail.contains(*words));
-    error.code() == Some(NO_PERMISSION) || NO_PERMISSION_IN_SCRIPT.iter().any(|words| says(words))
+    error.code() == Some(NO_PERMISSION) || NO_PERMISSION_IN_SCRIPT.iter().any(says)
 }
 
 /// Has the connection hear the messages of a channel: by [`Connection::as_pubsub`], of which `subscribe` takes an error
