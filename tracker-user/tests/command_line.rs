@@ -46,6 +46,18 @@ fn a_missing_configuration_is_named() {
 }
 
 #[test]
+fn a_variable_that_is_not_set_is_named_once() {
+    let output = Command::new(env!("CARGO_BIN_EXE_xdp-tracker"))
+        .args(["--config", "$XDP_TRACKER_UNSET/x", "check"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let error = "--config $XDP_TRACKER_UNSET/x: the environment variable XDP_TRACKER_UNSET is not set; set it, or write \
+                 the path out\n";
+    assert!(said.ends_with(error), "{said}");
+}
+
+#[test]
 fn yaml_that_cannot_be_read_is_named_with_its_line() {
     assert_eq!(
         error("chihaya:\n  udp: { addr: ':6969'\n"),

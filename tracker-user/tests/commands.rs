@@ -225,7 +225,7 @@ fn a_certificate_that_has_expired_is_a_warning_of_check() {
     let output = run(folder.path(), &["check"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    let warning = "http: tls_cert_path: the certificate in cert.pem has expired on Jan  1 ";
+    let warning = "tracker.yaml:2: chihaya.http.tls_cert_path: the certificate in cert.pem has expired on Jan  1 ";
     assert!(said.contains("WARN") && said.contains(warning), "{said}");
 }
 

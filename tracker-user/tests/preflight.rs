@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::{TcpListener, UdpSocket},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -12,6 +13,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
 fn configured(settings: &str) -> TempDir {
@@ -197,6 +199,33 @@ fn all_mistakes_are_found_in_one_pass() {
 }
 
 #[test]
+fn a_wrong_value_keeps_neither_the_host_nor_warnings_from_being_told() {
+    let folder = configured(
+        "announce_interval: soon\nudp: { addr: ['moon', '192.0.2.77:2', '127.0.0.1:0'], max_numwant: 9999 }\n\
+         xdp: { interfaces: [moon0] }\nmin_announce: 1\nmetrics_addr: 5\n\
+         prehooks:\n- { name: moon }\n- { name: ip approval, options: { deny_files: [one.txt] } }",
+    );
+    let said = errors(folder.path(), &["check"]);
+    let keys = [
+        "t.yaml:3: chihaya.announce_interval: ",
+        "t.yaml:4: chihaya.udp.addr[0]: ",
+        "t.yaml:4: chihaya.udp.addr[1]: ",
+        "t.yaml:5: chihaya.xdp.interfaces[0]: ",
+        "t.yaml:7: chihaya.metrics_addr: ",
+        "t.yaml:9: chihaya.prehooks[0].name: ",
+        "t.yaml:10: chihaya.prehooks[1].options.deny_files[0]: ",
+        "warnings:",
+        "t.yaml:4: chihaya.udp.max_numwant: ",
+        "t.yaml:6: chihaya.min_announce: is now `min_announce_interval`",
+    ];
+    assert_eq!(said.lines().count(), 1 + keys.len(), "{said}");
+    for (line, key) in said.lines().skip(1).zip(keys) {
+        assert!(line.trim_start().starts_with(key), "{key} is not where it should be in\n{said}");
+    }
+    assert_eq!(said, errors(folder.path(), &[]));
+}
+
+#[test]
 fn what_a_running_tracker_of_the_same_configuration_holds_is_fine() {
     let [metrics, port] = [free_port(), free_port()];
     let folder = configured(&format!(
@@ -214,6 +243,45 @@ fn what_a_running_tracker_of_the_same_configuration_holds_is_fine() {
     assert!(errors(folder.path(), &[]).contains("another program listens there"));
     drop(running);
     fine(folder.path(), &[]);
+}
+
+#[test]
+fn what_a_tracker_of_another_configuration_holds_is_refused_though_both_have_one_control_socket() {
+    let port = free_port();
+    let folder = configured(&format!(
+        "udp: {{ addr: '127.0.0.1:{port}' }}\n\
+         storage: {{ name: memory, config: {{ snapshot: {{ path: swarms }} }} }}"
+    ));
+    let path = |name: &str| folder.path().join(name);
+    fs::copy(path("t.yaml"), path("first.yaml")).unwrap();
+    let running = Running::start(folder.path());
+    fine(folder.path(), &[]);
+    // The same file by another name is the same configuration.
+    fs::rename(path("t.yaml"), path("real.yaml")).unwrap();
+    std::os::unix::fs::symlink("real.yaml", path("t.yaml")).unwrap();
+    fine(folder.path(), &[]);
+    let other = |command: &[&str]| {
+        let mut tracker = Command::new(env!("CARGO_BIN_EXE_xdp-tracker"));
+        tracker.current_dir(folder.path()).args(["--config", "first.yaml", "--nocolors"]);
+        said(&tracker.args(command).output().unwrap()).1
+    };
+    for command in [&["check"][..], &[]] {
+        let said = other(command);
+        for line in [
+            format!(
+                "first.yaml:3: chihaya.udp.addr: cannot listen on udp 127.0.0.1:{port}: another program"
+            ),
+            format!("swarms: process {} saves its swarms there; give each", running.0.id()),
+        ] {
+            assert!(said.contains(&line), "{line} is not in\n{said}");
+        }
+    }
+    let warning = format!(
+        "first.yaml:2: chihaya.control_socket: control.sock: the tracker of {} (process {}) listens there",
+        path("t.yaml").canonicalize().unwrap().with_file_name("t.yaml").display(),
+        running.0.id()
+    );
+    assert!(other(&["check"]).contains(&warning), "{warning} is not in\n{}", other(&["check"]));
 }
 
 #[test]
@@ -279,6 +347,40 @@ fn what_a_start_goes_on_without_is_a_warning_of_check() {
 }
 
 #[test]
+fn what_another_user_cannot_tell_of_the_control_socket_is_a_note() {
+    const NOBODY: u32 = 65534;
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = configured("udp: { addr: '127.0.0.1:0' }");
+    let program = folder.path().join("xdp-tracker");
+    // The folder of the build may be closed to others.
+    fs::copy(env!("CARGO_BIN_EXE_xdp-tracker"), &program).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let check = || {
+        let mut command = Command::new(&program);
+        command.uid(NOBODY).current_dir(folder.path());
+        let (status, said) =
+            said(&command.args(["--config", "t.yaml", "--nocolors", "check"]).output().unwrap());
+        assert_eq!(status, Some(0), "{said}");
+        assert!(!said.contains("WARN"), "{said}");
+        said
+    };
+    let said = check();
+    assert!(
+        said.contains("not told: chihaya.control_socket: control.sock: the folder . cannot be"),
+        "{said}"
+    );
+    let running = Running::start(folder.path());
+    let said = check();
+    assert!(
+        said.contains("not told: chihaya.control_socket: control.sock: a tracker of another user"),
+        "{said}"
+    );
+    drop(running);
+}
+
+#[test]
 fn offline_what_belongs_to_the_host_is_left_out_and_said() {
     let folder = configured(
         "http: { https_addr: '192.0.2.77:1', tls_cert_path: no.pem, tls_key_path: no.key }\n\
@@ -296,4 +398,52 @@ fn offline_what_belongs_to_the_host_is_left_out_and_said() {
     assert!(errors(folder.path(), &["check", "--offline"]).contains("no.txt:1: "));
     write(folder.path(), "metrics_addr: ':7'\nhttp: { addr: ':7' }");
     assert!(errors(folder.path(), &["check", "--offline"]).contains("has this port already"));
+}
+
+/// A listener at `control.sock` in this folder that accepts nothing, with as many clients as the system keeps.
+fn full_queue(folder: &Path) -> Vec<Socket> {
+    let address = SockAddr::unix(folder.join("control.sock")).unwrap();
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(1).unwrap();
+    let mut held = vec![listener];
+    for _ in 0..16 {
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        client.set_nonblocking(true).unwrap();
+        if client.connect(&address).is_err() {
+            return held;
+        }
+        held.push(client);
+    }
+    panic!("the queue does not fill");
+}
+
+#[test]
+fn a_control_socket_with_a_full_queue_is_said_and_not_waited_for() {
+    let folder = configured("udp: { addr: '127.0.0.1:0' }");
+    let held = full_queue(folder.path());
+    let said = fine(folder.path(), &[]);
+    let note =
+        "not told: chihaya.control_socket: control.sock: the tracker there accepts no connections";
+    assert!(said.contains(note) && !said.contains("WARN"), "{said}");
+    for command in ["status", "reload"] {
+        let said = errors(folder.path(), &[command]);
+        assert!(
+            said.starts_with("control_socket: control.sock: the tracker there accepts no"),
+            "{said}"
+        );
+    }
+    // A start goes on without a socket of its own.
+    let running = Running::start(folder.path());
+    drop((running, held));
+}
+
+#[test]
+fn a_tracker_that_is_stopped_is_said_and_not_waited_for() {
+    let folder = configured("udp: { addr: '127.0.0.1:0' }");
+    let running = Running::start(folder.path());
+    let process = Pid::from_raw(running.0.id().try_into().unwrap());
+    kill(process, Signal::SIGSTOP).unwrap();
+    let said = fine(folder.path(), &[]);
+    assert!(said.contains("control.sock: the tracker there does not answer: "), "{said}");
 }

@@ -164,6 +164,7 @@ fn whatever_check_takes_in_the_place_of_a_value_fits_the_schema() {
         // Older files.
         "storage: { name: memorybysubnet, config: { preferred_ipv4_subnet_mask_bits_set: 8 } }",
         "preferred_subnet: true\npreferred_ipv4_subnet: 8\npreferred_ipv6_subnet: 16",
+        "preferred_ipv4_subnet: 8",
         "max_numwant: 60\ndefault_numwant: 30\nmax_scrape_infohashes: 7",
         // The rest.
         "xdp: { interfaces: eth0, mode: native, log_level: 'off', reverse_path: on, pin_path: '' }",
@@ -238,7 +239,8 @@ fn what_check_refuses_does_not_fit_the_schema() {
         "prehooks: { name: preferred subnet, options: { preferred_ipv4_subnet: 33 } }",
         "prehooks: { name: report, options: { url: 'http://h/' } }",
         "posthooks: { name: report }",
-        "preferred_ipv4_subnet: 8",
+        "preferred_subnet: maybe",
+        "max_numwant: 010",
         "max_numwant: more",
     ];
     for lines in broken {

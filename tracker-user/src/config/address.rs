@@ -43,10 +43,18 @@ fn why(text: &str) -> String {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     let is_name =
         |host: &str| host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':');
+    let is_v6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
     match text.rsplit_once(':') {
+        Some((host, port)) if is_v6(host) && port.parse::<u16>().is_ok() && is_number(port) => {
+            let whole = match is_v6(text) {
+                true => format!(", or '[{text}]:6969' if {port} is a part of the address"),
+                false => String::new(),
+            };
+            format!("needs brackets: write '[{host}]:{port}'{whole}")
+        }
         _ if is_number(text) => format!("is a port alone: write ':{text}'"),
         _ if text.parse::<Ipv4Addr>().is_ok() => format!("has no port: write {text}:6969"),
-        _ if text.parse::<Ipv6Addr>().is_ok() => {
+        _ if is_v6(text) => {
             format!("needs brackets and a port: write '[{text}]:6969'")
         }
         Some((_, port)) if is_number(port) && port.parse::<u16>().is_err() => {
@@ -176,6 +184,20 @@ mod tests {
             let error = text.parse::<ListenAddr>().unwrap_err();
             assert!(error.to_string().starts_with(&format!("`{text}`")));
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_without_brackets_is_told_from_its_port() {
+        let error = |text: &str| text.parse::<ListenAddr>().unwrap_err().to_string();
+        assert_eq!(
+            error("::1:80"),
+            "`::1:80`: needs brackets: write '[::1]:80', or '[::1:80]:6969' if 80 is a part of the address"
+        );
+        assert_eq!(
+            error("1:2:3:4:5:6:7:8:80"),
+            "`1:2:3:4:5:6:7:8:80`: needs brackets: write '[1:2:3:4:5:6:7:8]:80'"
+        );
+        assert_eq!(error("::1"), "`::1`: needs brackets and a port: write '[::1]:6969'");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub enum ParseDurationError {
     #[error("a duration is written like 30m, 1h30m or 1.5s")]
     Syntax,
     /// Below zero, or above what Go can hold.
-    #[error("a duration is between 0 and 292 years")]
+    #[error("a duration is from 0 to 2562047h47m16.854775807s, about 292 years")]
     Range,
 }
 

@@ -90,7 +90,6 @@ fn add_old_keys(settings: &mut Value) {
     for key in OF_TRACKER {
         settings["properties"][key] =
             json!({ "type": ["integer", "null", "string"], "deprecated": true });
-        settings["dependentRequired"][key] = json!(["preferred_subnet"]);
     }
     settings["properties"]["preferred_subnet"] =
         json!({ "type": ["boolean", "null"], "deprecated": true });

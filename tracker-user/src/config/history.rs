@@ -89,7 +89,7 @@ const CHIHAYA_1: &[(&str, &str)] = &[
     ("torrent_map_shards", NO_SHARDS),
     (
         "tracker",
-        "has no effect: its keys stand here now, `announce` as `announce_interval` and `min_announce` as `min_announce_interval`",
+        "has no effect: its keys stand below `chihaya` now, `announce` as `announce_interval` and `min_announce` as `min_announce_interval`",
     ),
     ("tx_retries", NO_DATABASE),
     ("udp_listen_addr", "is now `udp.addr`"),
@@ -152,9 +152,15 @@ pub(super) fn hint(key: &str, known: &Map<String, Schema>) -> Option<&'static st
     older_keys(known).find_map(|(older, hint)| (older == key).then_some(hint))
 }
 
-/// What has become of a key of Chihaya 1, in either spelling.
+/// What has become of a key at the root of a file, in either spelling: of Chihaya 1, or of the rewrite of 2016.
 pub(super) fn flat_hint(key: &str) -> Option<&'static str> {
     let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
     let key = plain(key);
-    CHIHAYA_1.iter().chain(BELOW).find_map(|(older, hint)| (plain(older) == key).then_some(*hint))
+    let of_2016 = OLDER_KEYS.iter().filter(|(beside, _)| *beside == OF_TRACKER);
+    let of_2016 = of_2016.flat_map(|(_, keys)| keys.iter());
+    CHIHAYA_1
+        .iter()
+        .chain(BELOW)
+        .chain(of_2016)
+        .find_map(|(older, hint)| (plain(older) == key).then_some(*hint))
 }

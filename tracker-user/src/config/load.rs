@@ -1,6 +1,10 @@
 //! From a file to a [`Config`], with every complaint tied to its line.
 
-use std::{fmt, fs, path::Path as FilePath};
+use std::{
+    env::VarError,
+    fmt, fs,
+    path::{self, Path as FilePath, PathBuf},
+};
 
 use serde_json::json;
 use serde_yaml::Value;
@@ -8,13 +12,14 @@ use serde_yaml::Value;
 use super::{
     Config, ROOT, RedisConfig, StorageConfig, duplicate,
     example::shipped,
+    findings::{AlsoWarned, Finding, Findings, Lines, in_order_of_lines},
     history,
     moved::{move_settings, refuse_before_the_reply},
     named_files::unreadable,
     path::{Path, locate},
     schema::schema,
     source::Source,
-    tidy::{ALIASES, tidy},
+    tidy::tidy,
     validate::validate,
 };
 use crate::files::{self, CONFIG_BYTES_MAX};
@@ -39,24 +44,51 @@ pub struct Loaded {
     pub source: Source,
 }
 
-impl Loaded {
-    /// The files that a start reads and that cannot be opened: lists, certificates, keys. Each with the line that
-    /// names it.
+impl Source {
+    /// The files that a start with this configuration, which this is the source of, reads and that cannot be opened:
+    /// lists, certificates, keys. Each with the line that names it.
     #[must_use]
-    pub fn unreadable_files(&self) -> Vec<Finding> {
-        let found = unreadable(self.source.settings(), schema(), &Path::default().key(ROOT));
-        let found = found.into_iter().filter(|(path, _)| self.reads(path));
-        found.map(|(path, message)| self.source.finding(&path, message)).collect()
+    pub fn unreadable_files(&self, config: &Config) -> Vec<Finding> {
+        let found = unreadable(self.settings(), schema(), &Path::default().key(ROOT));
+        let found = found.into_iter().filter(|(path, _)| reads(config, path));
+        found.map(|(path, message)| self.finding(&path, message)).collect()
     }
+}
 
-    /// Whether the file that is named at this path is of use with the other settings.
-    fn reads(&self, path: &Path) -> bool {
-        let key = path.to_string();
-        let has_tls = |redis: &RedisConfig| redis.broker().is_ok_and(|broker| broker.tls);
-        match &self.config.storage {
-            _ if key.contains(".http.tls_") => self.config.http.https_addr.is_some(),
-            StorageConfig::Redis(redis) if key.contains(".storage.") => has_tls(redis),
-            _ => true,
+/// Whether the file that is named at this path is of use with the other settings.
+fn reads(config: &Config, path: &Path) -> bool {
+    let key = path.to_string();
+    let has_tls = |redis: &RedisConfig| redis.broker().is_ok_and(|broker| broker.tls);
+    match &config.storage {
+        _ if key.contains(".http.tls_") => config.http.https_addr.is_some(),
+        StorageConfig::Redis(redis) if key.contains(".storage.") => has_tls(redis),
+        _ => true,
+    }
+}
+
+/// What a file amounts to, be it wrong or not.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration. Settings whose values are wrong have their defaults, and what cannot do without them is left
+    /// out; `None` where the file as a whole cannot be understood.
+    pub config: Option<Config>,
+    /// All that is wrong.
+    pub errors: Vec<Finding>,
+    /// What else the operator should know.
+    pub warnings: Vec<Finding>,
+    /// What to do about the errors, on a line of its own; may be empty.
+    pub advice: &'static str,
+    /// The file.
+    pub source: Source,
+}
+
+impl Reading {
+    /// The configuration, if nothing is wrong.
+    fn complete(self) -> Result<Loaded, ConfigError> {
+        let Self { config, errors: findings, warnings, advice, source } = self;
+        match config {
+            Some(config) if findings.is_empty() => Ok(Loaded { config, warnings, source }),
+            _ => Err(ConfigError::Invalid { findings, warnings, advice }),
         }
     }
 }
@@ -66,14 +98,14 @@ impl Loaded {
 pub enum ConfigError {
     /// `--config` names a variable that is not set.
     #[error(
-        "--config {path}: the environment variable {} cannot be used; set it, or write the path out",
-        .source.var_name
+        "--config {path}: the environment variable {} {}, or write the path out",
+        .lookup.var_name, unusable(&.lookup.cause)
     )]
     Path {
         /// The path as given.
         path: String,
-        /// The variable.
-        source: shellexpand::LookupError<std::env::VarError>,
+        /// The variable. The message above says all that it says.
+        lookup: shellexpand::LookupError<VarError>,
     },
     /// The file cannot be read.
     #[error("cannot read the configuration {file}")]
@@ -84,55 +116,30 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is wrong: one line for each error.
-    #[error("the configuration cannot be used:\n{}{}", Lines(.findings), .advice)]
+    #[error(
+        "the configuration cannot be used:\n{}{}{}", Lines(.findings), .advice, AlsoWarned(.warnings)
+    )]
     Invalid {
         /// The errors.
         findings: Vec<Finding>,
+        /// What else the operator should know about the file.
+        warnings: Vec<Finding>,
         /// What to do about them, on a line of its own; may be empty.
         advice: &'static str,
     },
 }
 
+/// Why a variable has no value, and what to do about it.
+fn unusable(cause: &VarError) -> &'static str {
+    match cause {
+        VarError::NotPresent => "is not set; set it",
+        VarError::NotUnicode(_) => "is not UTF-8; correct it",
+    }
+}
+
 /// What to do about a file that Chihaya had accepted.
 const LENIENT: &str =
     "\nChihaya ignores unknown keys without a word. Correct them, or start with --lenient.";
-
-/// Something about the file that its writer should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The file.
-    pub file: String,
-    /// The line, counted from 1, where it is known.
-    pub line: Option<usize>,
-    /// The key, as `chihaya.http.addr`; empty when the whole file is meant.
-    pub key: String,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
-        }
-        write!(f, ": {}", self.message)
-    }
-}
-
-struct Lines<'a>(&'a [Finding]);
-
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, finding) in self.0.iter().enumerate() {
-            write!(f, "{}  {finding}", if i == 0 { "" } else { "\n" })?;
-        }
-        Ok(())
-    }
-}
 
 /// Where the configuration is looked for when none is named, in this order.
 pub const PLACES: [&str; 2] = ["/etc/xdp-tracker.yaml", "/etc/chihaya.yaml"];
@@ -153,26 +160,43 @@ impl ConfigFile {
     /// # Errors
     /// See [`ConfigError`].
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        self.load_from(&PLACES)
+        self.read()?.complete()
     }
 
-    fn load_from(&self, places: &[&str]) -> Result<Loaded, ConfigError> {
+    /// Reads it as far as that is possible, for a report of all that is wrong with it and with the host.
+    ///
+    /// # Errors
+    /// When there is no text to read.
+    pub fn read(&self) -> Result<Reading, ConfigError> {
+        self.read_from(&PLACES)
+    }
+
+    fn read_from(&self, places: &[&str]) -> Result<Reading, ConfigError> {
         let Some(path) = self.find(places) else {
             tracing::info!(
                 "there is no configuration at {}: the defaults are used, which `xdp-tracker config-example` prints",
                 places.join(" or ")
             );
-            return Ok(Loaded {
-                config: shipped(),
+            return Ok(Reading {
+                config: Some(shipped()),
+                errors: Vec::new(),
                 warnings: Vec::new(),
+                advice: "",
                 source: Source::shipped(),
             });
         };
         let file = shellexpand::env(path)
-            .map_err(|source| ConfigError::Path { path: path.to_owned(), source })?;
+            .map_err(|lookup| ConfigError::Path { path: path.to_owned(), lookup })?;
         let text = files::read_to_string(FilePath::new(&*file), CONFIG_BYTES_MAX)
             .map_err(|source| ConfigError::Read { file: file.to_string(), source })?;
-        parse(&file, &text, self.unknown_keys)
+        Ok(read(&file, &text, self.unknown_keys))
+    }
+
+    /// Where it is now, as an absolute path; empty where the defaults are used.
+    #[must_use]
+    pub fn place(&self) -> PathBuf {
+        let expanded = self.find(&PLACES).and_then(|path| shellexpand::env(path).ok());
+        expanded.and_then(|file| path::absolute(&*file).ok()).unwrap_or_default()
     }
 
     /// The path as given, or the first place where something is. What cannot be read is no reason to go on to the
@@ -198,13 +222,30 @@ impl fmt::Display for ConfigFile {
 /// # Errors
 /// [`ConfigError::Invalid`] with all that is wrong, as far as it can be told at once.
 pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded, ConfigError> {
-    let mut document = read_yaml(text).map_err(|error| syntax_error(file, text, &error))?;
+    read(file, text, unknown_keys).complete()
+}
+
+/// Reads what can be read of `text`.
+fn read(file: &str, text: &str, unknown_keys: UnknownKeys) -> Reading {
+    let mut document = match read_yaml(text) {
+        Ok(document) => document,
+        Err(error) => {
+            return Reading {
+                config: None,
+                errors: vec![syntax_error(file, text, &error)],
+                warnings: Vec::new(),
+                advice: "",
+                source: Source::new(file, text, Value::Null, Findings::default()),
+            };
+        }
+    };
     let mut findings = Findings::default();
     let whole = json!({ "properties": { ROOT: schema() } });
     let root = Path::default().key(ROOT);
-    if !document.get(ROOT).is_some_and(Value::is_mapping) {
+    let has_settings = document.get(ROOT).is_some_and(Value::is_mapping);
+    if !has_settings {
         findings.error(&Path::default(), format!("needs the key `{ROOT}` with settings below it"));
-        hint_at_chihaya_1(&document, &mut findings);
+        hint_at_older_files(&document, &mut findings);
     }
     if let Some(settings) = document.get_mut(ROOT).and_then(Value::as_mapping_mut) {
         move_settings(settings, &root, &mut findings);
@@ -212,39 +253,46 @@ pub fn parse(file: &str, text: &str, unknown_keys: UnknownKeys) -> Result<Loaded
     tidy(&mut document, &whole, &Path::default(), unknown_keys, &mut findings);
 
     let settings = document.get(ROOT).cloned().unwrap_or_default();
-    let mut config = None;
-    if findings.errors.is_empty() {
-        match serde_path_to_error::deserialize::<_, Config>(settings.clone()) {
-            Ok(mut read) => {
-                validate(&read, &root, &mut findings);
-                refuse_before_the_reply(&mut read, &root, &mut findings);
-                config = Some(read);
-            }
-            Err(error) => {
-                let path = root.join(&Path::from(error.path()));
-                findings.error(&path, error.into_inner().to_string());
-            }
-        }
+    let config = has_settings.then(|| read_config(&settings, &root, &mut findings)).flatten();
+    let mut locate_all = |list: fn(&mut Findings) -> &mut Vec<(Path, String)>| {
+        in_order_of_lines(file, text, std::mem::take(list(&mut findings)))
+    };
+    let errors = locate_all(|findings| &mut findings.errors);
+    let warnings = locate_all(|findings| &mut findings.warnings);
+    let advice = if findings.has_unknown_keys { LENIENT } else { "" };
+    Reading {
+        config,
+        errors,
+        warnings,
+        advice,
+        source: Source::new(file, text, settings, findings),
     }
-    let locate_all = |findings: Vec<(Path, String)>| in_order_of_lines(file, text, findings);
-    match config {
-        Some(config) if findings.errors.is_empty() => {
-            let source = Source::new(file, text, settings, findings.moved);
-            Ok(Loaded { config, warnings: locate_all(findings.warnings), source })
+}
+
+/// Reads tidy settings into types, and judges them as a whole.
+fn read_config(settings: &Value, root: &Path, findings: &mut Findings) -> Option<Config> {
+    match serde_path_to_error::deserialize::<_, Config>(settings.clone()) {
+        Ok(mut config) => {
+            findings.judge_rest(|findings| {
+                validate(&config, root, findings);
+                refuse_before_the_reply(&mut config, root, findings);
+            });
+            Some(config)
         }
-        _ => {
-            let advice = if findings.has_unknown_keys { LENIENT } else { "" };
-            Err(ConfigError::Invalid { findings: locate_all(findings.errors), advice })
+        Err(error) => {
+            let path = root.join(&Path::from(error.path()));
+            findings.judge_rest(|findings| findings.error(&path, error.into_inner().to_string()));
+            None
         }
     }
 }
 
-/// Says of each key of a flat file, as Chihaya 1 had, what has become of it.
-fn hint_at_chihaya_1(document: &Value, findings: &mut Findings) {
+/// Says of each key of a file without the root, as older Chihayas had, what has become of it.
+fn hint_at_older_files(document: &Value, findings: &mut Findings) {
     let keys = document.as_mapping().into_iter().flat_map(|document| document.keys());
     for key in keys.filter_map(Value::as_str) {
         if let Some(hint) = history::flat_hint(key) {
-            findings.error(&Path::default().key(key), format!("of Chihaya 1: {hint}"));
+            findings.error(&Path::default().key(key), format!("of an older Chihaya: {hint}"));
         }
     }
 }
@@ -255,8 +303,8 @@ fn read_yaml(text: &str) -> Result<Value, serde_yaml::Error> {
     Ok(document)
 }
 
-fn syntax_error(file: &str, text: &str, error: &serde_yaml::Error) -> ConfigError {
-    let finding = match duplicate::find(text) {
+fn syntax_error(file: &str, text: &str, error: &serde_yaml::Error) -> Finding {
+    match duplicate::find(text) {
         Some((path, line)) => Finding {
             file: file.to_owned(),
             line: Some(line),
@@ -272,8 +320,7 @@ fn syntax_error(file: &str, text: &str, error: &serde_yaml::Error) -> ConfigErro
             key: String::new(),
             message: without_types(&error.to_string()),
         },
-    };
-    ConfigError::Invalid { findings: vec![finding], advice: "" }
+    }
 }
 
 /// The message of the YAML library, which names its own types where a number is larger than 64 bits hold.
@@ -285,67 +332,6 @@ fn without_types(message: &str) -> String {
         is_large.then(|| format!("{key}{number} is more than any key takes"))
     };
     large().unwrap_or_else(|| message.to_owned())
-}
-
-/// Complaints as they come up, before their lines are looked for.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    errors: Vec<(Path, String)>,
-    warnings: Vec<(Path, String)>,
-    has_unknown_keys: bool,
-    /// Where settings are now, and where the file has them.
-    moved: Vec<(Path, Path)>,
-}
-
-/// Complaints of one kind beyond this many are only counted: each costs a pass over the file.
-const FINDINGS_MAX: usize = 50;
-
-impl Findings {
-    pub(super) fn error(&mut self, path: &Path, message: impl Into<String>) {
-        let error = (self.as_written(path), message.into());
-        self.errors.push(error);
-    }
-
-    /// An error that Chihaya does not know.
-    pub(super) fn unknown_key(&mut self, path: &Path, message: String) {
-        self.has_unknown_keys = true;
-        self.error(path, message);
-    }
-
-    pub(super) fn warning(&mut self, path: &Path, message: impl Into<String>) {
-        let warning = (self.as_written(path), message.into());
-        // One setting of the file may have become several.
-        if !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
-        }
-    }
-
-    /// From here on, what is said of the setting at `now` is said of `written`.
-    pub(super) fn moved(&mut self, now: Path, written: Path) {
-        self.moved.push((now, written));
-    }
-
-    fn as_written(&self, path: &Path) -> Path {
-        let moved = self.moved.iter().find(|(now, _)| now == path);
-        moved.map_or(path, |(_, written)| written).clone()
-    }
-}
-
-fn in_order_of_lines(file: &str, text: &str, findings: Vec<(Path, String)>) -> Vec<Finding> {
-    let excess = findings.len().saturating_sub(FINDINGS_MAX);
-    let locate_one = |(path, message): (Path, String)| Finding {
-        file: file.to_owned(),
-        line: locate(text, &path, &ALIASES),
-        key: path.to_string(),
-        message,
-    };
-    let mut located: Vec<_> = findings.into_iter().take(FINDINGS_MAX).map(locate_one).collect();
-    located.sort_by_key(|finding| finding.line);
-    if excess > 0 {
-        let message = format!("{excess} more of the kind");
-        located.push(Finding { file: file.to_owned(), line: None, key: String::new(), message });
-    }
-    located
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod duplicate;
 mod duration;
 mod example;
 mod file_schema;
+mod findings;
 mod history;
 mod hooks;
 mod http;
@@ -42,6 +43,7 @@ pub use broker::{Broker, BrokerError};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
 pub use file_schema::{SCHEMA_PATH, file_schema, modeline};
+pub use findings::Finding;
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
     PasskeyConfig, PortApprovalConfig, PreferredSubnetConfig, ReportConfig, ReportedAnnounces,
@@ -49,7 +51,7 @@ pub use hooks::{
 };
 pub use http::{DualStack, HttpConfig, WebTorrentConfig};
 pub use limits::LimitsConfig;
-pub use load::{ConfigError, ConfigFile, Finding, Loaded, PLACES, UnknownKeys, parse};
+pub use load::{ConfigError, ConfigFile, Loaded, PLACES, Reading, UnknownKeys, parse};
 pub use path::Path as KeyPath;
 pub use schema::schema;
 pub use service_url::ServiceUrl;

@@ -7,7 +7,7 @@ use std::mem::take;
 
 use serde_yaml::{Mapping, Value};
 
-use super::{Config, HttpConfig, load::Findings, path::Path, tidy::truth};
+use super::{Config, HttpConfig, findings::Findings, path::Path, tidy::truth};
 
 /// The storage of Chihaya's that knew of subnets.
 pub(super) const MEMORY_BY_SUBNET: &str = "memorybysubnet";
@@ -20,6 +20,9 @@ pub(super) const OF_STORAGE: [&str; 4] = [
     "preferred_ipv6_subnet_mask_bits",
 ];
 pub(super) const OF_TRACKER: [&str; 2] = ["preferred_ipv4_subnet", "preferred_ipv6_subnet"];
+
+/// The switch of those of the tracker.
+const SUBNET_SWITCH: &str = "preferred_subnet";
 
 /// The limits, which HTTP and UDP have each for itself now.
 pub(super) const LIMITS: [&str; 3] = ["max_numwant", "default_numwant", "max_scrape_infohashes"];
@@ -52,7 +55,7 @@ pub(super) fn move_settings(settings: &mut Mapping, root: &Path, findings: &mut 
         findings.warning(&path, message);
         add_hook(settings, options);
     }
-    if let Some(options) = of_tracker(settings) {
+    if let Some(options) = of_tracker(settings, root, findings) {
         findings.warning(root, "`preferred_subnet` is now the hook `preferred subnet`");
         add_hook(settings, options);
     }
@@ -175,11 +178,27 @@ fn of_storage(settings: &mut Mapping) -> Option<Mapping> {
     Some(config.map(|config| take_options(config, &OF_STORAGE)).unwrap_or_default())
 }
 
-fn of_tracker(settings: &mut Mapping) -> Option<Mapping> {
-    let switch = settings.remove("preferred_subnet")?;
-    let is_on = switch.as_bool().or_else(|| truth(&switch)).unwrap_or_default();
+/// The options of the tracker, if its switch is on.
+fn of_tracker(settings: &mut Mapping, root: &Path, findings: &mut Findings) -> Option<Mapping> {
+    let switch = settings.remove(SUBNET_SWITCH).unwrap_or_default();
     let options = take_options(settings, &OF_TRACKER);
-    is_on.then_some(options)
+    if switch.is_null() {
+        for key in options.keys().filter_map(Value::as_str) {
+            let message = "has no effect without `preferred_subnet: true`; both are now the hook `preferred subnet`";
+            findings.warning(&root.key(key), message);
+        }
+        return None;
+    }
+    match switch.as_bool().or_else(|| truth(&switch)) {
+        Some(is_on) => is_on.then_some(options),
+        None => {
+            let path = root.key(SUBNET_SWITCH);
+            findings
+                .error(&path, "is not `true` or `false`; it is now the hook `preferred subnet`");
+            findings.leave_out(&path);
+            None
+        }
+    }
 }
 
 fn take_options(settings: &mut Mapping, keys: &[&str]) -> Mapping {

@@ -40,6 +40,14 @@ impl Path {
         Some(Self(self.0.strip_prefix(&*ancestor.0)?.to_vec()))
     }
 
+    /// The last of its keys.
+    pub(super) fn last_key(&self) -> Option<&str> {
+        self.0.iter().rev().find_map(|segment| match segment {
+            Segment::Key(key) => Some(key.as_str()),
+            Segment::Index(_) => None,
+        })
+    }
+
     fn with(&self, segment: Segment) -> Self {
         Self(self.0.iter().cloned().chain([segment]).collect())
     }

@@ -11,6 +11,7 @@ use tracker_common::id::{ClientId, InfoHash};
 
 use super::{
     GoDuration, ListenAddr, Network,
+    duration::ParseDurationError,
     pattern::format,
     schema::{has_type, words},
 };
@@ -118,6 +119,9 @@ fn boolean(value: &Value) -> Verdict {
 
 fn number(value: &Value, schema: &Schema, needed: &str) -> Verdict {
     let Value::Number(given) = value else {
+        if let Some(message) = value.as_str().and_then(zero_in_front) {
+            return Wrong(message);
+        }
         let quotes = match value.as_str() {
             Some(text) if text.parse::<f64>().is_ok() => "; take the quotes away",
             _ => "",
@@ -142,6 +146,19 @@ fn number(value: &Value, schema: &Schema, needed: &str) -> Verdict {
     Fine
 }
 
+/// What to write in place of digits that begin with a zero. YAML 1.2 has no such numbers; YAML 1.1, which Chihaya reads,
+/// has them in octal.
+fn zero_in_front(text: &str) -> Option<String> {
+    let digits = text.strip_prefix('0')?;
+    let plain: u64 = digits.parse().ok()?;
+    Some(match u64::from_str_radix(digits, 8) {
+        Ok(octal) if octal != plain => format!(
+            "`{text}` begins with a zero: Chihaya reads it as octal, {octal}; write {octal}, or {plain} if that is meant"
+        ),
+        _ => format!("`{text}` begins with a zero: write {plain}"),
+    })
+}
+
 /// Below this many, a number without a unit is hardly meant to count nanoseconds.
 const NANOSECONDS_MIN: u64 = 1_000_000;
 
@@ -150,8 +167,9 @@ fn duration(value: &Value, schema: &Schema) -> Verdict {
     match value {
         Value::Number(number) => {
             let Some(nanoseconds) = number.as_u64() else { return Wrong(no_duration(value)) };
-            let Ok(duration) = GoDuration::from_nanoseconds(nanoseconds) else {
-                return Wrong(no_duration(value));
+            let duration = match GoDuration::from_nanoseconds(nanoseconds) {
+                Ok(duration) => duration,
+                Err(error) => return Wrong(format!("{nanoseconds}: {error}")),
             };
             let is_less = schema["minimum"].as_u64().is_some_and(|min| nanoseconds < min);
             let advice = if is_less || nanoseconds < NANOSECONDS_MIN {
@@ -169,7 +187,11 @@ fn duration(value: &Value, schema: &Schema) -> Verdict {
         Value::String(text) => match text.parse::<GoDuration>() {
             Ok(_) => Fine,
             Err(error) => {
-                Wrong(format!("`{text}`: {}", with_unit(text).unwrap_or_else(|| error.to_string())))
+                let advice = match error {
+                    ParseDurationError::Syntax => with_unit(text),
+                    ParseDurationError::Range => None,
+                };
+                Wrong(format!("`{text}`: {}", advice.unwrap_or_else(|| error.to_string())))
             }
         },
         other => Wrong(no_duration(other)),
@@ -186,7 +208,7 @@ fn with_unit(text: &str) -> Option<String> {
     let (number, unit) = text.split_at(end);
     let count: u64 = number.parse().ok()?;
     let (unit, times) = match &*unit.trim().to_ascii_lowercase() {
-        "" => return Some(format!("has no unit: write {number}s if seconds are meant")),
+        "" => return Some(format!("has no unit: write {count}s if seconds are meant")),
         "s" | "sec" | "secs" | "second" | "seconds" => ("s", 1),
         "m" | "min" | "mins" | "minute" | "minutes" => ("m", 1),
         "h" | "hr" | "hrs" | "hour" | "hours" => ("h", 1),
@@ -194,7 +216,11 @@ fn with_unit(text: &str) -> Option<String> {
         "w" | "week" | "weeks" => ("h", 168),
         _ => return None,
     };
-    Some(format!("write {}{unit}", count.checked_mul(times)?))
+    let proposal = format!("{}{unit}", count.checked_mul(times)?);
+    Some(match proposal.parse::<GoDuration>() {
+        Ok(_) => format!("write {proposal}"),
+        Err(error) => error.to_string(),
+    })
 }
 
 /// Below this many, a number without a unit is hardly meant to count bytes.

@@ -6,7 +6,7 @@ use serde_yaml::Value;
 
 use super::{
     ROOT,
-    load::Finding,
+    findings::{Finding, Findings, as_written, concerns},
     path::{Path, locate},
     tidy::ALIASES,
 };
@@ -23,11 +23,14 @@ pub struct Source {
     settings: Value,
     /// Where settings are now, and where the file has them.
     moved: Vec<(Path, Path)>,
+    /// Where the file has settings that are left out, since their values are wrong.
+    left_out: Vec<Path>,
 }
 
 impl Source {
-    pub(super) fn new(file: &str, text: &str, settings: Value, moved: Vec<(Path, Path)>) -> Self {
-        Self { file: file.to_owned(), text: text.to_owned(), settings, moved }
+    pub(super) fn new(file: &str, text: &str, settings: Value, findings: Findings) -> Self {
+        let Findings { moved, left_out, .. } = findings;
+        Self { file: file.to_owned(), text: text.to_owned(), settings, moved, left_out }
     }
 
     /// What is below the root.
@@ -37,7 +40,7 @@ impl Source {
 
     /// That of [`super::shipped`], which has no lines.
     pub(super) fn shipped() -> Self {
-        Self::new(SHIPPED, "", Value::Null, Vec::new())
+        Self::new(SHIPPED, "", Value::Null, Findings::default())
     }
 
     /// The file as messages name it.
@@ -58,9 +61,21 @@ impl Source {
         }
     }
 
+    /// Whether a message about the setting at `path` is about a setting that was left out, since its value is wrong:
+    /// then it is the default that something else is wrong with.
+    #[must_use]
+    pub fn concerns_left_out(&self, path: &Path, message: &str) -> bool {
+        concerns(&self.left_out, &self.as_written(path), message)
+    }
+
+    /// Whether the setting at `path`, or something below it, was left out.
+    #[must_use]
+    pub fn leaves_out(&self, path: &Path) -> bool {
+        self.left_out.iter().any(|it| it.below(path).is_some() || path.below(it).is_some())
+    }
+
     fn as_written(&self, path: &Path) -> Path {
-        let moved = |(now, written): &(Path, Path)| Some(written.join(&path.below(now)?));
-        self.moved.iter().find_map(moved).unwrap_or_else(|| path.clone())
+        as_written(&self.moved, path)
     }
 }
 

@@ -5,8 +5,10 @@ use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    ROOT, history,
-    load::{Findings, UnknownKeys},
+    ROOT,
+    findings::Findings,
+    history,
+    load::UnknownKeys,
     path::Path,
     scalar::{Verdict, amount, judge},
     schema::{has_type, kinds, properties, schema},
@@ -48,43 +50,75 @@ pub(super) const FALSE: [&str; 8] = ["n", "N", "no", "No", "NO", "off", "Off", "
 ///   comes before its options);
 /// * unknown keys are dropped.
 ///
-/// What the schema does not take even so is an error, and so is a required key that is left out.
+/// What the schema does not take even so is an error, and so is a required key that is left out. Returns whether the
+/// value can be used: what cannot be is left out of the section or list that it is in, and the rest is read on.
 pub(super) fn tidy(
     value: &mut Value,
     schema: &Schema,
     path: &Path,
     unknown_keys: UnknownKeys,
     findings: &mut Findings,
-) {
+) -> bool {
+    let refuse = |findings: &mut Findings, message: &str| {
+        findings.error(path, message);
+        false
+    };
     match value {
         Value::Mapping(_) if kinds(schema).next().is_none() && properties(schema).is_none() => {
-            findings.error(path, "needs a value; keys cannot stand below it");
+            refuse(findings, "needs a value; keys cannot stand below it")
         }
-        Value::Mapping(mapping) => {
-            if let Some(schema) = kind_of(mapping, schema, path, findings) {
-                tidy_section(mapping, schema, path, unknown_keys, findings);
+        Value::Mapping(mapping) => match kind_of(mapping, schema, path, findings) {
+            Some(schema) => tidy_section(mapping, schema, path, unknown_keys, findings),
+            None => false,
+        },
+        Value::Sequence(elements) => match schema.get("items") {
+            Some(schema) => {
+                tidy_list(elements, schema, path, unknown_keys, findings);
+                true
             }
-        }
-        Value::Sequence(elements) => {
-            let Some(schema) = schema.get("items") else {
-                findings.error(path, "cannot be a list");
-                return;
-            };
-            for (i, element) in elements.iter_mut().enumerate() {
-                tidy(element, schema, &path.index(i), unknown_keys, findings);
-            }
-        }
+            None => refuse(findings, "cannot be a list"),
+        },
         _ if kinds(schema).next().is_some() => {
             let names = names_of(kinds(schema));
-            findings.error(path, format!("needs a `name` below it, one of {names}"));
+            refuse(findings, &format!("needs a `name` below it, one of {names}"))
         }
-        _ if properties(schema).is_some() => findings.error(path, "needs keys below it"),
-        Value::Null => findings.error(path, "is empty"),
+        _ if properties(schema).is_some() => refuse(findings, "needs keys below it"),
+        Value::Null => refuse(findings, "is empty"),
         scalar => match judge(scalar, schema) {
-            Verdict::Fine => {}
-            Verdict::Doubtful(message) => findings.warning(path, message),
-            Verdict::Wrong(message) => findings.error(path, message),
+            Verdict::Fine => true,
+            Verdict::Doubtful(message) => {
+                findings.warning(path, message);
+                true
+            }
+            Verdict::Wrong(message) => refuse(findings, &message),
         },
+    }
+}
+
+/// Elements that cannot be used are removed. Messages go on naming the others by their places in the file.
+fn tidy_list(
+    elements: &mut Vec<Value>,
+    schema: &Schema,
+    path: &Path,
+    unknown_keys: UnknownKeys,
+    findings: &mut Findings,
+) {
+    let mut moved = Vec::new();
+    let mut kept = Vec::new();
+    for (index, mut element) in std::mem::take(elements).into_iter().enumerate() {
+        let written = path.index(index);
+        if !tidy(&mut element, schema, &written, unknown_keys, findings) {
+            findings.leave_out(&written);
+            continue;
+        }
+        if kept.len() < index {
+            moved.push((path.index(kept.len()), written));
+        }
+        kept.push(element);
+    }
+    *elements = kept;
+    for (now, written) in moved {
+        findings.moved(now, written);
     }
 }
 
@@ -121,9 +155,10 @@ fn tidy_section(
     path: &Path,
     unknown_keys: UnknownKeys,
     findings: &mut Findings,
-) {
-    let Some(known) = properties(schema) else { return };
+) -> bool {
+    let Some(known) = properties(schema) else { return true };
     let mut written = std::mem::take(section);
+    let mut left_out = Vec::new();
     for (key, schema) in known {
         let path = path.key(key);
         let written =
@@ -137,13 +172,17 @@ fn tidy_section(
             None if properties(schema).is_some() => Mapping::new().into(),
             None => continue,
         };
-        tidy(&mut value, schema, &path, unknown_keys, findings);
-        section.insert(key.as_str().into(), value);
+        if tidy(&mut value, schema, &path, unknown_keys, findings) {
+            section.insert(key.as_str().into(), value);
+        } else {
+            findings.leave_out(&path);
+            left_out.push(key.as_str());
+        }
     }
     for key in written.keys() {
         report_unknown(key, known, path, unknown_keys, findings);
     }
-    report_missing(section, schema, path, findings);
+    report_missing(section, &left_out, schema, path, findings)
 }
 
 /// Takes what is written under `key` or an alias of it.
@@ -191,18 +230,26 @@ fn gives_way(value: &Value, schema: &Schema, path: &Path, findings: &mut Finding
     gives_way
 }
 
-/// Names all keys at once that a section needs and does not have.
-fn report_missing(section: &Mapping, schema: &Schema, path: &Path, findings: &mut Findings) {
+/// Names all keys at once that a section needs and the file does not have, and returns whether the section can be used:
+/// not without those that are `left_out`.
+fn report_missing(
+    section: &Mapping,
+    left_out: &[&str],
+    schema: &Schema,
+    path: &Path,
+    findings: &mut Findings,
+) -> bool {
     let required = schema.get("required").and_then(Schema::as_array).into_iter().flatten();
-    let missing: Vec<_> = required
+    let (wrong, missing): (Vec<_>, Vec<_>) = required
         .filter_map(Schema::as_str)
         .filter(|key| !section.contains_key(*key))
-        .map(|key| format!("`{key}`"))
-        .collect();
+        .partition(|key| left_out.contains(key));
+    let missing: Vec<_> = missing.iter().map(|key| format!("`{key}`")).collect();
     if let [first @ .., last] = &missing[..] {
         let separator = if first.is_empty() { "" } else { " and " };
         findings.error(path, format!("needs {}{separator}{last}", first.join(", ")));
     }
+    missing.is_empty() && wrong.is_empty()
 }
 
 fn report_unknown(

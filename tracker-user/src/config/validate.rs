@@ -13,7 +13,7 @@ use tracker_common::{
 
 use super::{
     Broker, Config, GoDuration, HookConfig, HttpConfig, RedisConfig, StorageConfig, UdpConfig,
-    WebTorrentConfig, XdpConfig, load::Findings, path::Path,
+    WebTorrentConfig, XdpConfig, findings::Findings, path::Path,
 };
 use crate::http::Router;
 

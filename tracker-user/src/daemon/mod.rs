@@ -78,7 +78,7 @@ fn track(runtime: &Runtime, file: &ConfigFile, own: &OwnHooks) -> anyhow::Result
     let parts = Arc::new(Parts { file: file.clone(), hooks, metrics, runtime: handle });
     let started = runtime.block_on(start::start(&parts, &mut signals, &mut watchdog))?;
     let Some(Started { tracker, is_reload_wanted }) = started else { return Ok(()) };
-    let mut control = Control::listen(&tracker.config().control_socket, tracker.status());
+    let mut control = Control::listen(&tracker.config().control_socket, tracker.status(), file);
     tracing::info!("ready");
     notify::ready();
     let mut reloads = Reloads::new(&parts, tracker);

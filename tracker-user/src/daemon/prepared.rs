@@ -44,7 +44,11 @@ impl Prepared {
         let files = certificate_files(&config).filter(|_| is_certificate_here);
         let certificate = files.map(|files| {
             let loaded = Certificate::load(&files).map_err(|error| of_http(found, error.into()));
-            Some((loaded.ok()?, files))
+            let loaded = loaded.ok()?;
+            if let Some(warning) = loaded.warning(SystemTime::now()) {
+                found.warning(key("http.tls_cert_path"), warning);
+            }
+            Some((loaded, files))
         });
         let pre_hooks = hooks.pre_hooks(&config, occasion, found);
         let post_hooks = hooks.post_hooks(&config, found);
@@ -63,16 +67,6 @@ impl Prepared {
     /// What it is made from.
     pub(super) fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// What will be trouble soon, though a tracker can start with it.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let certificate = self.certificate.as_ref();
-        certificate
-            .and_then(|(certificate, _)| certificate.warning(SystemTime::now()))
-            .map(|warning| format!("http: {warning}"))
-            .into_iter()
-            .collect()
     }
 
     /// Divides it among those it is for: hooks before `storage` and, where it wants to hear

@@ -99,14 +99,15 @@ impl Tracker {
     }
 
     /// What it holds until it ends.
-    pub(super) fn status(&self) -> Arc<Status> {
+    pub(super) fn status(&self) -> Status {
         let serves = self.frontends.addresses.iter();
         let serves = serves.map(|&(what, addr)| (what.to_owned(), addr)).collect();
         let pin_path = match self.data_plane {
             Some(_) => self.started_with.xdp.pin_path.clone(),
             None => PathBuf::new(),
         };
-        Arc::new(Status { process: std::process::id(), serves, pin_path })
+        // Which file it goes by is told by the control socket.
+        Status { process: std::process::id(), serves, pin_path, config: PathBuf::new() }
     }
 
     /// What it goes by.

@@ -124,33 +124,49 @@ impl Certificate {
         Ok(Self { key, validity, file: chain_file.clone() })
     }
 
-    /// What an operator has to be told of it: that it has expired, or does soon.
+    /// What an operator has to be told of it, about `tls_cert_path`: that it has expired, or does soon.
     #[must_use]
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         let warning = self.validity.warning(now)?;
-        Some(format!("tls_cert_path: the certificate in {} {warning}", self.file.display()))
+        Some(format!("the certificate in {} {warning}", self.file.display()))
     }
 }
 
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    read_pem(file, |text| {
+    read_pem(file, holds_key, |text| {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
         if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) }
     })
 }
 
 fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
-    read_pem(file, PrivateKeyDer::from_pem_slice)
+    read_pem(file, holds_certificate, PrivateKeyDer::from_pem_slice)
+}
+
+/// What to say of a file that should have a certificate and has a key, and the other way round.
+fn holds_key(text: &[u8]) -> Option<&'static str> {
+    PrivateKeyDer::from_pem_slice(text).ok().map(|_| "a private key, not a certificate")
+}
+
+fn holds_certificate(text: &[u8]) -> Option<&'static str> {
+    let first = CertificateDer::pem_slice_iter(text).next();
+    first.and_then(Result::ok).map(|_| "a certificate, not a private key")
 }
 
 fn read_pem<T>(
     file: &Path,
+    holds_other: fn(&[u8]) -> Option<&'static str>,
     read: impl FnOnce(&[u8]) -> Result<T, pem::Error>,
 ) -> Result<T, PemError> {
     let text = files::read(file, PEM_BYTES_MAX)?;
     // A byte order mark would hide the first line.
-    read(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text)).map_err(|error| {
-        let advice = certificate::pem_advice(&text, &file.display().to_string());
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    read(text).map_err(|error| {
+        let name = file.display();
+        let swapped = holds_other(text).map(|other| {
+            format!("{name} holds {other}; are tls_cert_path and tls_key_path swapped?")
+        });
+        let advice = swapped.or_else(|| certificate::pem_advice(text, &name.to_string()));
         advice.map_or(PemError::Text(error), PemError::Form)
     })
 }
@@ -245,7 +261,7 @@ impl Tls {
                     if self.served.certificate.load().cert != certificate.key.cert || is_over {
                         tracing::info!("serving HTTPS with the new {}", files.chain.display());
                         if let Some(warning) = certificate.warning(SystemTime::now()) {
-                            tracing::warn!("{warning}");
+                            tracing::warn!("http.tls_cert_path: {warning}");
                         }
                     }
                     self.served.serve(certificate);

@@ -105,7 +105,7 @@ fn refuse(
             ));
         }
         ErrorKind::AddrInUse if is_check && let Some(why) = subject.running().is_untold() => {
-            found.notes.push(format!("not told: {path}: {message}; {why}"));
+            found.notes.push(format!("not told: {path}: {message}; control_socket: {why}"));
         }
         ErrorKind::PermissionDenied => found.forbidden(is_check, path, message),
         _ => found.error(path, message),

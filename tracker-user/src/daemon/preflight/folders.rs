@@ -62,7 +62,26 @@ pub(super) fn control_socket_can_be_made(subject: &Subject, found: &mut Found) {
             .notes
             .push(format!("{key}: {}: a tracker runs (process {process})", path.display()));
     }
+    if let Some(other) = subject.running().other() {
+        let file = match other.config.as_os_str().is_empty() {
+            true => "the default configuration".to_owned(),
+            false => other.config.display().to_string(),
+        };
+        let error = anyhow::anyhow!(
+            "the tracker of {file} (process {}) listens there; give this one a control_socket of its own",
+            other.process
+        );
+        return found.warnings.push((at("control_socket"), control::without(path, &error)));
+    }
+    if let Some(why) = subject.running().is_untold() {
+        return found.notes.push(format!("not told: {}: {why}", at("control_socket")));
+    }
     if let Err(error) = control::check(path) {
-        found.warnings.push((at("control_socket"), control::without(path, &error)));
+        let is_forbidden = matches!(error.downcast_ref(), Some(FolderError::Closed(_)));
+        let (key, message) = (at("control_socket"), control::without(path, &error));
+        match is_forbidden {
+            true => found.forbidden_to_some(key, message),
+            false => found.warning(key, message),
+        }
     }
 }

@@ -31,6 +31,11 @@ impl Found {
         self.errors.push((path, message.into()));
     }
 
+    /// Something that a start would say before it goes on, about the setting at these keys.
+    pub(in crate::daemon) fn warning(&mut self, path: KeyPath, message: impl Into<String>) {
+        self.warnings.push((path, message.into()));
+    }
+
     /// An error about something at `path` or below it. `pointer` is the same place in the configuration, as JSON
     /// pointers are written. Where the message begins with a key, or names a file that a key there names, it is
     /// about that key.
@@ -72,15 +77,33 @@ impl Found {
     /// The system does not let this user. A start as the same user would be refused, but `check` may be run by
     /// another: root without its capabilities is like a tracker of root's, and others cannot tell.
     pub(super) fn forbidden(&mut self, is_check: bool, path: KeyPath, message: String) {
-        if is_check && !geteuid().is_root() {
-            self.notes.push(format!(
-                "not told: {path}: {message}; that is so for user {}: run `check` as the tracker's user",
-                geteuid()
-            ));
+        if is_check && is_another_user() {
+            self.untold(&path, &message);
         } else {
             self.error(path, message);
         }
     }
+
+    /// As [`Found::forbidden`], of something that a start goes on without.
+    pub(super) fn forbidden_to_some(&mut self, path: KeyPath, message: String) {
+        if is_another_user() {
+            self.untold(&path, &message);
+        } else {
+            self.warning(path, message);
+        }
+    }
+
+    fn untold(&mut self, path: &KeyPath, message: &str) {
+        self.notes.push(format!(
+            "not told: {path}: {message}; that is so for user {}: run `check` as the tracker's user",
+            geteuid()
+        ));
+    }
+}
+
+/// Whether the tracker may run as a user who may do more.
+fn is_another_user() -> bool {
+    !geteuid().is_root()
 }
 
 /// The setting at these keys, `udp.addr` say.

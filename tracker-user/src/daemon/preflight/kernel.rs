@@ -65,7 +65,7 @@ pub(super) fn can_be_used(subject: &Subject, found: &mut Found) {
         Err(dataplane::PinsError::InUse(error) | dataplane::PinsError::Unusable(error)) => {
             let error = Err::<(), _>(error).context(folder.display().to_string()).unwrap_err();
             let message = format!("{error:#}; {}", dataplane::WITHOUT_PINS);
-            found.warnings.push((at("xdp.pin_path"), message));
+            found.warning(at("xdp.pin_path"), message);
         }
     }
 }

@@ -12,10 +12,10 @@ mod offline;
 mod redis;
 mod running;
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, path::PathBuf};
 
 use super::{hooks::HookMaker, prepared::Prepared};
-use crate::config::{Config, ConfigError, ConfigFile, Finding, Loaded, UnknownKeys};
+use crate::config::{Config, ConfigError, ConfigFile, Finding, Reading, Source, key};
 
 pub(super) use found::Found;
 pub(super) use offline::{is_certificate_told, leaves_out};
@@ -37,6 +37,10 @@ pub(super) enum Occasion {
 /// What the steps look at.
 struct Subject<'c> {
     config: &'c Config,
+    /// The file, of which what is wrong is left out of `config`.
+    source: &'c Source,
+    /// Where the file is, as [`ConfigFile::place`] tells.
+    place: PathBuf,
     occasion: Occasion,
     /// The tracker at the control socket, once that has been asked.
     running: OnceCell<Running>,
@@ -45,7 +49,14 @@ struct Subject<'c> {
 impl Subject<'_> {
     /// The tracker at the control socket.
     fn running(&self) -> &Running {
-        self.running.get_or_init(|| Running::find(&self.config.control_socket))
+        self.running.get_or_init(|| {
+            if self.source.leaves_out(&key("control_socket")) {
+                return Running::Untold(
+                    "its value is wrong, so no tracker can be asked".to_owned(),
+                );
+            }
+            Running::find(&self.config.control_socket, &self.place)
+        })
     }
 }
 
@@ -108,50 +119,46 @@ pub(super) fn examine(
     hooks: &HookMaker,
     occasion: Occasion,
 ) -> anyhow::Result<Examined> {
-    let (loaded, mut errors, advice) = match file.load() {
-        Ok(loaded) => (loaded, Vec::new(), ""),
-        Err(error) => read_leniently(file, error)?,
+    let Reading { config, mut errors, mut warnings, advice, source } = file.read()?;
+    let Some(config) = config else {
+        return Err(ConfigError::Invalid { findings: errors, warnings, advice }.into());
     };
-    let unreadable =
-        if occasion == Occasion::Offline { Vec::new() } else { loaded.unreadable_files() };
-    let Loaded { config, warnings, source } = loaded;
+    let unreadable = match occasion {
+        Occasion::Offline => Vec::new(),
+        _ => source.unreadable_files(&config),
+    };
     let mut found = Found::new(&config);
-    let subject = Subject { config: &config, occasion, running: OnceCell::new() };
+    let subject = Subject {
+        config: &config,
+        source: &source,
+        place: file.place(),
+        occasion,
+        running: OnceCell::new(),
+    };
     for (_, step) in STEPS.iter().filter(|(of, _)| of.is_for(occasion)) {
         step(&subject, &mut found);
     }
     let prepared = Prepared::new(config, hooks, occasion, &mut found);
     let Found { errors: found, warnings: more, notes, .. } = found;
+    let is_told = |(path, message): &(_, String)| !source.concerns_left_out(path, message);
     let locate = |(path, message)| source.finding(&path, message);
-    for finding in found.into_iter().map(locate) {
+    for finding in found.into_iter().filter(is_told).map(locate) {
         // A file that cannot be read is told once: the hook that needs it says the same.
         if unreadable.iter().all(|file| file.key != finding.key) {
             errors.push(finding);
         }
     }
     errors.extend(unreadable);
+    warnings.extend(more.into_iter().filter(is_told).map(locate));
     match prepared {
         Some(prepared) if errors.is_empty() => {
-            let mut warnings: Vec<_> = warnings.iter().map(Finding::to_string).collect();
-            warnings.extend(more.into_iter().map(|warning| locate(warning).to_string()));
-            warnings.extend(prepared.warnings());
+            let warnings = warnings.iter().map(Finding::to_string).collect();
             Ok(Examined { prepared, warnings, notes, file: source.file().to_owned() })
         }
         _ => {
             errors.sort_by_key(|finding| finding.line);
-            Err(ConfigError::Invalid { findings: errors, advice }.into())
+            warnings.sort_by_key(|finding| finding.line);
+            Err(ConfigError::Invalid { findings: errors, warnings, advice }.into())
         }
-    }
-}
-
-/// A file of which only keys are unknown is looked at as a whole, so that one pass finds the rest too.
-fn read_leniently(
-    file: &ConfigFile,
-    error: ConfigError,
-) -> Result<(Loaded, Vec<Finding>, &'static str), ConfigError> {
-    let lenient = ConfigFile { unknown_keys: UnknownKeys::Ignore, ..file.clone() };
-    match (error, lenient.load()) {
-        (ConfigError::Invalid { findings, advice }, Ok(loaded)) => Ok((loaded, findings, advice)),
-        (error, _) => Err(error),
     }
 }

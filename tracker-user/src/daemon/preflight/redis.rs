@@ -3,7 +3,7 @@
 use super::{Found, Occasion, Subject, found::at};
 use crate::{
     config::{StorageConfig, key},
-    storage::redis,
+    storage::redis::{self, Writes},
 };
 
 /// The files for TLS can be used.
@@ -13,19 +13,29 @@ pub(super) fn files_can_be_used(subject: &Subject, found: &mut Found) {
     }
 }
 
-/// It lets us in, within the configured time.
+/// It lets us in, read and subscribe, within the configured time.
 pub(super) fn can_be_reached(subject: &Subject, found: &mut Found) {
     let storage = &subject.config.storage;
     let StorageConfig::Redis(config) = storage else { return };
-    // What is wrong with them has been said.
-    if redis::check_files(storage).is_err() {
+    // What is wrong with them has been said. With a part left out, another server would be asked, or asked otherwise.
+    if redis::check_files(storage).is_err() || subject.source.leaves_out(&key("storage")) {
         return;
     }
-    if let Err(error) = redis::check(config) {
-        let text = error.to_string();
-        let message = text.strip_prefix("storage.config.redis_broker: ").unwrap_or(&text);
-        found.error(at("storage.config.redis_broker"), message);
-    } else if subject.occasion == Occasion::Check {
-        found.note("not told: whether Redis lets this user read, write and subscribe".to_owned());
+    let key = at("storage.config.redis_broker");
+    match redis::check(config) {
+        Ok(Writes::Allowed) => {}
+        Ok(Writes::Refused(refusal)) => found.warnings.push((
+            key,
+            format!("{refusal}: Redis does not get all that is announced here; see docs/operations.md"),
+        )),
+        Ok(Writes::Untold) if subject.occasion == Occasion::Check => found.note(format!(
+            "not told: {key}: whether Redis lets its user write: it does not let the user ask (ACL DRYRUN)"
+        )),
+        Ok(Writes::Untold) => {}
+        Err(error) => {
+            let text = error.to_string();
+            let message = text.strip_prefix("storage.config.redis_broker: ").unwrap_or(&text);
+            found.error(key, message);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The tracker that runs with this configuration already, if one does: `check` is run before a reload, too.
 
-use std::{net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use super::addresses::overlap;
 use crate::daemon::control::{self, Asked, Status};
@@ -18,19 +18,20 @@ pub(super) enum Running {
     None,
     /// One that runs with this configuration.
     Tracker(Status),
+    /// One that runs with another configuration, which has the same control socket.
+    Other(Status),
     /// There is one that does not tell, or does not tell us; why not.
     Untold(String),
 }
 
 impl Running {
-    /// Asks at the socket.
-    pub(super) fn find(socket: &Path) -> Self {
+    /// Asks at the socket for the tracker of the configuration in `file`, an absolute path.
+    pub(super) fn find(socket: &Path, file: &Path) -> Self {
         match control::ask_status(socket) {
-            Asked::Answered(status) => Self::Tracker(status),
+            Asked::Answered(status) if is_one_file(&status.config, file) => Self::Tracker(status),
+            Asked::Answered(status) => Self::Other(status),
             Asked::NoTracker => Self::None,
-            Asked::Untold(why) => {
-                Self::Untold(format!("control_socket: {}: {why}", socket.display()))
-            }
+            Asked::Untold(why) => Self::Untold(format!("{}: {why}", socket.display())),
         }
     }
 
@@ -60,8 +61,22 @@ impl Running {
         }
     }
 
+    /// A tracker that goes by another file than this configuration.
+    pub(super) fn other(&self) -> Option<&Status> {
+        match self {
+            Self::Other(status) => Some(status),
+            _ => None,
+        }
+    }
+
     /// Whether it keeps its pins in this folder.
     pub(super) fn pins_at(&self, folder: &Path) -> bool {
         matches!(self, Self::Tracker(status) if status.pin_path == folder)
     }
+}
+
+/// Whether both paths lead to one file. Either may be a link, and what it leads to may be exchanged at any time.
+fn is_one_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    one == other || real(one).is_some_and(|one| real(other) == Some(one))
 }

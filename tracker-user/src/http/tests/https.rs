@@ -237,10 +237,33 @@ fn a_certificate_that_cannot_be_used_is_named_with_its_key_and_its_file() {
     let missing = Path::new("/no/such.pem");
     assert_eq!(error(missing, &files.key), "tls_cert_path: no certificate in /no/such.pem");
     assert_eq!(error(&files.chain, missing), "tls_key_path: no private key in /no/such.pem");
-    let swapped = error(&files.key, &files.key);
-    assert!(swapped.starts_with("tls_cert_path: no certificate in /"), "{swapped}");
     let mixed = error(&files.chain, &other.key);
     assert!(mixed.ends_with("key.pem cannot be used together"), "{mixed}");
+}
+
+#[test]
+fn a_certificate_and_a_key_that_are_swapped_are_told_so() {
+    let folder = folder();
+    let CertificateFiles { chain, key } = write_pair(folder.path());
+    let error = |chain: &Path, key: &Path| {
+        let files = CertificateFiles { chain: chain.to_owned(), key: key.to_owned() };
+        format!("{:#}", anyhow::Error::new(Certificate::load(&files).unwrap_err()))
+    };
+    let advice = "are tls_cert_path and tls_key_path swapped?";
+    let key_in_its_place =
+        format!(": {} holds a private key, not a certificate; {advice}", key.display());
+    let said = error(&key, &chain);
+    assert!(
+        said.starts_with("tls_cert_path: no certificate in ") && said.ends_with(&key_in_its_place),
+        "{said}"
+    );
+    let chain_in_its_place =
+        format!(": {} holds a certificate, not a private key; {advice}", chain.display());
+    let said = error(&chain, &chain);
+    assert!(
+        said.starts_with("tls_key_path: no private key in ") && said.ends_with(&chain_in_its_place),
+        "{said}"
+    );
 }
 
 #[test]
@@ -292,7 +315,7 @@ fn a_certificate_that_has_expired_is_served_shown_and_warned_of() {
     assert_eq!(
         warning,
         format!(
-            "tls_cert_path: the certificate in {} has expired on Jan  1 00:00:00 2000 +00:00: renew it",
+            "the certificate in {} has expired on Jan  1 00:00:00 2000 +00:00: renew it",
             files.chain.display()
         )
     );

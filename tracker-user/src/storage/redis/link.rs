@@ -29,6 +29,16 @@ pub(super) const PLAIN: &str =
 const REFUSES: &str =
     "see its log: it may want a certificate, by redis_cert_path and redis_key_path";
 
+/// What to do about a user who may not use a command or a key.
+const ACCESS: &str = "give its user (ACL) the commands and keys that docs/operations.md names";
+
+/// What Redis says of a command or a key that its user may not use.
+const NO_PERMISSION: &str = "NOPERM";
+
+/// What Redis 7.2 and Redis 7.0 say of a command within a script, with the code `ERR`.
+const NO_PERMISSION_IN_SCRIPT: [&str; 2] =
+    ["ACL failure in script", "The user executing the script can't run this command"];
+
 /// What Redis says of a key that holds something else.
 pub(super) const WRONG_TYPE: &str = "WRONGTYPE";
 
@@ -96,6 +106,18 @@ impl Settings {
     }
 }
 
+/// Whether Redis refuses what its user may not do.
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
+    let says = |words: &&str| error.detail().is_some_and(|detail| detail.contains(*words));
+    error.code() == Some(NO_PERMISSION) || NO_PERMISSION_IN_SCRIPT.iter().any(says)
+}
+
+/// Has the connection hear the messages of a channel: by [`Connection::as_pubsub`], of which `subscribe` takes an error
+/// of Redis for a success.
+pub(super) fn subscribe(link: &mut Connection, channel: &str) -> Result<(), LinkError> {
+    Ok(redis::cmd("SUBSCRIBE").arg(channel).exec(link)?)
+}
+
 /// What Redis refuses, or why it cannot be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -121,6 +143,9 @@ impl LinkError {
         };
         if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("NOAUTH") {
             return LOGIN;
+        }
+        if is_forbidden(error) {
+            return ACCESS;
         }
         if broker.tls
             && let Some(advice) = tls::advice(error)

@@ -11,6 +11,7 @@
 //! * `reader`: hears those;
 //! * `syncer`, `survey`: look at what Redis holds, and remove what has expired.
 
+mod access;
 mod change;
 mod departed;
 mod feed;
@@ -34,6 +35,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use redis::Connection;
+
+pub use access::Writes;
 
 use self::{
     departed::Departed,
@@ -96,16 +99,18 @@ pub fn check_files(storage: &StorageConfig) -> Result<(), FileError> {
     }
 }
 
-/// Tells whether Redis can be reached and lets us in, within the configured times, and asks no more of it.
+/// Tells whether Redis can be reached, lets us in, and lets us do what a start does: read, run the script that removes
+/// peers, and subscribe, within the configured times; and, as far as it tells, whether it lets us write. No peer is
+/// added or removed by that.
 ///
 /// # Errors
 /// Why not.
-pub fn check(config: &RedisConfig) -> Result<(), StartError> {
+pub fn check(config: &RedisConfig) -> Result<Writes, StartError> {
     let settings = Settings::of(config)?;
     let broker = Box::new(settings.broker.clone());
-    let connected = within(settings.login_max(), move || settings.connect().map(drop))?;
-    let connected = connected.unwrap_or(Err(LinkError::Slow));
-    connected.map_err(|error| StartError::Link { broker, error })
+    let limit = settings.login_max() + settings.read_timeout;
+    let seen = within(limit, move || access::look(&settings))?;
+    seen.unwrap_or(Err(LinkError::Slow)).map_err(|error| StartError::Link { broker, error })
 }
 
 /// What all threads go by.

@@ -13,7 +13,7 @@ use super::{
     RETRY_PAUSE, Shared,
     change::State,
     health::Part,
-    link::LinkError,
+    link::{self, LinkError},
     message::{self, Heard},
 };
 use crate::{
@@ -64,10 +64,14 @@ impl Reader {
         }
     }
 
-    fn listen(&mut self, link: &mut Connection, stopping: &Stopping) -> Result<(), LinkError> {
+    fn listen(
+        &mut self,
+        connection: &mut Connection,
+        stopping: &Stopping,
+    ) -> Result<(), LinkError> {
         let settings = &self.shared.settings;
-        let mut messages = link.as_pubsub();
-        messages.subscribe(message::channel(settings.broker.database))?;
+        link::subscribe(connection, &message::channel(settings.broker.database))?;
+        let mut messages = connection.as_pubsub();
         if let Some(begun) = self.begun.take() {
             let _ = begun.send(Ok(()));
         }

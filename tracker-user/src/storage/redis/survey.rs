@@ -206,7 +206,11 @@ fn is_of_wrong_type(reply: &Value) -> bool {
 }
 
 /// Some fields of a hash, and where the next ones are; `None` where the key holds something else.
-fn scan(link: &mut Connection, key: &str, cursor: u64) -> Result<Option<(u64, Pairs)>, LinkError> {
+pub(super) fn scan(
+    link: &mut Connection,
+    key: &str,
+    cursor: u64,
+) -> Result<Option<(u64, Pairs)>, LinkError> {
     let mut command = redis::cmd("HSCAN");
     match command.arg(key).arg(cursor).arg("COUNT").arg(FIELDS).query(link) {
         Ok(found) => Ok(Some(found)),

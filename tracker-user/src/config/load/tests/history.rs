@@ -124,7 +124,7 @@ fn a_file_of_chihaya_1_is_told_what_each_of_its_keys_is_called_now() {
                 trakr";
     for key in keys.split_whitespace() {
         let told = errors(&format!("{{ \"{key}\": 1 }}"));
-        let hint = format!(": {key}: of Chihaya 1: ");
+        let hint = format!(": {key}: of an older Chihaya: ");
         assert!(told[0].contains("needs the key `chihaya`"), "{key}: {told:?}");
         assert!(told[1].contains(&hint), "{key}: {told:?}");
     }

@@ -269,3 +269,26 @@ fn options_of_reports_are_checked() {
         ]
     );
 }
+
+#[test]
+fn a_switch_of_subnet_preference_that_is_no_truth_value_is_an_error() {
+    assert_eq!(
+        errors(&listening("preferred_subnet: maybe\npreferred_ipv4_subnet: 8")),
+        [
+            "t.yaml:3: chihaya.preferred_subnet: is not `true` or `false`; it is now the hook `preferred subnet`"
+        ]
+    );
+}
+
+#[test]
+fn options_of_subnet_preference_without_its_switch_are_remarked_upon() {
+    let text = listening("preferred_ipv4_subnet: 8");
+    assert_eq!(
+        warnings(&text),
+        [
+            "t.yaml:3: chihaya.preferred_ipv4_subnet: has no effect without `preferred_subnet: true`; both are now the hook \
+             `preferred subnet`"
+        ]
+    );
+    assert_eq!(strict(&text).unwrap().config.prehooks, []);
+}

@@ -207,7 +207,7 @@ prehooks:
 #[test]
 fn an_empty_pin_path_pins_nothing() {
     let pin_path = |line: &str| strict(&listening(line)).unwrap().config.xdp.pin_path;
-    assert_eq!(pin_path("xdp: { pin_path: '' }"), std::path::PathBuf::default());
+    assert_eq!(pin_path("xdp: { pin_path: '' }"), PathBuf::default());
     assert_eq!(pin_path("xdp: { pin_path: }"), Config::default().xdp.pin_path);
 }
 
@@ -231,7 +231,8 @@ prehooks:
   config: {{ files: {folder}/keys }}"
     );
     let missing = |text: &str| {
-        let findings = strict(text).unwrap().unreadable_files();
+        let loaded = strict(text).unwrap();
+        let findings = loaded.source.unreadable_files(&loaded.config);
         findings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let error = |line: u32, key: &str, file: &str| {
@@ -262,9 +263,9 @@ fn a_variable_that_is_not_set_is_named() {
     let error =
         ConfigFile { path: Some(path), unknown_keys: UnknownKeys::Refuse }.load().unwrap_err();
     assert_eq!(
-        error.to_string(),
-        "--config ${XDP_TRACKER_UNSET}/tracker.yaml: the environment variable XDP_TRACKER_UNSET cannot be used; \
-         set it, or write the path out"
+        format!("{:#}", anyhow::Error::new(error)),
+        "--config ${XDP_TRACKER_UNSET}/tracker.yaml: the environment variable XDP_TRACKER_UNSET is not set; set it, \
+         or write the path out"
     );
 }
 
@@ -275,5 +276,36 @@ fn a_variable_in_the_file_is_remarked_upon() {
         warnings(&text)[0],
         "t.yaml:5: chihaya.udp.private_key: has ${PRIVATE_KEY} in it, which is taken as it stands: variables are \
          expanded in --config only"
+    );
+}
+
+#[test]
+fn a_duration_that_is_too_long_is_told_the_longest() {
+    for value in ["2562048h", "9223372036854775808", "99999999 days"] {
+        let [error] = &*errors(&listening(&format!("announce_interval: {value}"))) else {
+            panic!("{value}")
+        };
+        assert_eq!(
+            error.rsplit_once(": ").unwrap().1,
+            "a duration is from 0 to 2562047h47m16.854775807s, about 292 years",
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_number_that_looks_octal_is_to_be_written_plainly() {
+    let error =
+        |value: &str| errors(&with(&format!("http: {{ addr: ':1', max_numwant: {value} }}")));
+    assert_eq!(
+        error("010"),
+        [
+            "t.yaml:3: chihaya.http.max_numwant: `010` begins with a zero: Chihaya reads it as octal, 8; write 8, or 10 if \
+             that is meant"
+        ]
+    );
+    assert_eq!(
+        error("089"),
+        ["t.yaml:3: chihaya.http.max_numwant: `089` begins with a zero: write 89"]
     );
 }

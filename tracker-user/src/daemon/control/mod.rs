@@ -5,14 +5,12 @@
 //! an operator should read. Or it sends the line `status`, as `xdp-tracker check` does, and is sent a
 //! [`Status`] in JSON.
 
+mod client;
+
 use std::{
     fs,
-    io::{ErrorKind, Read as _, Write as _},
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
-        net::UnixStream as StdStream,
-    },
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,25 +26,20 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::client::ConnectError;
 use super::Report;
-use crate::files;
+use crate::{config::ConfigFile, files};
+
+pub(super) use client::{Asked, ask_status};
+pub use client::{request_reload, request_status};
 
 /// The requests there are. They are of one length.
 const RELOAD: &[u8; REQUEST_BYTES] = b"reload\n";
 const STATUS: &[u8; REQUEST_BYTES] = b"status\n";
 const REQUEST_BYTES: usize = 7;
 
-/// How long a tracker may take to tell its status. Those that ask before are heard first.
-const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// The longest status, in bytes.
-const STATUS_BYTES_MAX: u64 = 64 << 10;
-
 /// How long a client may take to send it, and to read the answer. Others wait meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a tracker may take to reload: lists of millions are read anew.
-const RELOAD_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// Only the user who runs the tracker may use the socket.
 const MODE: u32 = 0o600;
@@ -63,23 +56,28 @@ pub(super) struct Status {
     pub(super) serves: Vec<(String, SocketAddr)>,
     /// The folder of its pins; empty where it has none.
     pub(super) pin_path: PathBuf,
-}
-
-/// What comes of a question for the status.
-#[derive(Debug)]
-pub(super) enum Asked {
-    /// This.
-    Answered(Status),
-    /// No tracker is there.
-    NoTracker,
-    /// A tracker may be there; why it does not tell.
-    Untold(String),
+    /// The configuration file that it reads at its next reload, as an absolute path; empty where it goes by the
+    /// defaults.
+    pub(super) config: PathBuf,
 }
 
 /// Listens, unless that was not possible. The socket's file goes with it.
 pub(super) struct Control {
     listening: Option<Listening>,
-    status: Arc<Status>,
+    told: Arc<Told>,
+}
+
+/// What is told of a tracker.
+struct Told {
+    status: Status,
+    /// Which file it is depends on those that there are when it is asked for.
+    file: ConfigFile,
+}
+
+impl Told {
+    fn status(&self) -> Status {
+        Status { config: self.file.place(), ..self.status.clone() }
+    }
 }
 
 /// Clients are read in a task of their own: the main loop goes on meanwhile, and loses none of them when something
@@ -91,9 +89,9 @@ struct Listening {
 }
 
 impl Listening {
-    fn start(listener: UnixListener, path: &Path, status: Arc<Status>) -> Self {
+    fn start(listener: UnixListener, path: &Path, told: Arc<Told>) -> Self {
         let (sender, clients) = mpsc::channel(CLIENTS_MAX);
-        let task = tokio::spawn(accept(listener, sender, status));
+        let task = tokio::spawn(accept(listener, sender, told));
         Self { path: path.to_owned(), task, clients }
     }
 }
@@ -106,17 +104,21 @@ impl Drop for Listening {
 }
 
 impl Control {
-    /// Listens at `path`, or says in the log why not: a tracker without it tracks no worse. To be
-    /// called within a tokio runtime.
-    pub(super) fn listen(path: &Path, status: Arc<Status>) -> Self {
+    /// Listens at `path`, or says in the log why not: a tracker without it tracks no worse. It tells `status`, and that
+    /// the tracker goes by `file`. To be called within a tokio runtime.
+    pub(super) fn listen(path: &Path, status: Status, file: &ConfigFile) -> Self {
+        Self::tell(path, Arc::new(Told { status, file: file.clone() }))
+    }
+
+    fn tell(path: &Path, told: Arc<Told>) -> Self {
         let listening = match bind(path) {
-            Ok(listener) => Some(Listening::start(listener, path, Arc::clone(&status))),
+            Ok(listener) => Some(Listening::start(listener, path, Arc::clone(&told))),
             Err(error) => {
                 tracing::warn!("control_socket: {}", without(path, &error));
                 None
             }
         };
-        Self { listening, status }
+        Self { listening, told }
     }
 
     /// Listens at `path` instead, if it does not already.
@@ -124,7 +126,7 @@ impl Control {
         match &self.listening {
             Some(listening) if listening.path == path => self,
             // Where it could not listen before, what prevented that may have been mended.
-            _ => Self::listen(path, self.status),
+            _ => Self::tell(path, self.told),
         }
     }
 
@@ -139,7 +141,7 @@ impl Control {
     }
 }
 
-async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, status: Arc<Status>) {
+async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, told: Arc<Told>) {
     loop {
         match listener.accept().await {
             Ok((mut stream, _)) => {
@@ -153,7 +155,7 @@ async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, status: A
                         return;
                     }
                 } else if request == *STATUS {
-                    let text = serde_json::to_vec(&*status).unwrap_or_default();
+                    let text = serde_json::to_vec(&told.status()).unwrap_or_default();
                     let _ = timeout(PATIENCE, stream.write_all(&text)).await;
                 }
             }
@@ -170,7 +172,8 @@ async fn accept(listener: UnixListener, clients: mpsc::Sender<Client>, status: A
 /// # Errors
 /// What it is.
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
-    if StdStream::connect(path).is_ok() {
+    // A tracker that accepts no connections now has the path all the same.
+    if matches!(client::connect(path), Ok(_) | Err(ConnectError::Full)) {
         bail!("another tracker listens there; give this one a control_socket of its own");
     }
     if fs::symlink_metadata(path).is_ok_and(|file| !file.file_type().is_socket()) {
@@ -210,76 +213,25 @@ impl Client {
     }
 }
 
-/// Has the tracker at this socket reload its configuration, and returns what it has to say.
-///
-/// # Errors
-/// When there is no tracker, or when its configuration stays as it was.
-pub fn request_reload(socket: &Path) -> anyhow::Result<String> {
-    let at = || format!("control_socket: {}", socket.display());
-    let mut stream = StdStream::connect(socket).with_context(|| match fs::metadata(socket) {
-        Ok(_) => format!("{}: no tracker answers there", at()),
-        Err(_) => format!("{}: no tracker runs with this configuration", at()),
-    })?;
-    stream.set_read_timeout(Some(RELOAD_TIME_MAX)).with_context(at)?;
-    stream.write_all(RELOAD).with_context(at)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).with_context(at)?;
-    match answer.split_once('\n') {
-        Some(("ok", report)) => Ok(report.trim_end().to_owned()),
-        Some(("failed", report)) => {
-            bail!("the tracker's configuration stays as it was: {}", report.trim_end())
-        }
-        _ => bail!("{}: the tracker ended before it answered", at()),
-    }
-}
-
-/// Asks whether a tracker serves that listens at this socket.
-///
-/// # Errors
-/// When there is none, or when it does not answer within 5 seconds.
-pub fn request_status(socket: &Path) -> anyhow::Result<()> {
-    let at = socket.display();
-    match ask_status(socket) {
-        Asked::Answered(_) => Ok(()),
-        Asked::NoTracker => bail!("control_socket: {at}: no tracker runs with this configuration"),
-        Asked::Untold(why) => bail!("control_socket: {at}: {why}"),
-    }
-}
-
-/// Asks the tracker at this socket what it holds.
-pub(super) fn ask_status(socket: &Path) -> Asked {
-    let mut stream = match StdStream::connect(socket) {
-        Ok(stream) => stream,
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Asked::Untold(
-                "a tracker of another user may run; run this as that user".to_owned(),
-            );
-        }
-        Err(_) => return Asked::NoTracker,
-    };
-    let mut answer = Vec::new();
-    let asked = stream
-        .set_read_timeout(Some(STATUS_TIME_MAX))
-        .and_then(|()| stream.write_all(STATUS))
-        .and_then(|()| stream.take(STATUS_BYTES_MAX).read_to_end(&mut answer));
-    match (asked, serde_json::from_slice(&answer)) {
-        (Err(error), _) => Asked::Untold(format!("the tracker there does not answer: {error}")),
-        (Ok(_), Ok(status)) => Asked::Answered(status),
-        (Ok(_), Err(_)) => Asked::Untold(
-            "the tracker there is of another version, and does not tell what it holds".to_owned(),
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixStream as StdStream,
+    };
+
     use super::*;
+    use crate::config::UnknownKeys;
     use tempfile::TempDir;
     use tokio::task::spawn_blocking;
 
-    fn status() -> Arc<Status> {
+    fn file() -> ConfigFile {
+        ConfigFile { path: Some("t.yaml".to_owned()), unknown_keys: UnknownKeys::Refuse }
+    }
+
+    fn status() -> Status {
         let serves = vec![("UDP".to_owned(), "[::]:6969".parse().unwrap())];
-        Arc::new(Status { process: 7, serves, pin_path: PathBuf::new() })
+        Status { process: 7, serves, pin_path: PathBuf::new(), config: PathBuf::new() }
     }
 
     fn socket() -> (TempDir, PathBuf) {
@@ -291,7 +243,7 @@ mod tests {
     /// What a client reads when the tracker gives this report.
     async fn answered(is_applied: bool, lines: &[&str]) -> Result<String, String> {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path, status());
+        let mut control = Control::listen(&path, status(), &file());
         let client = spawn_blocking({
             let path = path.clone();
             move || request_reload(&path)
@@ -317,15 +269,16 @@ mod tests {
             spawn_blocking(move || ask_status(&path))
         };
         assert!(matches!(ask(&path).await.unwrap(), Asked::NoTracker));
-        let _control = Control::listen(&path, status());
+        let _control = Control::listen(&path, status(), &file());
         let Asked::Answered(told) = ask(&path).await.unwrap() else { panic!("it does not tell") };
-        assert_eq!(told, *status());
+        let config = std::env::current_dir().unwrap().join("t.yaml");
+        assert_eq!(told, Status { config, ..status() });
     }
 
     #[tokio::test]
     async fn a_tracker_that_reloads_says_that_it_serves() {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path, status());
+        let mut control = Control::listen(&path, status(), &file());
         let ask = |path: &Path| {
             let path = path.to_owned();
             spawn_blocking(move || request_status(&path))
@@ -346,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_says_something_else_is_sent_away() {
         let (_folder, path) = socket();
-        let mut control = Control::listen(&path, status());
+        let mut control = Control::listen(&path, status(), &file());
         let stranger = spawn_blocking({
             let path = path.clone();
             move || {
@@ -366,7 +319,7 @@ mod tests {
     async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
         let (_folder, path) = socket();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let control = Control::listen(&path, status());
+        let control = Control::listen(&path, status(), &file());
         assert!(control.listening.is_some());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         let error = bind(&path).unwrap_err().to_string();
@@ -379,7 +332,7 @@ mod tests {
     async fn it_follows_the_configuration() {
         let (_folder, path) = socket();
         let other = path.with_extension("other");
-        let control = Control::listen(&path, status()).follow(&other);
+        let control = Control::listen(&path, status(), &file()).follow(&other);
         assert!(!path.exists() && other.exists());
         assert!(control.follow(&other).listening.is_some());
     }
@@ -388,14 +341,14 @@ mod tests {
     async fn a_file_that_is_no_socket_is_left_alone() {
         let (_folder, path) = socket();
         fs::write(&path, "precious").unwrap();
-        assert!(Control::listen(&path, status()).listening.is_none());
+        assert!(Control::listen(&path, status(), &file()).listening.is_none());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[test]
     fn without_a_tracker_the_socket_is_named() {
         let (_folder, path) = socket();
-        let error = request_reload(&path).unwrap_err().to_string();
+        let error = format!("{:#}", request_reload(&path).unwrap_err());
         assert!(
             error.ends_with("control.sock: no tracker runs with this configuration"),
             "{error}"
