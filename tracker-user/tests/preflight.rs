@@ -331,7 +331,7 @@ fn of_a_tracker_that_is_stopped_check_does_not_tell_whether_the_snapshot_is_its_
     let said = fine(folder.path(), &[]);
     let expected = format!(
         "not told: chihaya.storage.config.snapshot.path: swarms: process {process} saves its swarms \
-         there; control_socket: control.sock: "
+         there; control.sock: "
     );
     assert!(said.contains(&expected), "{said}");
 }
