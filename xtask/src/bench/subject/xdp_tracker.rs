@@ -95,7 +95,9 @@ fn start_with(
 ) -> Result<Program> {
     let config = config_path(folder, mode);
     fs::write(&config, configuration(frontend, mode, figures, NO_LIMITS, ""))?;
-    let binary = process::root().join("target/release/xdp-tracker");
+    // Another build of the tracker can be measured, to compare with.
+    let binary = std::env::var_os("XDP_TRACKER_BINARY")
+        .map_or_else(|| process::root().join("target/release/xdp-tracker"), Into::into);
     let mut command = on_last_processor(host, &binary)?;
     command.arg("--config").arg(&config);
     let log = folder.join(format!("xdp-tracker-{mode}.log"));
