@@ -68,7 +68,7 @@ pub struct State {
 pub struct Control {
     /// Which of the two [`Config`]s is in force.
     pub active: u32,
-    /// Always zero, which the verifier does not know: see [`forgotten`](crate::verifier::forgotten).
+    /// Always zero, which the verifier does not know: see [`opaque`](crate::verifier::opaque).
     pub zero: u32,
     /// How the program tells the monotonic clock.
     pub jiffies: Jiffies,

@@ -1,6 +1,6 @@
 //! What an announce asks for, whatever carried it.
 
-use crate::verifier::Sign;
+use crate::verifier::BranchlessBool;
 
 /// Why a client announces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,7 +28,7 @@ impl Event {
     pub fn from_wire(value: u32) -> Self {
         const NUMBERS: u64 = Event::Paused as u64 + 1;
         // Arithmetic: at a branch the verifier would walk all the rest of an announce twice.
-        let number = u64::from(value) & Sign::less(u64::from(value), NUMBERS).mask();
+        let number = u64::from(value) & BranchlessBool::less(u64::from(value), NUMBERS).mask();
         // SAFETY: it is below `NUMBERS`, and each of those is an event.
         unsafe { core::mem::transmute(number as u8) }
     }

@@ -9,9 +9,9 @@ pub trait Family: Copy + Default + 'static {
 
     /// Bytes of one peer in a compact list (BEP 23, BEP 7).
     const PEER_BYTES: usize;
-    /// Peers that a torrent's line holds.
+    /// Peers that a torrent's entry holds.
     const INLINE_PEERS: u32;
-    /// Units of 64 bytes that eight peers outside of a line take.
+    /// Units of 64 bytes that eight peers outside of an entry take.
     const GROUP_UNITS: u32;
     /// `true` for IPv6.
     const IS_V6: bool;

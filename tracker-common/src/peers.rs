@@ -150,7 +150,7 @@ impl Default for PeerBuf {
 
 /// Where peers of one family are appended.
 pub trait List {
-    /// Whether it takes all peers that a line can have, however few are asked for.
+    /// Whether it takes all peers that an entry can have, however few are asked for.
     const IS_WHOLE: bool;
 
     /// Whether there are as many as asked for.

@@ -3,7 +3,7 @@
 //! Both sides go by `CLOCK_MONOTONIC_COARSE`: the daemon asks for it with `clock_gettime`, the program works
 //! it out from the [`Jiffies`].
 
-use crate::verifier::Sign;
+use crate::verifier::BranchlessBool;
 
 /// A tick is 2^32 ns, about 4.3 s: the division is a shift.
 const TICK_SHIFT: u32 = 32;
@@ -108,9 +108,9 @@ impl Clock {
     /// Whether a word carries a tick that is within the lifetime. Its bits below the tick make no
     /// difference, for `span` has none.
     #[inline(always)]
-    pub(crate) const fn is_fresh(&self, word: u64) -> Sign {
+    pub(crate) const fn is_fresh(&self, word: u64) -> BranchlessBool {
         let upper = (word >> 32) as u32;
-        Sign::less(upper.wrapping_sub(self.start) as u64, self.span)
+        BranchlessBool::less(upper.wrapping_sub(self.start) as u64, self.span)
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn assert_within<const END: usize>(index: usize) {
 /// derive no bound: they see a loop without end. It does not see how these are counted, and the
 /// verifier, which does, knows each number.
 #[inline(always)]
-pub fn turns<const MAX: u32>(count: u32) -> impl Iterator<Item = u32> {
+pub fn bounded_range<const MAX: u32>(count: u32) -> impl Iterator<Item = u32> {
     let mut next = 0;
     core::iter::from_fn(move || {
         let turn = next;
@@ -66,7 +66,7 @@ fn successor(mut value: u64) -> u64 {
 /// that ended at another would otherwise be two states of all that comes after.
 #[inline(always)]
 #[must_use]
-pub fn forgotten(value: u32, unknown: &u32) -> u32 {
+pub fn opaque(value: u32, unknown: &u32) -> u32 {
     #[cfg(target_arch = "bpf")]
     {
         let mut value = u64::from(value);
@@ -88,7 +88,7 @@ pub fn forgotten(value: u32, unknown: &u32) -> u32 {
 /// `place`, which LLVM no longer knows. It takes a variable that the program never writes for a constant.
 #[inline(always)]
 #[must_use]
-pub fn unknown<T>(place: *const T) -> *const T {
+pub fn black_box<T>(place: *const T) -> *const T {
     #[cfg(target_arch = "bpf")]
     {
         let mut place = place;
@@ -107,7 +107,7 @@ pub fn unknown<T>(place: *const T) -> *const T {
 /// of its own, where the value is fetched.
 #[inline(always)]
 #[must_use]
-pub fn seldom<T>(value: T) -> T {
+pub fn cold_path<T>(value: T) -> T {
     #[cfg(target_arch = "bpf")]
     // SAFETY: no instruction at all.
     unsafe {
@@ -135,9 +135,9 @@ pub fn add_now(sum: &mut u64, value: u64) {
 
 /// A yes or no in the top bit of a word; the other bits mean nothing.
 #[derive(Clone, Copy)]
-pub(crate) struct Sign(u64);
+pub(crate) struct BranchlessBool(u64);
 
-impl Sign {
+impl BranchlessBool {
     pub(crate) const YES: Self = Self(u64::MAX);
     pub(crate) const NO: Self = Self(0);
 
@@ -234,15 +234,18 @@ mod tests {
     proptest! {
         #[test]
         fn signs_are_the_comparisons_they_stand_for(a in 0..1_u64 << 63, b in 0..1_u64 << 63) {
-            prop_assert_eq!(Sign::less(a, b).bit() == 1, a < b);
-            prop_assert_eq!(Sign::is_zero(a).bit() == 1, a == 0);
-            prop_assert_eq!(Sign::is_zero(a << 1).bit() == 1, a == 0);
+            prop_assert_eq!(BranchlessBool::less(a, b).bit() == 1, a < b);
+            prop_assert_eq!(BranchlessBool::is_zero(a).bit() == 1, a == 0);
+            prop_assert_eq!(BranchlessBool::is_zero(a << 1).bit() == 1, a == 0);
         }
     }
 
     #[test]
     fn zero_is_zero() {
-        assert_eq!((Sign::is_zero(0).bit(), Sign::is_zero(0).not().bit()), (1, 0));
-        assert_eq!(Sign::is_zero(1 << 63).bit(), 0);
+        assert_eq!(
+            (BranchlessBool::is_zero(0).bit(), BranchlessBool::is_zero(0).not().bit()),
+            (1, 0)
+        );
+        assert_eq!(BranchlessBool::is_zero(1 << 63).bit(), 0);
     }
 }

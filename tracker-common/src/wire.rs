@@ -6,7 +6,7 @@ use crate::{
     announce::Event,
     id::{InfoHash, PeerId},
     policy::Rule,
-    verifier::Sign,
+    verifier::BranchlessBool,
 };
 
 /// What a connect request carries instead of a connection id.
@@ -161,9 +161,9 @@ impl AnnounceHead {
     #[must_use]
     pub fn is_seeder(&self) -> bool {
         // One in two is, in no order: a processor would guess wrong at a branch.
-        let nothing_left = Sign::is_zero(u64::from_ne_bytes(self.left));
+        let nothing_left = BranchlessBool::is_zero(u64::from_ne_bytes(self.left));
         let event = u32::from_ne_bytes(self.event);
-        let completed = Sign::less((event ^ (Event::Completed as u32).to_be()) as u64, 1);
+        let completed = BranchlessBool::less((event ^ (Event::Completed as u32).to_be()) as u64, 1);
         nothing_left.or(completed).holds()
     }
 

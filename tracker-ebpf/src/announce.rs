@@ -1,8 +1,8 @@
 //! Announce: join, refresh or leave a swarm, and learn of its peers.
 //!
 //! In up to three steps, which are functions of their own for want of stack: [`run`] finds the torrent, and
-//! sees to the rest if its peers are in its line, all of them are wanted and no hook waits to hear of it;
-//! [`run_begun`], or [`run_outgrown`] for a bigger swarm, changes the swarm and draws peers from it;
+//! sees to the rest if its peers are in its entry, all of them are wanted and no hook waits to hear of it;
+//! [`run_begun`], or [`run_spilled`] for a bigger swarm, changes the swarm and draws peers from it;
 //! [`run_reply`] tells the hooks and replies.
 
 use core::slice;
@@ -16,9 +16,9 @@ use tracker_common::{
         Miss,
         index::Search,
         inline,
-        layout::{Gate, Line},
-        outgrown,
-        swarm::{self, Announce, Counts, Side, Visit},
+        layout::{Entry, Gate},
+        spilled,
+        swarm::{self, Announce, Counts, PreparedAnnounce, Side},
     },
     time::Clock,
     verifier::bounded,
@@ -77,8 +77,8 @@ pub fn run<F: Ip>(
     }
 
     let found = search.end(&Maps, &config.shape, &fixed.info_hash);
-    let Some((number, line)) = found else { return unlisted(config, objections) };
-    let gate = line.gate();
+    let Some((number, entry)) = found else { return unlisted(config, objections) };
+    let gate = entry.gate();
     if gate as u32 != 0 || !objections.are_none() {
         match config.policy.decide(objections, gate) {
             Decision::Serve => {}
@@ -88,7 +88,7 @@ pub fn run<F: Ip>(
     }
     let announce = announce_of(datagram, config);
     let clock = Clock::new(now_ns, config.lifetime);
-    begin(datagram, config, scratch, &announce, clock, number, line)
+    begin(datagram, config, scratch, &announce, clock, number, entry)
 }
 
 /// What becomes of an announce of a torrent that is not in the table. If no hook objects to it, it is the daemon's.
@@ -111,39 +111,40 @@ fn begin<F: Ip>(
     announce: &Announce<F>,
     clock: Clock,
     number: u32,
-    line: Line<'_, F>,
+    entry: Entry<'_, F>,
 ) -> Result<Outcome, Verdict> {
     let wants_all = announce.wanted() >= F::INLINE_PEERS;
     let is_routed = config.flags & flag::REPLY_FIB != 0;
-    if !line.is_outgrown() && wants_all && !is_routed && config.events == 0 {
+    if !entry.is_spilled() && wants_all && !is_routed && config.events == 0 {
         // Over IPv6 it would take more stack than there is.
-        let Scratch { visit: in_map, list, .. } = scratch;
-        let mut on_stack = Visit::default();
-        let visit = if F::IS_V6 { in_map } else { &mut on_stack };
-        visit.begin(Side::Kernel, &config.shape, clock, announce);
-        return serve_inline(datagram, config, line, visit, list).map(|()| Outcome::Act(XDP_TX));
+        let Scratch { prepared: in_map, list, .. } = scratch;
+        let mut on_stack = PreparedAnnounce::default();
+        let prepared = if F::IS_V6 { in_map } else { &mut on_stack };
+        prepared.begin(Side::Kernel, &config.shape, clock, announce);
+        return serve_inline(datagram, config, entry, prepared, list)
+            .map(|()| Outcome::Act(XDP_TX));
     }
-    scratch.visit.begin(Side::Kernel, &config.shape, clock, announce);
-    scratch.line = number;
-    if !line.is_outgrown() {
+    scratch.prepared.begin(Side::Kernel, &config.shape, clock, announce);
+    scratch.entry = number;
+    if !entry.is_spilled() {
         return Ok(Outcome::Step(Step::Begun));
     }
-    scratch.visit.place::<F>(&config.shape);
-    Ok(Outcome::Step(Step::Outgrown))
+    scratch.prepared.place::<F>(&config.shape);
+    Ok(Outcome::Step(Step::Spilled))
 }
 
-/// Applies an announce to a torrent that keeps its peers in its line, and replies.
+/// Applies an announce to a torrent that keeps its peers in its entry, and replies.
 #[inline(always)]
 fn serve_inline<F: Ip>(
     datagram: &Request<F>,
     config: &Config,
-    line: Line<'_, F>,
-    visit: &Visit,
+    entry: Entry<'_, F>,
+    prepared: &PreparedAnnounce,
     list: &mut PeerBuf,
 ) -> Result<(), Verdict> {
     let interval_s = interval_s(datagram, config);
     reply::shrink(datagram, list, |list| {
-        let (counts, _) = inline::announce(line, visit, list).map_err(verdict)?;
+        let (counts, _) = inline::announce(entry, prepared, list).map_err(verdict)?;
         Ok(head(datagram, interval_s, &counts))
     })?;
     record::<F>(datagram.ctx, Verdict::Announced as u32);
@@ -163,28 +164,29 @@ fn announce_of<F: Ip>(datagram: &Request<F>, config: &Config) -> Announce<F> {
     }
 }
 
-/// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
+/// Applies the announce in the scratch space to its torrent, which keeps its peers in its entry.
 /// Leaves the list of peers there.
 #[inline(always)]
 pub fn run_begun<F: Ip>(scratch: Option<&mut Scratch>) -> Result<(), Verdict> {
     let scratch = scratch.or_pass(Verdict::NoReply)?;
-    let line = Line::<F>::at(&Maps, scratch.line).or_pass(Verdict::UnknownTorrent)?;
+    let entry = Entry::<F>::at(&Maps, scratch.entry).or_pass(Verdict::UnknownTorrent)?;
     let (counts, change) =
-        inline::announce_and_list(line, &scratch.visit, &mut scratch.list).map_err(verdict)?;
+        inline::announce_and_list(entry, &scratch.prepared, &mut scratch.list).map_err(verdict)?;
     scratch.counts = counts;
     scratch.change = change as u32;
     Ok(())
 }
 
-/// Applies the announce in the scratch space to its outgrown torrent. Leaves the list of peers there.
+/// Applies the announce in the scratch space to its spilled torrent. Leaves the list of peers there.
 #[inline(always)]
-pub fn run_outgrown<F: Ip>(scratch: Option<&mut Scratch>) -> Result<(), Verdict> {
+pub fn run_spilled<F: Ip>(scratch: Option<&mut Scratch>) -> Result<(), Verdict> {
     let scratch = scratch.or_pass(Verdict::NoReply)?;
-    swarm::begin_list::<F>(&scratch.visit, &mut scratch.list);
-    let line = Line::<F>::at(&Maps, scratch.line).or_pass(Verdict::UnknownTorrent)?;
-    let (visit, mut leaves) = LeavesInMaps::<F>::of(scratch);
-    let (counts, change) = outgrown::announce(&Maps, line, visit, &mut leaves).map_err(verdict)?;
-    swarm::finish_list::<F>(&scratch.visit, &counts, &mut scratch.list);
+    swarm::begin_list::<F>(&scratch.prepared, &mut scratch.list);
+    let entry = Entry::<F>::at(&Maps, scratch.entry).or_pass(Verdict::UnknownTorrent)?;
+    let (prepared, mut leaves) = LeavesInMaps::<F>::of(scratch);
+    let (counts, change) =
+        spilled::announce(&Maps, entry, prepared, &mut leaves).map_err(verdict)?;
+    swarm::finish_list::<F>(&scratch.prepared, &counts, &mut scratch.list);
     scratch.counts = counts;
     scratch.change = change as u32;
     Ok(())

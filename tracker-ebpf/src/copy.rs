@@ -5,7 +5,7 @@ use aya_ebpf::programs::XdpContext;
 use tracker_common::{
     checksum::Sum,
     peers::{OFFSET_MASK, PEERS_BYTES_MAX, PeerBuf},
-    verifier::{add_now, bounded, forgotten},
+    verifier::{add_now, bounded, opaque},
 };
 
 /// What is copied at a time.
@@ -25,7 +25,7 @@ pub const OFFSET_MAX: u32 = 127;
 pub fn to_end_of_frame(ctx: &XdpContext, offset: usize, list: &PeerBuf, zero: &u32) -> u64 {
     // The verifier must not relate this pointer to others. Each turn would tell it more of them, and it would walk
     // all that follows once for each number of turns.
-    let offset = bounded::<OFFSET_MAX>(forgotten(offset as u32, zero));
+    let offset = bounded::<OFFSET_MAX>(opaque(offset as u32, zero));
     let (start, end) = (ctx.data() + offset, ctx.data_end());
     let mut sum = Sum::default();
     for at in (0..PEERS_BYTES_MAX).step_by(CHUNK_BYTES) {

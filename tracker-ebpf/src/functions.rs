@@ -75,12 +75,12 @@ pub trait Functions: Sized + Family {
     where
         Self: crate::packet::Ip;
 
-    /// Applies the announce in the scratch space to its torrent, which keeps its peers in its line.
+    /// Applies the announce in the scratch space to its torrent, which keeps its peers in its entry.
     /// Comes to [`Step::Applied`], or passes.
     fn inline(scratch: &mut Scratch) -> Outcome;
 
-    /// The same for a torrent that has outgrown its line.
-    fn outgrown(scratch: &mut Scratch) -> Outcome;
+    /// The same for a torrent that has spilled its entry.
+    fn spilled(scratch: &mut Scratch) -> Outcome;
 
     /// Replies to that announce: see [`conclude`].
     fn reply(datagram: &Datagram<Self>, scratch: &mut Scratch) -> Outcome
@@ -112,7 +112,7 @@ pub trait Functions: Sized + Family {
 macro_rules! functions {
     (
         $family:ident, $announce:ident, $objections:ident, $judge_scrape:ident, $admit:ident,
-        $pass:ident, $stray:ident, $calm:ident, $inline:ident, $outgrown:ident, $reply:ident, $refuse:ident,
+        $pass:ident, $stray:ident, $calm:ident, $inline:ident, $spilled:ident, $reply:ident, $refuse:ident,
         $scrape:ident, $entry:ident, $sum_of_rest:ident, $may_have_sent:ident
     ) => {
         #[unsafe(no_mangle)]
@@ -204,10 +204,10 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        unsafe extern "C" fn $outgrown(scratch: *mut Scratch) -> u32 {
+        unsafe extern "C" fn $spilled(scratch: *mut Scratch) -> u32 {
             // SAFETY: as `Functions` calls it.
             let scratch = unsafe { Scratch::handed(scratch) };
-            announce::run_outgrown::<$family>(scratch)
+            announce::run_spilled::<$family>(scratch)
                 .map_or_else(Outcome::Pass, |()| Outcome::Step(Step::Applied))
                 .to_bits()
         }
@@ -326,9 +326,9 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn outgrown(scratch: &mut Scratch) -> Outcome {
+            fn spilled(scratch: &mut Scratch) -> Outcome {
                 // SAFETY: as above.
-                Outcome::from_bits(unsafe { $outgrown(scratch) })
+                Outcome::from_bits(unsafe { $spilled(scratch) })
             }
 
             #[inline(always)]
@@ -374,7 +374,7 @@ functions!(
     stray_v4,
     calm_v4,
     inline_v4,
-    outgrown_v4,
+    spilled_v4,
     reply_v4,
     refuse_v4,
     scrape_v4,
@@ -392,7 +392,7 @@ functions!(
     stray_v6,
     calm_v6,
     inline_v6,
-    outgrown_v6,
+    spilled_v6,
     reply_v6,
     refuse_v6,
     scrape_v6,

@@ -8,10 +8,10 @@ use tracker_common::{
     peers::PeerBuf,
     table::{
         Miss,
-        layout::{Line, Memory},
+        layout::{Entry, Memory},
         leaf::{LeafRef, Outcome, Pick, Write},
-        outgrown::{self, Charge, Leaves, Root},
-        swarm::Visit,
+        spilled::{self, Charge, Leaves, Root},
+        swarm::PreparedAnnounce,
     },
 };
 
@@ -20,12 +20,17 @@ use crate::{
     maps::{Env, Maps, Scratch, count_unlisted},
 };
 
-/// [`Leaves::join`] into a swarm of the line with this number, within the budgets of the announcer's source.
+/// [`Leaves::join`] into a swarm of the entry with this number, within the budgets of the announcer's source.
 #[inline(always)]
-fn join<F: Family>(visit: &Visit, number: u32, leaf: LeafRef, is_known: bool) -> Outcome {
-    let Some(line) = Line::<F>::at(&Maps, number) else { return Outcome::CONTENDED };
-    let [all, here] = outgrown::join_claims::<F>(&Env::get().config.shape.key, visit, &line);
-    let joined = outgrown::join::<F, Maps>(&Maps, visit, leaf, |charge| match charge {
+fn join<F: Family>(
+    prepared: &PreparedAnnounce,
+    number: u32,
+    leaf: LeafRef,
+    is_known: bool,
+) -> Outcome {
+    let Some(entry) = Entry::<F>::at(&Maps, number) else { return Outcome::CONTENDED };
+    let [all, here] = spilled::join_claims::<F>(&Env::get().config.shape.key, prepared, &entry);
+    let joined = spilled::join::<F, Maps>(&Maps, prepared, leaf, |charge| match charge {
         _ if is_known => true,
         Charge::Nothing => budget::is_within(&all) && budget::is_within(&here),
         Charge::One => {
@@ -40,7 +45,7 @@ fn join<F: Family>(visit: &Visit, number: u32, leaf: LeafRef, is_known: bool) ->
     joined
 }
 
-/// The global functions, by address family. They work on the visit and the list in the scratch space.
+/// The global functions, by address family. They work on the prepared and the list in the scratch space.
 ///
 /// # Safety
 /// That of each is that of [`LeavesInMaps::handed`].
@@ -54,12 +59,12 @@ pub trait LeafFunctions: Family {
     /// [`Leaves::draw`].
     unsafe fn draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32;
 
-    /// [`Leaves::draw_half`]. Returns one of [`half`].
-    unsafe fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32;
+    /// [`Leaves::draw_set`]. Returns one of [`drawn`].
+    unsafe fn draw_set(scratch: *mut Scratch, root: u64, pick: u32) -> u32;
 }
 
-/// What came of drawing from half a swarm.
-mod half {
+/// What came of drawing from one set of a swarm.
+mod drawn {
     pub const MORE_WANTED: u32 = 0;
     pub const LIST_FULL: u32 = 1;
     pub const FROZEN: u32 = 2;
@@ -67,53 +72,54 @@ mod half {
 }
 
 macro_rules! functions {
-    ($family:ident, $replace:ident, $join:ident, $draw:ident, $half:ident) => {
+    ($family:ident, $replace:ident, $join:ident, $draw:ident, $set:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         unsafe extern "C" fn $replace(scratch: *mut Scratch, leaf: u64, write: u32) -> u32 {
             // SAFETY: as the caller says.
-            let Some((visit, _)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) }) else {
+            let Some((prepared, _)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) }) else {
                 return Outcome::CONTENDED.0;
             };
-            outgrown::replace::<$family, Maps>(&Maps, visit, LeafRef(leaf), Write(write)).0
+            spilled::replace::<$family, Maps>(&Maps, prepared, LeafRef(leaf), Write(write)).0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         unsafe extern "C" fn $join(scratch: *mut Scratch, leaf: u64, is_known: u32) -> u32 {
             // SAFETY: as the caller says.
-            let Some((visit, leaves)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) })
+            let Some((prepared, leaves)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) })
             else {
                 return Outcome::CONTENDED.0;
             };
-            join::<$family>(visit, leaves.line(), LeafRef(leaf), is_known != 0).0
+            join::<$family>(prepared, leaves.entry(), LeafRef(leaf), is_known != 0).0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         unsafe extern "C" fn $draw(scratch: *mut Scratch, leaf: u64, pick: u32) -> u32 {
             // SAFETY: as the caller says.
-            let Some((visit, leaves)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) })
+            let Some((prepared, leaves)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) })
             else {
                 return 0;
             };
             let list = leaves.into_list();
-            outgrown::draw::<$family, Maps>(&Maps, visit, LeafRef(leaf), Pick(pick), list) as u32
+            spilled::draw::<$family, Maps>(&Maps, prepared, LeafRef(leaf), Pick(pick), list) as u32
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        unsafe extern "C" fn $half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
+        unsafe extern "C" fn $set(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
             // SAFETY: as the caller says.
-            let Some((visit, mut leaves)) = (unsafe { LeavesInMaps::<$family>::handed(scratch) })
+            let Some((prepared, mut leaves)) =
+                (unsafe { LeavesInMaps::<$family>::handed(scratch) })
             else {
-                return half::CORRUPT;
+                return drawn::CORRUPT;
             };
-            match outgrown::draw_half(&Maps, Root(root), visit, &mut leaves, Pick(pick)) {
-                Ok(false) => half::MORE_WANTED,
-                Ok(true) => half::LIST_FULL,
-                Err(Miss::Frozen) => half::FROZEN,
-                Err(_) => half::CORRUPT,
+            match spilled::draw_set(&Maps, Root(root), prepared, &mut leaves, Pick(pick)) {
+                Ok(false) => drawn::MORE_WANTED,
+                Ok(true) => drawn::LIST_FULL,
+                Err(Miss::Frozen) => drawn::FROZEN,
+                Err(_) => drawn::CORRUPT,
             }
         }
 
@@ -137,31 +143,31 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            unsafe fn draw_half(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
+            unsafe fn draw_set(scratch: *mut Scratch, root: u64, pick: u32) -> u32 {
                 // SAFETY: as above.
-                unsafe { $half(scratch, root, pick) }
+                unsafe { $set(scratch, root, pick) }
             }
         }
     };
 }
 
-functions!(V4, replace_v4, join_v4, draw_v4, draw_half_v4);
-functions!(V6, replace_v6, join_v6, draw_v6, draw_half_v6);
+functions!(V4, replace_v4, join_v4, draw_v4, draw_set_v4);
+functions!(V6, replace_v6, join_v6, draw_v6, draw_set_v6);
 
-/// The leaves of the table in the maps, for the visit in the scratch space. Stands for a borrow of the scratch space
-/// that is exclusive but for the visit, and hands that to functions.
+/// The leaves of the table in the maps, for the prepared in the scratch space. Stands for a borrow of the scratch space
+/// that is exclusive but for the prepared, and hands that to functions.
 pub struct LeavesInMaps<'a, F> {
     scratch: *mut Scratch,
     borrow: PhantomData<(&'a mut PeerBuf, F)>,
 }
 
 impl<'a, F: LeafFunctions> LeavesInMaps<'a, F> {
-    /// The visit, and the leaves for it.
+    /// The prepared, and the leaves for it.
     #[inline(always)]
-    pub fn of(scratch: &'a mut Scratch) -> (&'a Visit, Self) {
+    pub fn of(scratch: &'a mut Scratch) -> (&'a PreparedAnnounce, Self) {
         let scratch = &raw mut *scratch;
         // SAFETY: of a borrow. All that is made of the leaves keeps to what they stand for.
-        (unsafe { &(*scratch).visit }, Self { scratch, borrow: PhantomData })
+        (unsafe { &(*scratch).prepared }, Self { scratch, borrow: PhantomData })
     }
 
     /// The same of what a function was handed. It is never null; the verifier cannot know.
@@ -169,25 +175,25 @@ impl<'a, F: LeafFunctions> LeavesInMaps<'a, F> {
     /// # Safety
     /// It is what leaves hand to a function that they call, for as long as that runs.
     #[inline(always)]
-    unsafe fn handed(scratch: *mut Scratch) -> Option<(&'a Visit, Self)> {
+    unsafe fn handed(scratch: *mut Scratch) -> Option<(&'a PreparedAnnounce, Self)> {
         if scratch.is_null() {
             return None;
         }
         // SAFETY: as the caller says, and as above.
-        Some((unsafe { &(*scratch).visit }, Self { scratch, borrow: PhantomData }))
+        Some((unsafe { &(*scratch).prepared }, Self { scratch, borrow: PhantomData }))
     }
 
-    /// The number of the torrent's line.
+    /// The number of the torrent's entry.
     #[inline(always)]
-    fn line(&self) -> u32 {
+    fn entry(&self) -> u32 {
         // SAFETY: of a borrow.
-        unsafe { (*self.scratch).line }
+        unsafe { (*self.scratch).entry }
     }
 
     /// The list of the reply.
     #[inline(always)]
     fn into_list(self) -> &'a mut PeerBuf {
-        // SAFETY: of a borrow, exclusive but for the visit.
+        // SAFETY: of a borrow, exclusive but for the prepared.
         unsafe { &mut (*self.scratch).list }
     }
 }
@@ -212,18 +218,18 @@ impl<F: LeafFunctions> Leaves for LeavesInMaps<'_, F> {
     }
 
     #[inline(always)]
-    fn draw_half<M: Memory>(
+    fn draw_set<M: Memory>(
         &mut self,
         _: &M,
         root: Root,
-        _: &Visit,
+        _: &PreparedAnnounce,
         pick: Pick,
     ) -> Result<bool, Miss> {
         // SAFETY: as above.
-        match unsafe { F::draw_half(self.scratch, root.0, pick.0) } {
-            half::MORE_WANTED => Ok(false),
-            half::LIST_FULL => Ok(true),
-            half::FROZEN => Err(Miss::Frozen),
+        match unsafe { F::draw_set(self.scratch, root.0, pick.0) } {
+            drawn::MORE_WANTED => Ok(false),
+            drawn::LIST_FULL => Ok(true),
+            drawn::FROZEN => Err(Miss::Frozen),
             _ => Err(Miss::Corrupt),
         }
     }

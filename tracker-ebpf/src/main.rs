@@ -42,7 +42,7 @@ use tracker_common::{
     family::{V4, V6},
     match_rule,
     policy::Objections,
-    verifier::seldom,
+    verifier::cold_path,
     wire::{AnnounceRequest, Failure, PROTOCOL_ID, action, is_told_of_bad_id},
 };
 
@@ -56,10 +56,10 @@ use crate::{
 /// verdict says how or why.
 type Answer = Result<Verdict, Verdict>;
 
-/// Passes an announce on, which is [seldom].
+/// Passes an announce on, which is [cold_path].
 #[inline(always)]
 fn pass<T>(verdict: Verdict) -> Result<T, Verdict> {
-    Err(seldom(verdict))
+    Err(cold_path(verdict))
 }
 
 /// What an announce needs, or else it is passed on.
@@ -178,7 +178,7 @@ fn announce<F: Ip>(datagram: &Datagram<F>, objections: Objections) -> Outcome {
     // SAFETY: a run asks once: here or, for a scrape, in `scrape_v4` or `scrape_v6`.
     let Some(scratch) = (unsafe { Scratch::of_this_run() }) else { return Outcome::Act(XDP_PASS) };
     let outcome = match F::announce(datagram, scratch, objections) {
-        Outcome::Step(Step::Outgrown) => F::outgrown(scratch),
+        Outcome::Step(Step::Spilled) => F::spilled(scratch),
         Outcome::Step(Step::Begun) => F::inline(scratch),
         outcome => outcome,
     };

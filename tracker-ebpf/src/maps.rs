@@ -23,10 +23,10 @@ use tracker_common::{
     policy::Ranks,
     table::{
         layout::{BucketV4, BucketV6, Chunk, Memory},
-        swarm::{Counts, Visit},
+        swarm::{Counts, PreparedAnnounce},
     },
     time::Jiffies,
-    verifier::{bounded, unknown},
+    verifier::{black_box, bounded},
 };
 
 use crate::packet::{Datagram, Ip};
@@ -46,7 +46,7 @@ impl<T> Shared<T> {
     /// Zeros and whatever the daemon writes are valid.
     #[inline(always)]
     fn get(&'static self) -> *const T {
-        unknown(self.0.get().cast::<T>())
+        black_box(self.0.get().cast::<T>())
     }
 }
 
@@ -191,9 +191,9 @@ impl Route {
 #[repr(C)]
 pub struct Scratch {
     /// The announce.
-    pub visit: Visit,
-    /// The number of its torrent's line.
-    pub line: u32,
+    pub prepared: PreparedAnnounce,
+    /// The number of its torrent's entry.
+    pub entry: u32,
     /// What it changed, as a [`Change`](tracker_common::table::swarm::Change).
     pub change: u32,
     /// The swarm after it.
@@ -247,7 +247,7 @@ pub struct Told {
 pub struct Env {
     /// The configuration in force.
     pub config: &'static Config,
-    /// Zero: see [`tracker_common::verifier::forgotten`].
+    /// Zero: see [`tracker_common::verifier::opaque`].
     pub zero: &'static u32,
     jiffies: Jiffies,
     /// What to add to the monotonic clock to have the wall clock.

@@ -34,7 +34,7 @@ pub enum Step {
     /// The torrent's peers are in its entry. What to do is in the scratch space.
     Begun,
     /// The torrent's peers are elsewhere. What to do is in the scratch space.
-    Outgrown,
+    Spilled,
     /// The swarm is changed. What to reply is in the scratch space.
     Applied,
 }
@@ -49,7 +49,7 @@ const STEP: u32 = 5 << 8;
 const VALUE: u32 = 0xff;
 
 const STEPS: [Step; 5] =
-    [Step::Admitted, Step::Approved, Step::Begun, Step::Outgrown, Step::Applied];
+    [Step::Admitted, Step::Approved, Step::Begun, Step::Spilled, Step::Applied];
 
 impl Outcome {
     /// As a number, to be returned.

@@ -11,7 +11,7 @@ use tracker_common::{
     abi::{Config, ENDPOINTS_MAX, LINKS, Link, link},
     family::{Family, V4, V6},
     source::is_answered_port,
-    verifier::{bounded, turns},
+    verifier::{bounded, bounded_range},
     wire::RequestHead,
 };
 
@@ -235,7 +235,7 @@ impl Ip for V6 {
 /// The indices of the endpoints of a list.
 #[inline(always)]
 fn listed(len: u32) -> impl Iterator<Item = usize> {
-    turns::<{ ENDPOINTS_MAX as u32 }>(len).map(|index| index as usize)
+    bounded_range::<{ ENDPOINTS_MAX as u32 }>(len).map(|index| index as usize)
 }
 
 /// A frame that holds an IP packet, and where its header begins: 14, 18 or 22.
@@ -324,7 +324,7 @@ pub fn sum_of_rest<F: Ip>(ctx: &XdpContext, l3: u32, from: u32) -> u32 {
         return NO_SUM;
     }
     let mut sum = 0;
-    for word in turns::<{ REST_BYTES as u32 / 8 }>(last as u32 + 1) {
+    for word in bounded_range::<{ REST_BYTES as u32 / 8 }>(last as u32 + 1) {
         // SAFETY: within the array.
         let word = unsafe { words.get_unchecked(word as usize) }.get();
         sum += (word & 0xffff_ffff) + (word >> 32);

@@ -10,7 +10,7 @@ use tracker_common::{
     abi::{LINKS, LOCAL_MAX, Verdict, flag},
     family::V4,
     peers::{Cursor, List, PeerBuf},
-    verifier::{add_now, bounded, turns},
+    verifier::{add_now, bounded, bounded_range},
     wire::{AnnounceReply, AnnounceRequest, Failure, ReplyHead, ScrapeEntry, action},
 };
 
@@ -83,7 +83,7 @@ pub fn send<F: Ip, T, H>(
     address(unsafe { &mut *ethernet }, env, ctx.ingress_ifindex() as u32)
 }
 
-/// Replies with no more peers than a line holds, in the place of the request, which is longer than the
+/// Replies with no more peers than an entry holds, in the place of the request, which is longer than the
 /// reply, to whoever handed us that. `draw` makes the list and the head.
 #[inline(always)]
 pub fn shrink<F: Ip>(
@@ -98,8 +98,8 @@ pub fn shrink<F: Ip>(
     let (list_len, list_sum) = (drawn.cursor.len() as usize, drawn.sum);
     let udp_len = UDP_BYTES + size_of::<AnnounceReply>() + list_len;
     let ethernet: *mut Ethernet = at(ctx, 0).or_pass(Verdict::NoReply)?;
-    const { assert!(size_of::<LineReply<()>>() <= UDP_BYTES + size_of::<AnnounceRequest>()) };
-    let start: *mut LineReply<F::Header> = datagram.start.cast();
+    const { assert!(size_of::<InlineReply<()>>() <= UDP_BYTES + size_of::<AnnounceRequest>()) };
+    let start: *mut InlineReply<F::Header> = datagram.start.cast();
     // SAFETY: `at` checked the bounds, and the two do not overlap. The request is longer than the reply, and
     // is not looked at any more; the buffer is longer than the list.
     unsafe {
@@ -125,14 +125,14 @@ pub fn shrink<F: Ip>(
 /// A reply to an announce with not even one peer, and its UDP header.
 const REPLY_BYTES_MIN: usize = UDP_BYTES + size_of::<AnnounceReply>();
 
-/// A reply with room for as many peers as a line of either family holds, in words.
+/// A reply with room for as many peers as an entry of either family holds, in words.
 #[repr(C, packed)]
-struct LineReply<I> {
+struct InlineReply<I> {
     reply: Reply<I, AnnounceReply>,
     peers: [u64; 9],
 }
 
-/// A list of no more peers than a line holds, summed up for the checksum.
+/// A list of no more peers than an entry holds, summed up for the checksum.
 pub struct Summed<'a> {
     cursor: Cursor<'a>,
     sum: u64,
@@ -258,7 +258,7 @@ pub fn may_have_sent<F: Ip>(ctx: &XdpContext, l3: u32) -> bool {
     let env = &Env::get();
     let Some(datagram) = Datagram::<F>::again(ctx, l3) else { return false };
     let source = F::words(&F::source(datagram.ip));
-    let is_local = turns::<{ LOCAL_MAX as u32 }>(env.config.local_len).any(|index| {
+    let is_local = bounded_range::<{ LOCAL_MAX as u32 }>(env.config.local_len).any(|index| {
         // SAFETY: within the array.
         let local = unsafe { env.config.local.get_unchecked(index as usize) };
         (local[0] ^ source[0]) | (local[1] ^ source[1]) == 0

@@ -9,7 +9,7 @@ use tracker_common::{
         swarm::{self, Counts},
     },
     time::Clock,
-    verifier::{bounded, turns},
+    verifier::{bounded, bounded_range},
     wire::{ReplyHead, RequestHead, SCRAPE_MAX, ScrapeEntry, action},
 };
 
@@ -57,7 +57,7 @@ fn serve<F: Ip>(datagram: &Datagram<F>, env: &Env, scratch: &mut Scratch, now_ns
 
     scratch.list.clear();
     let first = datagram.l3 as u32 + Datagram::<F>::PAYLOAD as u32 + head_len;
-    for index in turns::<SCRAPE_MAX>(answered) {
+    for index in bounded_range::<SCRAPE_MAX>(answered) {
         if F::scrape_entry(datagram, first + index * INFO_HASH_BYTES, scratch, now_ns) != 0 {
             return Err(Verdict::Frozen);
         }
@@ -92,7 +92,7 @@ fn try_append<F: Ip>(
     let info_hash = unsafe { &*info_hash };
     let clock = Clock::new(now_ns, env.config.lifetime);
     let counts = match find::<F, Maps>(&Maps, &env.config.shape, info_hash) {
-        Some((_, line)) => swarm::scrape(line, &clock).ok()?,
+        Some((_, entry)) => swarm::scrape(entry, &clock).ok()?,
         None => Counts::default(),
     };
     scratch?.list.push_entry(&ScrapeEntry {

@@ -1,4 +1,4 @@
-//! Announces that meet in an outgrown swarm.
+//! Announces that meet in a spilled swarm.
 
 use tracker_common::{
     announce::Event::{None, Started, Stopped},
@@ -37,16 +37,16 @@ fn changes_of_a_swarm<F: Family>(order: Order) {
 }
 
 #[test]
-fn counts_of_an_outgrown_swarm_add_up() {
+fn counts_of_a_spilled_swarm_add_up() {
     explore(3, || changes_of_a_swarm::<V4>(Order::Strong));
 }
 
 #[test]
-fn counts_of_an_outgrown_swarm_add_up_over_ipv6() {
+fn counts_of_a_spilled_swarm_add_up_over_ipv6() {
     explore(2, || changes_of_a_swarm::<V6>(Order::Strong));
 }
 
 #[test]
-fn counts_of_an_outgrown_swarm_add_up_where_loads_are_reordered() {
+fn counts_of_a_spilled_swarm_add_up_where_loads_are_reordered() {
     explore(3, || changes_of_a_swarm::<V4>(Order::Weak));
 }

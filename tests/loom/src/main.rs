@@ -2,14 +2,14 @@
 //! preemptions, and has every load return any value that the memory model allows.
 //!
 //! * [`world`]: a table small enough, and what both sides do to it;
-//! * [`lines`], [`leaves`]: announces that meet in a line, and in an outgrown swarm;
+//! * [`entries`], [`leaves`]: announces that meet in an entry, and in a spilled swarm;
 //! * [`moves`]: announces that meet what the daemon moves, frees and gives to another torrent.
 
+mod entries;
 #[path = "../../simulate/src/heap.rs"]
 mod heap;
 #[path = "../../simulate/src/kernel.rs"]
 mod kernel;
 mod leaves;
-mod lines;
 mod moves;
 mod world;

@@ -133,8 +133,8 @@ fn moved<F: Family>(
     assert_eq!(world.counts(&HASH), [seeders, expected.len() as u32 - seeders]);
 }
 
-/// A full line is moved into leaves.
-fn line_that_is_outgrown<F: Family>(order: Order, grace: Grace) {
+/// A full entry is moved into leaves.
+fn entry_that_is_spilled<F: Family>(order: Order, grace: Grace) {
     let world = World::<F>::new();
     for peer in 1..=F::INLINE_PEERS + 1 {
         world.daemon(&HASH, &announce(peer, false, Started));
@@ -172,20 +172,20 @@ fn leaf_that_shrinks(order: Order, grace: Grace) {
 }
 
 #[test]
-fn nobody_is_lost_when_a_line_is_outgrown() {
-    explore(3, || line_that_is_outgrown::<V4>(Order::Strong, Grace::Waits));
-    explore(3, || line_that_is_outgrown::<V6>(Order::Strong, Grace::Waits));
+fn nobody_is_lost_when_an_entry_is_spilled() {
+    explore(3, || entry_that_is_spilled::<V4>(Order::Strong, Grace::Waits));
+    explore(3, || entry_that_is_spilled::<V6>(Order::Strong, Grace::Waits));
 }
 
 #[test]
-fn without_a_grace_period_a_line_is_outgrown_under_somebody() {
-    let failure = failure_of(3, || line_that_is_outgrown::<V4>(Order::Strong, Grace::Ends));
+fn without_a_grace_period_an_entry_spills_under_somebody() {
+    let failure = failure_of(3, || entry_that_is_spilled::<V4>(Order::Strong, Grace::Ends));
     assert!(failure.contains("out of the model"), "{failure}");
 }
 
 #[test]
-fn a_line_may_be_taken_for_outgrown_too_early_where_loads_are_reordered() {
-    let failure = failure_of(3, || line_that_is_outgrown::<V4>(Order::Weak, Grace::Waits));
+fn an_entry_may_be_taken_for_spilled_too_early_where_loads_are_reordered() {
+    let failure = failure_of(3, || entry_that_is_spilled::<V4>(Order::Weak, Grace::Waits));
     assert!(failure.contains("out of the model"), "{failure}");
 }
 
@@ -214,14 +214,14 @@ fn without_a_grace_period_a_leaf_grows_under_somebody() {
 /// When the daemon admits another torrent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Admission {
-    /// At the beginning of the grace period that the line which is given up rests for.
+    /// At the beginning of the grace period that the entry which is given up rests for.
     Meanwhile,
     /// When it has rested.
     After,
 }
 
 /// A torrent without peers is freed, and another admitted, while newcomers join the first.
-fn line_that_is_given_up(order: Order, grace: Grace, admission: Admission) {
+fn entry_that_is_given_up(order: Order, grace: Grace, admission: Admission) {
     let world = World::<V4>::new();
     world.daemon(&HASH, &announce(1, false, Started));
     world.daemon(&HASH, &announce(1, false, Stopped));
@@ -246,22 +246,22 @@ fn line_that_is_given_up(order: Order, grace: Grace, admission: Admission) {
 }
 
 #[test]
-fn nobody_joins_the_torrent_that_gets_a_line_next() {
-    let model = |admission| line_that_is_given_up(Order::Strong, Grace::Waits, admission);
+fn nobody_joins_the_torrent_that_gets_an_entry_next() {
+    let model = |admission| entry_that_is_given_up(Order::Strong, Grace::Waits, admission);
     explore(2, move || model(Admission::After));
     explore(1, move || model(Admission::Meanwhile));
 }
 
 #[test]
-fn without_grace_periods_somebody_joins_the_torrent_that_gets_a_line_next() {
-    let model = || line_that_is_given_up(Order::Strong, Grace::Ends, Admission::After);
+fn without_grace_periods_somebody_joins_the_torrent_that_gets_an_entry_next() {
+    let model = || entry_that_is_given_up(Order::Strong, Grace::Ends, Admission::After);
     let failure = failure_of(2, model);
     assert!(failure.contains("in another torrent"), "{failure}");
 }
 
 #[test]
 fn a_torrent_may_be_taken_for_the_one_before_it_where_loads_are_reordered() {
-    let model = || line_that_is_given_up(Order::Weak, Grace::Waits, Admission::After);
+    let model = || entry_that_is_given_up(Order::Weak, Grace::Waits, Admission::After);
     let failure = failure_of(2, model);
     assert!(failure.contains("in another torrent"), "{failure}");
 }
@@ -281,14 +281,14 @@ fn crowded() -> (World<V4>, InfoHash) {
         }
         (world, nth)
     };
-    let line = |world: &World<V4>, of: &InfoHash| {
+    let entry = |world: &World<V4>, of: &InfoHash| {
         find::<V4, _>(world.table.memory(), world.table.shape(), of).map(|(number, _)| number)
     };
     let found = (0..=255).find_map(|first| {
         let ((before, torrents), (after, _)) = (crowd(first), crowd(first));
         after.table.grow(NOW, || {});
         let mut torrents = (0..torrents - 1).map(|nth| hash(first, nth));
-        let moved = torrents.find(|of| line(&before, of) != line(&after, of))?;
+        let moved = torrents.find(|of| entry(&before, of) != entry(&after, of))?;
         Some((before, moved))
     });
     found.expect("hashes that crowd one bucket")

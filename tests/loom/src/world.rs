@@ -1,4 +1,4 @@
-//! One bucket of lines and one or two leaves, and what both sides do to them.
+//! One bucket of entries and one or two leaves, and what both sides do to them.
 
 use std::{
     cell::RefCell,
@@ -115,13 +115,13 @@ impl<F: Family> World<F> {
         Self { table, family: std::marker::PhantomData }
     }
 
-    /// Begins the model. So many lines of each bucket can have peers, and there are so many units of leaves.
-    pub fn share(self, lines: usize, units: usize) -> Shared<F> {
-        let line_bytes = if F::IS_V6 { 128 } else { 64 };
+    /// Begins the model. So many entries of each bucket can have peers, and there are so many units of leaves.
+    pub fn share(self, entries: usize, units: usize) -> Shared<F> {
+        let entry_bytes = if F::IS_V6 { 128 } else { 64 };
         let mut regions = Vec::new();
         for bucket in (0..).map_while(|at| self.table.memory().bucket::<F>(at)) {
-            let bytes = |line| if line < lines { line_bytes } else { 24 };
-            regions.extend((0..4).map(|line| words(bucket, line * line_bytes, bytes(line))));
+            let bytes = |entry| if entry < entries { entry_bytes } else { 24 };
+            regions.extend((0..4).map(|entry| words(bucket, entry * entry_bytes, bytes(entry))));
         }
         if units > 0 {
             let [first, second] = [0, 1].map(|at| self.table.memory().chunk(at).expect("a chunk"));

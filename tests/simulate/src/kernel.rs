@@ -8,7 +8,7 @@ use tracker_common::{
         Miss, direct,
         index::{Search, TableShape},
         layout::Memory,
-        swarm::{Announce, Counts, Side, Visit},
+        swarm::{Announce, Counts, PreparedAnnounce, Side},
     },
     time::Clock,
 };
@@ -23,8 +23,8 @@ pub fn announce<F: Family>(
     list: &mut PeerBuf,
 ) -> Result<Counts, Miss> {
     let search = Search::<F>::begin(memory, shape, info_hash).ok_or(Miss::Unknown)?;
-    let (_, line) = search.end(memory, shape, info_hash).ok_or(Miss::Unknown)?;
-    let mut visit = Visit::default();
-    visit.begin(Side::Kernel, shape, clock, announce);
-    direct::announce(memory, shape, line, &mut visit, list)
+    let (_, entry) = search.end(memory, shape, info_hash).ok_or(Miss::Unknown)?;
+    let mut prepared = PreparedAnnounce::default();
+    prepared.begin(Side::Kernel, shape, clock, announce);
+    direct::announce(memory, shape, entry, &mut prepared, list)
 }

@@ -11,10 +11,10 @@ use super::{
     Miss,
     index::TableShape,
     inline,
-    layout::{Line, Memory},
+    layout::{Entry, Memory},
     leaf::{LeafRef, Outcome, Pick, Write},
-    outgrown::{self, Charge, Leaves},
-    swarm::{self, Counts, Visit},
+    spilled::{self, Charge, Leaves},
+    swarm::{self, Counts, PreparedAnnounce},
 };
 use crate::{budget::Budgets, family::Family, limit::Limits, peers::PeerBuf, sync::locks};
 
@@ -28,67 +28,71 @@ pub(super) struct JoinBudget<'a> {
 /// Applies an announce to its torrent, wherever that keeps its peers, and fills `list`. No budget is charged.
 ///
 /// # Errors
-/// As for [`inline::announce`] and [`outgrown::announce`].
+/// As for [`inline::announce`] and [`spilled::announce`].
 pub fn announce<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
-    line: Line<'_, F>,
-    visit: &mut Visit,
+    entry: Entry<'_, F>,
+    prepared: &mut PreparedAnnounce,
     list: &mut PeerBuf,
 ) -> Result<Counts, Miss> {
-    announce_within(memory, shape, line, visit, list, None)
+    announce_within(memory, shape, entry, prepared, list, None)
 }
 
 /// The same with a budget of joins.
 pub(super) fn announce_within<F: Family, M: Memory>(
     memory: &M,
     shape: &TableShape,
-    line: Line<'_, F>,
-    visit: &mut Visit,
+    entry: Entry<'_, F>,
+    prepared: &mut PreparedAnnounce,
     list: &mut PeerBuf,
     budget: Option<JoinBudget<'_>>,
 ) -> Result<Counts, Miss> {
-    if !line.is_outgrown() {
-        return inline::announce_and_list(line, visit, list).map(|(counts, _)| counts);
+    if !entry.is_spilled() {
+        return inline::announce_and_list(entry, prepared, list).map(|(counts, _)| counts);
     }
-    visit.place::<F>(shape);
-    swarm::begin_list::<F>(visit, list);
-    let mut leaves = Direct::<F, M>::new(memory, visit, list);
-    leaves.budget = budget.map(|budget| (budget, shape, line));
-    let (counts, _) = outgrown::announce(memory, line, visit, &mut leaves)?;
-    swarm::finish_list::<F>(visit, &counts, list);
+    prepared.place::<F>(shape);
+    swarm::begin_list::<F>(prepared, list);
+    let mut leaves = Direct::<F, M>::new(memory, prepared, list);
+    leaves.budget = budget.map(|budget| (budget, shape, entry));
+    let (counts, _) = spilled::announce(memory, entry, prepared, &mut leaves)?;
+    swarm::finish_list::<F>(prepared, &counts, list);
     Ok(counts)
 }
 
 /// The leaves themselves.
 pub(super) struct Direct<'a, F: Family, M> {
     memory: &'a M,
-    visit: &'a Visit,
+    prepared: &'a PreparedAnnounce,
     list: &'a mut PeerBuf,
-    budget: Option<(JoinBudget<'a>, &'a TableShape, Line<'a, F>)>,
+    budget: Option<(JoinBudget<'a>, &'a TableShape, Entry<'a, F>)>,
     family: PhantomData<F>,
 }
 
 impl<'a, F: Family, M: Memory> Direct<'a, F, M> {
-    pub(super) fn new(memory: &'a M, visit: &'a Visit, list: &'a mut PeerBuf) -> Self {
-        Self { memory, visit, list, budget: None, family: PhantomData }
+    pub(super) fn new(
+        memory: &'a M,
+        prepared: &'a PreparedAnnounce,
+        list: &'a mut PeerBuf,
+    ) -> Self {
+        Self { memory, prepared, list, budget: None, family: PhantomData }
     }
 }
 
 impl<F: Family, M: Memory> Leaves for Direct<'_, F, M> {
     fn replace(&mut self, leaf: LeafRef, write: Write) -> Outcome {
-        outgrown::replace::<F, M>(self.memory, self.visit, leaf, write)
+        spilled::replace::<F, M>(self.memory, self.prepared, leaf, write)
     }
 
     fn join(&mut self, leaf: LeafRef, is_known: bool) -> Outcome {
-        let (memory, visit) = (self.memory, self.visit);
-        let Some((budget, shape, line)) = self.budget.as_ref().filter(|_| !is_known) else {
-            return outgrown::join::<F, M>(memory, visit, leaf, |_| true);
+        let (memory, prepared) = (self.memory, self.prepared);
+        let Some((budget, shape, entry)) = self.budget.as_ref().filter(|_| !is_known) else {
+            return spilled::join::<F, M>(memory, prepared, leaf, |_| true);
         };
         let limits = *locks::read(budget.limits);
         let budgets = Budgets { memory, key: &shape.key, limits: &limits };
-        let claims = outgrown::join_claims(&shape.key, visit, line);
-        let joined = outgrown::join::<F, M>(memory, visit, leaf, |charge| match charge {
+        let claims = spilled::join_claims(&shape.key, prepared, entry);
+        let joined = spilled::join::<F, M>(memory, prepared, leaf, |charge| match charge {
             Charge::Nothing => claims.iter().all(|claim| budgets.is_within(claim)),
             Charge::One => {
                 claims.iter().for_each(|claim| budgets.spend(claim));
@@ -103,7 +107,8 @@ impl<F: Family, M: Memory> Leaves for Direct<'_, F, M> {
 
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool {
         // An announce that waits for the daemon to make room may still be there in its former role.
-        let pick = if pick == Pick::ANY && !self.visit.keeps_away() { Pick::OTHERS } else { pick };
-        outgrown::draw::<F, M>(self.memory, self.visit, leaf, pick, self.list)
+        let pick =
+            if pick == Pick::ANY && !self.prepared.keeps_away() { Pick::OTHERS } else { pick };
+        spilled::draw::<F, M>(self.memory, self.prepared, leaf, pick, self.list)
     }
 }

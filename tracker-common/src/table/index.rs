@@ -1,6 +1,6 @@
-//! Where a torrent's line is: one of two buckets of four.
+//! Where a torrent's entry is: one of two buckets of four.
 
-use super::layout::{BUCKET_LINES, HashWords, Line, Lines, Memory};
+use super::layout::{BUCKET_ENTRIES, Entries, Entry, HashWords, Memory};
 use crate::{family::Family, hash::TableKey, id::InfoHash, verifier::bounded};
 
 /// The shape of a table: fixed when it is made.
@@ -49,7 +49,7 @@ impl TableShape {
         if F::IS_V6 { self.near_v6 } else { [self.near_v4 as u64, 0] }
     }
 
-    /// Where in an outgrown swarm a peer belongs.
+    /// Where in a spilled swarm a peer belongs.
     #[inline(always)]
     pub(crate) fn place<F: Family>(&self, addr: [u64; 2], port: [u8; 2]) -> u64 {
         let hash = self.key.peer(addr, port);
@@ -82,20 +82,20 @@ impl Place {
     /// The first (0) or second (1) bucket.
     #[inline(always)]
     pub(crate) const fn bucket<F: Family>(self, shape: &TableShape, choice: u32) -> u32 {
-        let half = if choice == 0 { self.hash as u32 } else { (self.hash >> 32) as u32 };
-        ((half as u64 * shape.buckets::<F>() as u64) >> 32) as u32
+        let set = if choice == 0 { self.hash as u32 } else { (self.hash >> 32) as u32 };
+        ((set as u64 * shape.buckets::<F>() as u64) >> 32) as u32
     }
 }
 
-/// A search for a torrent's line that has been begun: the loads of its first bucket are on their way.
+/// A search for a torrent's entry that has been begun: the loads of its first bucket are on their way.
 ///
-/// Of each of the bucket's four lines it compares four bytes, without a branch, so that their loads overlap
+/// Of each of the bucket's four entries it compares four bytes, without a branch, so that their loads overlap
 /// with each other and with whatever is done before [`Search::end`]: where the table is larger than the
 /// caches, they are most of what an announce costs.
 pub struct Search<'a, F> {
     place: Place,
     bucket: Bucket<'a, F>,
-    /// The number of the line within the bucket that looks like the torrent's, counted from 1; 0 if none
+    /// The number of the entry within the bucket that looks like the torrent's, counted from 1; 0 if none
     /// does. If several do, any.
     alike: u32,
 }
@@ -111,24 +111,24 @@ impl<'a, F: Family> Search<'a, F> {
         let place = Place::of(shape, info_hash);
         let bucket = Bucket::open(memory, shape, place, 0)?;
         let mut alike = 0;
-        for slot in 0..BUCKET_LINES {
-            let line = bucket.lines.line(slot as usize);
-            alike |= line.resembles(info_hash).bit() as u32 * (slot + 1);
+        for slot in 0..BUCKET_ENTRIES {
+            let entry = bucket.entries.entry(slot as usize);
+            alike |= entry.resembles(info_hash).bit() as u32 * (slot + 1);
         }
         Some(Self { place, bucket, alike })
     }
 
-    /// The line of the torrent, and its number.
+    /// The entry of the torrent, and its number.
     #[inline(always)]
     pub fn end<M: Memory>(
         self,
         memory: &'a M,
         shape: &TableShape,
         info_hash: &InfoHash,
-    ) -> Option<(u32, Line<'a, F>)> {
+    ) -> Option<(u32, Entry<'a, F>)> {
         let wanted = HashWords::new(info_hash);
         let Self { place, mut bucket, alike: mut found } = self;
-        if found == 0 || bucket.line(found).1.is_of(&wanted).bit() == 0 {
+        if found == 0 || bucket.entry(found).1.is_of(&wanted).bit() == 0 {
             found = bucket.look(&wanted);
             if found == 0 {
                 bucket = Bucket::open(memory, shape, place, 1)?;
@@ -138,15 +138,15 @@ impl<'a, F: Family> Search<'a, F> {
                 }
             }
         }
-        Some(bucket.line(found))
+        Some(bucket.entry(found))
     }
 }
 
-/// Four lines.
+/// Four entries.
 #[derive(Clone, Copy)]
 struct Bucket<'a, F> {
     index: u32,
-    lines: Lines<'a, F>,
+    entries: Entries<'a, F>,
 }
 
 impl<'a, F: Family> Bucket<'a, F> {
@@ -159,34 +159,34 @@ impl<'a, F: Family> Bucket<'a, F> {
         choice: u32,
     ) -> Option<Self> {
         let index = place.bucket::<F>(shape, choice);
-        Some(Self { index, lines: Lines::of(memory, index)? })
+        Some(Self { index, entries: Entries::of(memory, index)? })
     }
 
-    /// A line by its number within the bucket, counted from 1; and its number within the table.
+    /// An entry by its number within the bucket, counted from 1; and its number within the table.
     #[inline(always)]
-    fn line(&self, number: u32) -> (u32, Line<'a, F>) {
-        let slot = bounded::<{ BUCKET_LINES - 1 }>(number.wrapping_sub(1));
-        (self.index * BUCKET_LINES + slot as u32, self.lines.line(slot))
+    fn entry(&self, number: u32) -> (u32, Entry<'a, F>) {
+        let slot = bounded::<{ BUCKET_ENTRIES - 1 }>(number.wrapping_sub(1));
+        (self.index * BUCKET_ENTRIES + slot as u32, self.entries.entry(slot))
     }
 
-    /// The number of the torrent's line, counted from 1; 0 if it is not here.
+    /// The number of the torrent's entry, counted from 1; 0 if it is not here.
     #[inline(always)]
     fn look(&self, wanted: &HashWords) -> u32 {
         let mut number = 0;
-        for slot in 0..BUCKET_LINES {
-            let line = self.lines.line(slot as usize);
-            number |= line.is_of(wanted).bit() as u32 * (slot + 1);
+        for slot in 0..BUCKET_ENTRIES {
+            let entry = self.entries.entry(slot as usize);
+            number |= entry.is_of(wanted).bit() as u32 * (slot + 1);
         }
         number
     }
 }
 
-/// The line of a torrent, and its number.
+/// The entry of a torrent, and its number.
 #[inline(always)]
 pub fn find<'a, F: Family, M: Memory>(
     memory: &'a M,
     shape: &TableShape,
     info_hash: &InfoHash,
-) -> Option<(u32, Line<'a, F>)> {
+) -> Option<(u32, Entry<'a, F>)> {
     Search::begin(memory, shape, info_hash)?.end(memory, shape, info_hash)
 }

@@ -2,23 +2,23 @@
 
 use core::{marker::PhantomData, ptr::NonNull};
 
-use super::{half::Halves, run::Run};
+use super::{peer_set::PeerSets, peer_slots::PeerSlots};
 use crate::{
     family::Family,
     id::InfoHash,
     limit::Meter,
     sync::{Word32, Word64},
-    verifier::{Sign, assert_within, bounded},
+    verifier::{BranchlessBool, assert_within, bounded},
 };
 
-/// Lines in a bucket of the index.
-pub(crate) const BUCKET_LINES: u32 = 4;
+/// Entries in a bucket of the index.
+pub(crate) const BUCKET_ENTRIES: u32 = 4;
 
-/// A bucket of IPv4 torrents: four lines of 64 bytes.
+/// A bucket of IPv4 torrents: four entries of 64 bytes.
 #[repr(C, align(64))]
 pub struct BucketV4(pub(crate) [u8; 256]);
 
-/// A bucket of IPv6 torrents: four lines of 128 bytes.
+/// A bucket of IPv6 torrents: four entries of 128 bytes.
 #[repr(C, align(128))]
 pub struct BucketV6(pub(crate) [u8; 512]);
 
@@ -35,17 +35,17 @@ pub const CHUNKS_MAX: u32 = (64 << 20) + 1;
 #[repr(C, align(1024))]
 pub struct Chunk(pub(crate) [u8; 1024]);
 
-/// Bytes of a line before its body.
+/// Bytes of an entry before its body.
 const HEAD_BYTES: usize = 24;
 
-/// Bytes of a line.
-pub(crate) const fn line_bytes<F: Family>() -> usize {
+/// Bytes of an entry.
+pub(crate) const fn entry_bytes<F: Family>() -> usize {
     if F::IS_V6 { 128 } else { 64 }
 }
 
-/// The first bytes of every line.
+/// The first bytes of every entry.
 #[repr(C)]
-pub(crate) struct LineHead {
+pub(crate) struct EntryHead {
     /// The first 16 bytes of the info-hash.
     pub hash: [Word64; 2],
     /// The last four.
@@ -54,91 +54,91 @@ pub(crate) struct LineHead {
 }
 
 const _: () = {
-    assert!(size_of::<LineHead>() == HEAD_BYTES);
-    assert!(HEAD_BYTES + size_of::<Halves>() <= 64);
+    assert!(size_of::<EntryHead>() == HEAD_BYTES);
+    assert!(HEAD_BYTES + size_of::<PeerSets>() <= 64);
     assert!(HEAD_BYTES + 5 * 8 == 64);
     // A reference counts units in 32 bits.
     assert!(CHUNKS_MAX < u32::MAX / CHUNK_UNITS);
     assert!(HEAD_BYTES + 4 * (8 + 16) <= 128);
 };
 
-/// The four lines of a bucket, borrowed from their memory.
+/// The four entries of a bucket, borrowed from their memory.
 #[derive(Clone, Copy)]
-pub(crate) struct Lines<'a, F> {
-    first: Line<'a, F>,
+pub(crate) struct Entries<'a, F> {
+    first: Entry<'a, F>,
 }
 
-impl<'a, F: Family> Lines<'a, F> {
+impl<'a, F: Family> Entries<'a, F> {
     /// Those of the bucket at `index`, or `None` past the end.
     #[inline(always)]
     pub(crate) fn of<M: Memory>(memory: &'a M, index: u32) -> Option<Self> {
         let ptr = memory.bucket::<F>(index)?;
-        Some(Self { first: Line { ptr, memory: PhantomData } })
+        Some(Self { first: Entry { ptr, memory: PhantomData } })
     }
 
-    /// The line in a slot, which is below [`BUCKET_LINES`].
+    /// The entry in a slot, which is below [`BUCKET_ENTRIES`].
     #[inline(always)]
-    pub(crate) fn line(&self, slot: usize) -> Line<'a, F> {
-        assert_within::<{ BUCKET_LINES as usize }>(slot);
-        // SAFETY: a bucket is four lines.
-        let ptr = unsafe { self.first.ptr.add(slot * line_bytes::<F>()) };
-        Line { ptr, memory: PhantomData }
+    pub(crate) fn entry(&self, slot: usize) -> Entry<'a, F> {
+        assert_within::<{ BUCKET_ENTRIES as usize }>(slot);
+        // SAFETY: a bucket is four entries.
+        let ptr = unsafe { self.first.ptr.add(slot * entry_bytes::<F>()) };
+        Entry { ptr, memory: PhantomData }
     }
 }
 
-/// One torrent of one address family: a line of the index, borrowed from its memory, which it cannot outlive:
+/// One torrent of one address family: an entry of the index, borrowed from its memory, which it cannot outlive:
 ///
 /// ```compile_fail,E0505
-/// use tracker_common::{family::V4, table::layout::{Line, Memory}};
+/// use tracker_common::{family::V4, table::layout::{Entry, Memory}};
 ///
 /// fn give_back(memory: impl Memory) -> bool {
-///     let line = Line::<V4>::at(&memory, 0);
+///     let entry = Entry::<V4>::at(&memory, 0);
 ///     drop(memory);
-///     line.is_some_and(|line| line.is_outgrown())
+///     entry.is_some_and(|entry| entry.is_spilled())
 /// }
 /// ```
 #[derive(Clone, Copy)]
-pub struct Line<'a, F> {
-    /// Nothing but a pointer, so that a line that was not found is a null one: the verifier refuses
+pub struct Entry<'a, F> {
+    /// Nothing but a pointer, so that an entry that was not found is a null one: the verifier refuses
     /// what LLVM leaves undefined.
     ptr: NonNull<u8>,
     memory: PhantomData<(&'a Word64, F)>,
 }
 
-impl<'a, F: Family> Line<'a, F> {
-    /// The line with this number: four to a bucket.
+impl<'a, F: Family> Entry<'a, F> {
+    /// The entry with this number: four to a bucket.
     #[inline(always)]
     pub fn at<M: Memory>(memory: &'a M, number: u32) -> Option<Self> {
-        let lines = Lines::of(memory, number / BUCKET_LINES)?;
-        Some(lines.line(bounded::<{ BUCKET_LINES - 1 }>(number)))
+        let entries = Entries::of(memory, number / BUCKET_ENTRIES)?;
+        Some(entries.entry(bounded::<{ BUCKET_ENTRIES - 1 }>(number)))
     }
 
     #[inline(always)]
-    pub(crate) fn head(&self) -> &'a LineHead {
-        // SAFETY: a line begins with its head, is in its memory for `'a`, and changes by words only.
-        unsafe { self.ptr.cast::<LineHead>().as_ref() }
+    pub(crate) fn head(&self) -> &'a EntryHead {
+        // SAFETY: an entry begins with its head, is in its memory for `'a`, and changes by words only.
+        unsafe { self.ptr.cast::<EntryHead>().as_ref() }
     }
 
     #[inline(always)]
     fn body(&self) -> NonNull<u8> {
-        // SAFETY: a line is longer than its head.
+        // SAFETY: an entry is longer than its head.
         unsafe { self.ptr.add(HEAD_BYTES) }
     }
 
-    /// The slots in the line: `N` is the family's [`Family::INLINE_PEERS`]. Only meaningful when
+    /// The slots in the entry: `N` is the family's [`Family::INLINE_PEERS`]. Only meaningful when
     /// the form is [`Form::Inline`].
     #[inline(always)]
-    pub(crate) fn run<const N: usize>(&self) -> Run<'a, F, N> {
+    pub(crate) fn peer_slots<const N: usize>(&self) -> PeerSlots<'a, F, N> {
         assert!(N == F::INLINE_PEERS as usize);
         // SAFETY: the body has room for so many slots, and is in its memory for `'a`.
-        unsafe { Run::new(self.body()) }
+        unsafe { PeerSlots::new(self.body()) }
     }
 
-    /// Only meaningful when the form is [`Form::Outgrown`].
+    /// Only meaningful when the form is [`Form::Spilled`].
     #[inline(always)]
-    pub(crate) fn halves(&self) -> &'a Halves {
-        // SAFETY: they fit into the body of either family's line, which is aligned to 8 and in its memory for `'a`.
-        unsafe { self.body().cast::<Halves>().as_ref() }
+    pub(crate) fn sets(&self) -> &'a PeerSets {
+        // SAFETY: they fit into the body of either family's entry, which is aligned to 8 and in its memory for `'a`.
+        unsafe { self.body().cast::<PeerSets>().as_ref() }
     }
 
     #[inline(always)]
@@ -146,11 +146,11 @@ impl<'a, F: Family> Line<'a, F> {
         Meta(self.head().meta.load())
     }
 
-    /// Whether the peers are in leaves, not in the line.
+    /// Whether the peers are in leaves, not in the entry.
     #[inline(always)]
     #[must_use]
-    pub fn is_outgrown(&self) -> bool {
-        self.meta().form() == Form::Outgrown
+    pub fn is_spilled(&self) -> bool {
+        self.meta().form() == Form::Spilled
     }
 
     /// What the kernel does with this torrent.
@@ -171,7 +171,7 @@ impl<'a, F: Family> Line<'a, F> {
         }
     }
 
-    /// Names the torrent of a vacant line, before its meta word is published.
+    /// Names the torrent of a vacant entry, before its meta word is published.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn set_info_hash(&self, info_hash: &InfoHash) {
         let HashWords([first, second, end]) = HashWords::new(info_hash);
@@ -181,14 +181,14 @@ impl<'a, F: Family> Line<'a, F> {
         head.hash_end.put(end as u32);
     }
 
-    /// The info-hash of a line that is not vacant, in words.
+    /// The info-hash of an entry that is not vacant, in words.
     #[inline(always)]
     pub(crate) fn hash_words(&self) -> [u64; 3] {
         let head = self.head();
         [head.hash[0].load(), head.hash[1].load(), head.hash_end.load() as u64]
     }
 
-    /// The info-hash of a line that is not vacant.
+    /// The info-hash of an entry that is not vacant.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn info_hash(&self) -> InfoHash {
         let words = self.hash_words();
@@ -198,15 +198,15 @@ impl<'a, F: Family> Line<'a, F> {
         info_hash
     }
 
-    /// Takes the torrent out of a line, which is frozen. The kernel may still find it there and look at
-    /// the meta word again, so no other torrent may have the line before a grace period has passed.
+    /// Takes the torrent out of an entry, which is frozen. The kernel may still find it there and look at
+    /// the meta word again, so no other torrent may have the entry before a grace period has passed.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn retire(&self) {
         self.head().meta.store(Meta::RETIRED.0);
         self.clear_body();
     }
 
-    /// After that grace period, or where there is no kernel: another torrent may have the line.
+    /// After that grace period, or where there is no kernel: another torrent may have the entry.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn release(&self) {
         if self.meta() == Meta::RETIRED {
@@ -220,7 +220,7 @@ impl<'a, F: Family> Line<'a, F> {
         self.body_words().iter().for_each(|word| word.put(0));
     }
 
-    /// Makes all slots of a vacant line vacant, and touches no memory where they are.
+    /// Makes all slots of a vacant entry vacant, and touches no memory where they are.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn clear_stale_body(&self) {
         if self.body_words().iter().any(|word| word.load() != 0) {
@@ -231,39 +231,39 @@ impl<'a, F: Family> Line<'a, F> {
     /// The body as words, whatever they mean.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn body_words(&self) -> &'a [Word64] {
-        let words = (line_bytes::<F>() - HEAD_BYTES) / 8;
-        // SAFETY: the body is aligned to 8, ends where the line does, and is in its memory for `'a`.
+        let words = (entry_bytes::<F>() - HEAD_BYTES) / 8;
+        // SAFETY: the body is aligned to 8, ends where the entry does, and is in its memory for `'a`.
         unsafe { core::slice::from_raw_parts(self.body().as_ptr().cast(), words) }
     }
 
-    /// Copies the body of another line, under the same condition for both.
+    /// Copies the body of another entry, under the same condition for both.
     #[cfg(not(target_arch = "bpf"))]
     pub(crate) fn copy_body(&self, other: &Self) {
         let words = self.body_words().iter().zip(other.body_words());
         words.for_each(|(to, from)| to.put(from.load()));
     }
 
-    /// Whether this may be the line of a torrent: whether the last four bytes of the info-hash are the same.
+    /// Whether this may be the entry of a torrent: whether the last four bytes of the info-hash are the same.
     #[inline(always)]
-    pub(crate) fn resembles(&self, info_hash: &InfoHash) -> Sign {
+    pub(crate) fn resembles(&self, info_hash: &InfoHash) -> BranchlessBool {
         let difference = self.head().hash_end.load() ^ info_hash.end();
-        Sign::less(difference as u64, 1)
+        BranchlessBool::less(difference as u64, 1)
     }
 
-    /// Whether this is the line of a torrent.
+    /// Whether this is the entry of a torrent.
     #[inline(always)]
-    pub(crate) fn is_of(&self, wanted: &HashWords) -> Sign {
+    pub(crate) fn is_of(&self, wanted: &HashWords) -> BranchlessBool {
         let head = self.head();
-        // First, for the info-hash of a vacant line may be another one a moment later.
-        let vacant = Sign::less(u64::from(head.meta.load()) & Meta::FORM, 1);
+        // First, for the info-hash of a vacant entry may be another one a moment later.
+        let vacant = BranchlessBool::less(u64::from(head.meta.load()) & Meta::FORM, 1);
         let [first, second] = [head.hash[0].load(), head.hash[1].load()];
         let third = head.hash_end.load() as u64;
         let difference = (first ^ wanted.0[0]) | (second ^ wanted.0[1]) | (third ^ wanted.0[2]);
-        Sign::is_zero(difference).and(vacant.not())
+        BranchlessBool::is_zero(difference).and(vacant.not())
     }
 }
 
-/// An info-hash as words, to be compared with those of lines.
+/// An info-hash as words, to be compared with those of entries.
 pub(crate) struct HashWords([u64; 3]);
 
 impl HashWords {
@@ -280,12 +280,12 @@ impl HashWords {
 /// How a torrent's peers are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Form {
-    /// There is no torrent in this line.
+    /// There is no torrent in this entry.
     Vacant,
-    /// In the line itself.
+    /// In the entry itself.
     Inline,
     /// In leaves, seeders and leechers apart.
-    Outgrown,
+    Spilled,
 }
 
 /// What the kernel does with a torrent.
@@ -340,7 +340,7 @@ impl Meta {
         match self.0 & 3 {
             0 => Form::Vacant,
             1 => Form::Inline,
-            _ => Form::Outgrown,
+            _ => Form::Spilled,
         }
     }
 
@@ -380,7 +380,7 @@ impl Meta {
         let form = match form {
             Form::Vacant => 0,
             Form::Inline => 1,
-            Form::Outgrown => 2,
+            Form::Spilled => 2,
         };
         Self(self.0 & !3 | form)
     }

@@ -7,15 +7,15 @@ use core::{marker::PhantomData, ptr::NonNull};
 
 use super::{
     layout::{CHUNK_UNITS, Memory, UNIT_BYTES},
-    run::{Run, Slot},
-    visit::Visit,
+    peer_slots::{PeerSlots, Slot},
+    prepared::PreparedAnnounce,
     word::PeerWord,
 };
 use crate::{
     family::Family,
     peers::{Cursor, List as _, PeerBuf},
     sync::Word64,
-    verifier::{Sign, bounded, forgotten, turns},
+    verifier::{BranchlessBool, bounded, bounded_range, opaque},
 };
 
 /// Slots in a group.
@@ -30,7 +30,7 @@ pub(crate) const fn groups_max<F: Family>() -> u32 {
 /// Where a leaf is and how long: `frozen:1 | 0:26 | groups:5 | unit:32`, or zero for none. A [`Root`] that
 /// is a directory has its depth where a leaf has zeros.
 ///
-/// [`Root`]: super::outgrown::Root
+/// [`Root`]: super::spilled::Root
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeafRef(pub u64);
 
@@ -144,14 +144,14 @@ impl<'a, F: Family> Leaf<'a, F> {
     }
 
     #[inline(always)]
-    pub(crate) fn group(&self, index: u32) -> Option<Run<'a, F, { GROUP_SLOTS as usize }>> {
+    pub(crate) fn group(&self, index: u32) -> Option<PeerSlots<'a, F, { GROUP_SLOTS as usize }>> {
         let unit = bounded::<{ CHUNK_UNITS - 1 }>(self.unit + index * F::GROUP_UNITS);
         // A group of one unit is always within the chunk.
         if F::GROUP_UNITS > 1 && unit > (CHUNK_UNITS - F::GROUP_UNITS) as usize {
             return None;
         }
         // SAFETY: the group lies within the chunk, which is in its memory for `'a`.
-        Some(unsafe { Run::new(self.chunk.add(unit * UNIT_BYTES)) })
+        Some(unsafe { PeerSlots::new(self.chunk.add(unit * UNIT_BYTES)) })
     }
 
     /// The group to look in first for a peer.
@@ -164,22 +164,22 @@ impl<'a, F: Family> Leaf<'a, F> {
     #[inline(always)]
     fn after(&self, group: u32) -> u32 {
         let next = group + 1;
-        next * Sign::less(next.into(), self.groups.into()).bit() as u32
+        next * BranchlessBool::less(next.into(), self.groups.into()).bit() as u32
     }
 
     /// The first slot, from the announcer's home on, that `is_it`.
     #[inline(always)]
     fn search(
         &self,
-        visit: &Visit,
-        is_it: impl Fn(&Run<'_, F, { GROUP_SLOTS as usize }>, usize) -> bool,
+        prepared: &PreparedAnnounce,
+        is_it: impl Fn(&PeerSlots<'_, F, { GROUP_SLOTS as usize }>, usize) -> bool,
     ) -> u32 {
-        let mut group = self.home(visit.hash);
-        for _ in turns::<CHUNK_UNITS>(self.groups) {
-            let Some(run) = self.group(group) else { break };
+        let mut group = self.home(prepared.hash);
+        for _ in bounded_range::<CHUNK_UNITS>(self.groups) {
+            let Some(slots) = self.group(group) else { break };
             for slot in 0..GROUP_SLOTS {
-                if is_it(&run, slot as usize) {
-                    return forgotten(group * GROUP_SLOTS + slot, &visit.zero);
+                if is_it(&slots, slot as usize) {
+                    return opaque(group * GROUP_SLOTS + slot, &prepared.zero);
                 }
             }
             group = self.after(group);
@@ -189,19 +189,19 @@ impl<'a, F: Family> Leaf<'a, F> {
 
     /// Changes the announcer's slot.
     #[inline(always)]
-    pub(crate) fn replace(&self, visit: &Visit, write: Write) -> Outcome {
-        let at = self.search(visit, |run, slot| run.is_of(slot, visit));
+    pub(crate) fn replace(&self, prepared: &PreparedAnnounce, write: Write) -> Outcome {
+        let at = self.search(prepared, |slots, slot| slots.is_of(slot, prepared));
         if at == NOWHERE {
             return Outcome::ABSENT;
         }
-        let Some(run) = self.group(at / GROUP_SLOTS) else { return Outcome::CONTENDED };
+        let Some(slots) = self.group(at / GROUP_SLOTS) else { return Outcome::CONTENDED };
         let slot = bounded::<{ GROUP_SLOTS - 1 }>(at);
-        let old = run.peer(slot);
-        if !visit.key.is_of(old) {
+        let old = slots.peer(slot);
+        if !prepared.key.is_of(old) {
             return Outcome::CONTENDED;
         }
-        let word = if write == Write::VACANT { PeerWord::VACANT } else { visit.new };
-        if write == Write::NOTHING || old == word || run.word(slot).replace(old.0, word.0) {
+        let word = if write == Write::VACANT { PeerWord::VACANT } else { prepared.new };
+        if write == Write::NOTHING || old == word || slots.word(slot).replace(old.0, word.0) {
             Outcome::DONE
         } else {
             Outcome::CONTENDED
@@ -210,16 +210,16 @@ impl<'a, F: Family> Leaf<'a, F> {
 
     /// Gives the announcer, who is not in this leaf, a free slot.
     #[inline(always)]
-    pub(crate) fn join(&self, visit: &Visit) -> Outcome {
-        let is_free = |word: PeerWord| word.is_free(&visit.clock).bit() != 0;
-        let at = self.search(visit, |run, slot| is_free(run.peer(slot)));
+    pub(crate) fn join(&self, prepared: &PreparedAnnounce) -> Outcome {
+        let is_free = |word: PeerWord| word.is_free(&prepared.clock).bit() != 0;
+        let at = self.search(prepared, |slots, slot| is_free(slots.peer(slot)));
         if at == NOWHERE {
             return Outcome::FULL;
         }
-        let Some(run) = self.group(at / GROUP_SLOTS) else { return Outcome::CONTENDED };
+        let Some(slots) = self.group(at / GROUP_SLOTS) else { return Outcome::CONTENDED };
         let slot = bounded::<{ GROUP_SLOTS - 1 }>(at);
-        let old = run.peer(slot);
-        if !is_free(old) || !run.take(slot, old, visit) {
+        let old = slots.peer(slot);
+        if !is_free(old) || !slots.take(slot, old, prepared) {
             return Outcome::CONTENDED;
         }
         if old.is_peer() { Outcome::TAKEN_OVER } else { Outcome::DONE }
@@ -227,57 +227,62 @@ impl<'a, F: Family> Leaf<'a, F> {
 
     /// The group from which on peers are drawn.
     #[inline(always)]
-    const fn drawn_first(&self, visit: &Visit) -> u32 {
-        ((visit.seed & 0xffff) * self.groups) >> 16
+    const fn drawn_first(&self, prepared: &PreparedAnnounce) -> u32 {
+        ((prepared.seed & 0xffff) * self.groups) >> 16
     }
 
     /// Begins to load what will be drawn first.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, visit: &Visit) {
-        if let Some(run) = self.group(self.drawn_first(visit)) {
-            run.peer(0);
+    pub(crate) fn prefetch(&self, prepared: &PreparedAnnounce) {
+        if let Some(slots) = self.group(self.drawn_first(prepared)) {
+            slots.peer(0);
         }
     }
 
     /// Appends peers to `list`, beginning at a group that the announce's seed chooses. Returns
     /// whether the list is full.
     #[inline(always)]
-    pub(crate) fn draw(&self, visit: &Visit, pick: Pick, list: &mut PeerBuf) -> bool {
+    pub(crate) fn draw(&self, prepared: &PreparedAnnounce, pick: Pick, list: &mut PeerBuf) -> bool {
         if pick == Pick::ANY {
-            self.draw_all(visit, list, |_| Sign::NO);
+            self.draw_all(prepared, list, |_| BranchlessBool::NO);
         } else if pick == Pick::OTHERS {
-            self.draw_all(visit, list, |slot| visit.key.names(slot.word));
+            self.draw_all(prepared, list, |slot| prepared.key.names(slot.word));
         } else {
             let far = (pick.0 as u64 & 1) << 63;
-            self.draw_all(visit, list, |slot| {
-                visit.key.names(slot.word).or(visit.is_near(slot.addr()).not().xor(far))
+            self.draw_all(prepared, list, |slot| {
+                prepared.key.names(slot.word).or(prepared.is_near(slot.addr()).not().xor(far))
             });
         }
         list.is_full()
     }
 
     #[inline(always)]
-    fn draw_all(&self, visit: &Visit, list: &mut PeerBuf, unwanted: impl Fn(&Slot<F>) -> Sign) {
+    fn draw_all(
+        &self,
+        prepared: &PreparedAnnounce,
+        list: &mut PeerBuf,
+        unwanted: impl Fn(&Slot<F>) -> BranchlessBool,
+    ) {
         let mut cursor = list.cursor();
         // LLVM would fetch it for each slot, since the list could be where it is.
-        let clock = visit.clock;
+        let clock = prepared.clock;
         let draw = |cursor: &mut Cursor<'_>, slot: Slot<F>| {
             slot.append(cursor, slot.is_live(&clock).and(unwanted(&slot).not()));
         };
-        let mut group = self.drawn_first(visit);
-        for _ in turns::<CHUNK_UNITS>(self.groups) {
-            let Some(run) = self.group(group) else { break };
+        let mut group = self.drawn_first(prepared);
+        for _ in bounded_range::<CHUNK_UNITS>(self.groups) {
+            let Some(slots) = self.group(group) else { break };
             cursor.make_room();
             if cursor.takes(GROUP_SLOTS * F::PEER_BYTES as u32) {
                 for slot in 0..GROUP_SLOTS {
-                    draw(&mut cursor, run.read(slot as usize));
+                    draw(&mut cursor, slots.read(slot as usize));
                 }
             } else {
                 // Not all of them may be wanted. Exclusive-or with one number visits the slots of a group in
                 // another order; older kernels do not know what it leaves, so its result is masked.
                 for slot in 0..GROUP_SLOTS {
-                    let slot = bounded::<{ GROUP_SLOTS - 1 }>(slot ^ visit.seed);
-                    draw(&mut cursor, run.read(slot));
+                    let slot = bounded::<{ GROUP_SLOTS - 1 }>(slot ^ prepared.seed);
+                    draw(&mut cursor, slots.read(slot));
                 }
                 if cursor.is_full() {
                     break;

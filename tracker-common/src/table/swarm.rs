@@ -1,9 +1,9 @@
 //! A torrent in the table: its figures, and what announces and scrapes of either form have in common.
 
-pub use super::visit::{Announce, Side, Visit};
+pub use super::prepared::{Announce, PreparedAnnounce, Side};
 use super::{
     Miss,
-    layout::{Form, Line, Meta},
+    layout::{Entry, Form, Meta},
 };
 use crate::{
     family::Family,
@@ -40,11 +40,11 @@ pub enum Change {
 impl Change {
     /// What it changed; `was_seeder` of a peer that was there.
     #[inline(always)]
-    pub(super) fn of(visit: &Visit, was_seeder: Option<bool>) -> Self {
-        match (visit.leaves(), was_seeder) {
+    pub(super) fn of(prepared: &PreparedAnnounce, was_seeder: Option<bool>) -> Self {
+        match (prepared.leaves(), was_seeder) {
             (true, Some(_)) => Self::Left,
             (false, None) => Self::Joined,
-            (false, Some(false)) if visit.is_seeder() => Self::Completed,
+            (false, Some(false)) if prepared.is_seeder() => Self::Completed,
             _ => Self::Refreshed,
         }
     }
@@ -52,15 +52,15 @@ impl Change {
 
 /// Begins the list of a reply.
 #[inline(always)]
-pub fn begin_list<F: Family>(visit: &Visit, list: &mut PeerBuf) {
-    list.begin::<F>(visit.numwant);
+pub fn begin_list<F: Family>(prepared: &PreparedAnnounce, list: &mut PeerBuf) {
+    list.begin::<F>(prepared.numwant);
 }
 
 /// Ends the list of a reply, of a swarm with these figures.
 #[inline(always)]
-pub fn finish_list<F: Family>(visit: &Visit, counts: &Counts, list: &mut PeerBuf) {
+pub fn finish_list<F: Family>(prepared: &PreparedAnnounce, counts: &Counts, list: &mut PeerBuf) {
     let mut cursor = list.cursor();
-    name_alone::<F, _>(visit, [counts.seeders, counts.leechers], &mut cursor);
+    name_alone::<F, _>(prepared, [counts.seeders, counts.leechers], &mut cursor);
     cursor.save();
 }
 
@@ -68,24 +68,24 @@ pub fn finish_list<F: Family>(visit: &Visit, counts: &Counts, list: &mut PeerBuf
 /// include it, has no other: some clients expect to find themselves then.
 #[inline(always)]
 pub(super) fn name_alone<F: Family, L: List>(
-    visit: &Visit,
+    prepared: &PreparedAnnounce,
     [seeders, leechers]: [u32; 2],
     list: &mut L,
 ) {
-    let asks = L::IS_WHOLE || visit.numwant != 0;
+    let asks = L::IS_WHOLE || prepared.numwant != 0;
     if list.is_empty() && asks && seeders.wrapping_add(leechers) == 1 {
-        list.name::<F>(visit.addr, visit.port());
+        list.name::<F>(prepared.addr, prepared.port());
     }
 }
 
 /// Counts a completed download, if it is one. Returns how many there are now.
 #[inline(always)]
-pub(crate) fn complete<F: Family>(line: &Line<'_, F>, meta: Meta, has_completed: bool) -> u32 {
+pub(crate) fn complete<F: Family>(entry: &Entry<'_, F>, meta: Meta, has_completed: bool) -> u32 {
     let completed = meta.completed();
     if !has_completed || completed >= Meta::COMPLETED_MAX {
         return completed;
     }
-    line.head().meta.add(Meta::COMPLETED_ONE);
+    entry.head().meta.add(Meta::COMPLETED_ONE);
     completed + 1
 }
 
@@ -94,28 +94,31 @@ pub(crate) fn complete<F: Family>(line: &Line<'_, F>, meta: Meta, has_completed:
 /// # Errors
 /// [`Miss::Frozen`] while the daemon moves its peers.
 #[inline(always)]
-pub fn scrape<F: Family>(line: Line<'_, F>, clock: &Clock) -> Result<Counts, Miss> {
-    if line.meta().is_frozen() {
+pub fn scrape<F: Family>(entry: Entry<'_, F>, clock: &Clock) -> Result<Counts, Miss> {
+    if entry.meta().is_frozen() {
         return Err(Miss::Frozen);
     }
-    Ok(figures(line, clock))
+    Ok(figures(entry, clock))
 }
 
 /// The figures of a torrent that nobody is moving.
 #[inline(always)]
-pub(crate) fn figures<F: Family>(line: Line<'_, F>, clock: &Clock) -> Counts {
-    let meta = line.meta();
+pub(crate) fn figures<F: Family>(entry: Entry<'_, F>, clock: &Clock) -> Counts {
+    let meta = entry.meta();
     let completed = meta.completed();
     match meta.form() {
         Form::Vacant => Counts::default(),
         Form::Inline => {
-            let [seeders, leechers] =
-                if F::IS_V6 { line.run::<4>().count(clock) } else { line.run::<5>().count(clock) };
+            let [seeders, leechers] = if F::IS_V6 {
+                entry.peer_slots::<4>().count(clock)
+            } else {
+                entry.peer_slots::<5>().count(clock)
+            };
             Counts { seeders, leechers, completed }
         }
-        Form::Outgrown => Counts {
-            seeders: line.halves().seeders().len(),
-            leechers: line.halves().leechers().len(),
+        Form::Spilled => Counts {
+            seeders: entry.sets().seeders().len(),
+            leechers: entry.sets().leechers().len(),
             completed,
         },
     }

@@ -4,7 +4,7 @@
 //! byte order, then `seeder:1 | seen:15`. The first six bytes are a compact peer (BEP 23) as it
 //! is. Of an IPv6 address the word holds a fingerprint; the address stands beside it.
 
-use crate::{family::Family, hash::TableKey, time::Clock, verifier::Sign};
+use crate::{family::Family, hash::TableKey, time::Clock, verifier::BranchlessBool};
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("the swarm table is laid out for little-endian hosts");
@@ -28,7 +28,7 @@ impl PeerKey {
 
     /// Whether `word` is this peer's.
     #[inline(always)]
-    pub(crate) const fn names(self, word: PeerWord) -> Sign {
+    pub(crate) const fn names(self, word: PeerWord) -> BranchlessBool {
         word.is_same_as(PeerWord(self.0))
     }
 
@@ -80,33 +80,33 @@ impl PeerWord {
 
     /// Whether this is a peer that may be handed out.
     #[inline(always)]
-    pub(crate) const fn is_live(self, clock: &Clock) -> Sign {
+    pub(crate) const fn is_live(self, clock: &Clock) -> BranchlessBool {
         // Not a claim or nothing.
-        let is_peer = Sign::less(0, self.port() as u64);
+        let is_peer = BranchlessBool::less(0, self.port() as u64);
         is_peer.and(clock.is_fresh(self.0))
     }
 
     /// Whether both have the same key.
     #[inline(always)]
-    pub(crate) const fn is_same_as(self, other: Self) -> Sign {
-        Sign::less((self.0 ^ other.0) & KEY_MASK, 1)
+    pub(crate) const fn is_same_as(self, other: Self) -> BranchlessBool {
+        BranchlessBool::less((self.0 ^ other.0) & KEY_MASK, 1)
     }
 
     /// Whether this is a peer, where there are no claims: over IPv4.
     #[inline(always)]
-    pub(crate) const fn has_key(self) -> Sign {
-        Sign::less(0, self.0 & KEY_MASK)
+    pub(crate) const fn has_key(self) -> BranchlessBool {
+        BranchlessBool::less(0, self.0 & KEY_MASK)
     }
 
     /// Whether a newcomer may take the slot.
     #[inline(always)]
-    pub(crate) const fn is_free(self, clock: &Clock) -> Sign {
-        Sign::is_zero(self.0).or(clock.is_fresh(self.0).not())
+    pub(crate) const fn is_free(self, clock: &Clock) -> BranchlessBool {
+        BranchlessBool::is_zero(self.0).or(clock.is_fresh(self.0).not())
     }
 
     #[inline(always)]
-    pub(crate) const fn is_seeder_sign(self) -> Sign {
-        Sign::new(self.0 << (63 - Self::SEEDER_SHIFT))
+    pub(crate) const fn is_seeder_sign(self) -> BranchlessBool {
+        BranchlessBool::new(self.0 << (63 - Self::SEEDER_SHIFT))
     }
 
     /// Port in network byte order.

@@ -1,16 +1,16 @@
 //! Taking over a table that another process has left, at whatever moment it ended.
 //!
-//! What only the owner knows is found again by a walk over all lines: which units of the arena are in
+//! What only the owner knows is found again by a walk over all entries: which units of the arena are in
 //! use, and how many torrents there are. Counts of peers are put right by the next sweep.
 
 use super::{Table, leaves::directory};
 use crate::{
     family::{Family, V4, V6},
     table::{
-        half::{DEPTH_MAX, Half},
         index::{TableShape, find},
-        layout::{BUCKET_LINES, Form, Line, Memory, Meta},
+        layout::{BUCKET_ENTRIES, Entry, Form, Memory, Meta},
         leaf::{LeafRef, groups_max},
+        peer_set::{DEPTH_MAX, PeerSet},
     },
 };
 
@@ -42,37 +42,37 @@ impl<M: Memory> Table<M> {
         let v6 = table.adopt_family::<V6>(&mut adopted);
         if !v4.is_empty() || !v6.is_empty() {
             grace();
-            v4.iter().for_each(Line::retire);
-            v6.iter().for_each(Line::retire);
+            v4.iter().for_each(Entry::retire);
+            v6.iter().for_each(Entry::retire);
             grace();
-            v4.iter().for_each(Line::release);
-            v6.iter().for_each(Line::release);
+            v4.iter().for_each(Entry::release);
+            v6.iter().for_each(Entry::release);
         }
         (table, adopted)
     }
 
-    /// Returns lines to be given up, frozen.
-    fn adopt_family<F: Family>(&self, adopted: &mut Adopted) -> Vec<Line<'_, F>> {
+    /// Returns entries to be given up, frozen.
+    fn adopt_family<F: Family>(&self, adopted: &mut Adopted) -> Vec<Entry<'_, F>> {
         let family = usize::from(F::IS_V6);
         let mut given_up = Vec::new();
-        for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
-            let Some(line) = Line::<F>::at(&self.memory, number) else { break };
-            let found = || find::<F, M>(&self.memory, &self.shape, &line.info_hash());
-            if line.meta().form() == Form::Vacant {
+        for number in 0..self.shape.buckets::<F>() * BUCKET_ENTRIES {
+            let Some(entry) = Entry::<F>::at(&self.memory, number) else { break };
+            let found = || find::<F, M>(&self.memory, &self.shape, &entry.info_hash());
+            if entry.meta().form() == Form::Vacant {
                 // Its last torrent may have been on its way out.
-                line.head().meta.store(Meta::VACANT.0);
-                line.clear_stale_body();
+                entry.head().meta.store(Meta::VACANT.0);
+                entry.clear_stale_body();
             } else if found().is_none_or(|(first, _)| first != number) {
-                // The torrent was on its way to the other line, which is whole and found first.
-                line.freeze(true);
-                given_up.push(line);
-            } else if line.is_outgrown() && !self.claim(line) {
+                // The torrent was on its way to the other entry, which is whole and found first.
+                entry.freeze(true);
+                given_up.push(entry);
+            } else if entry.is_spilled() && !self.claim(entry) {
                 adopted.damaged += 1;
-                line.freeze(true);
-                given_up.push(line);
+                entry.freeze(true);
+                given_up.push(entry);
             } else {
                 adopted.torrents[family] += 1;
-                line.freeze(false);
+                entry.freeze(false);
             }
         }
         self.owner().torrents[family] = adopted.torrents[family];
@@ -81,9 +81,9 @@ impl<M: Memory> Table<M> {
 
     /// Marks the arena's units that a torrent uses, and unfreezes its leaves; `false`, and nothing of
     /// that, when a reference is to where none can be.
-    fn claim<F: Family>(&self, line: Line<'_, F>) -> bool {
-        let halves = [line.halves().leechers(), line.halves().seeders()];
-        let pieces: Option<Vec<_>> = halves.iter().map(|half| self.pieces::<F>(half)).collect();
+    fn claim<F: Family>(&self, entry: Entry<'_, F>) -> bool {
+        let sets = [entry.sets().leechers(), entry.sets().seeders()];
+        let pieces: Option<Vec<_>> = sets.iter().map(|set| self.pieces::<F>(set)).collect();
         let Some(pieces) = pieces else { return false };
         let pieces = pieces.concat();
         let mut owner = self.owner();
@@ -93,20 +93,20 @@ impl<M: Memory> Table<M> {
                 return false;
             }
         }
-        halves.iter().for_each(|half| self.set_frozen(half, 0..1 << half.root().depth(), false));
+        sets.iter().for_each(|set| self.set_frozen(set, 0..1 << set.root().depth(), false));
         true
     }
 
-    /// The leaves and the directory of a half: first unit and units of each.
-    fn pieces<F: Family>(&self, half: &Half<'_>) -> Option<Vec<(u32, u32)>> {
-        let root = half.root();
+    /// The leaves and the directory of a peer set: first unit and units of each.
+    fn pieces<F: Family>(&self, set: &PeerSet<'_>) -> Option<Vec<(u32, u32)>> {
+        let root = set.root();
         if root.depth() > DEPTH_MAX {
             return None;
         }
         let mut pieces: Vec<_> = directory(root).into_iter().collect();
         let mut last = LeafRef::NONE;
-        for entry in 0..1 << root.depth() {
-            let leaf = root.entry(&self.memory, entry).ok()?.with_frozen(false);
+        for place in 0..1 << root.depth() {
+            let leaf = root.entry(&self.memory, place).ok()?.with_frozen(false);
             if leaf == last {
                 continue;
             }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     family::{V4, V6},
-    table::{half::Root, index::find, leaf::LeafRef},
+    table::{index::find, leaf::LeafRef, peer_set::Root},
     time::lifetime_from_secs,
 };
 
@@ -105,10 +105,10 @@ fn what_a_dead_owner_left_frozen_is_unfrozen() {
         catch_unwind(AssertUnwindSafe(|| before.grow(NOW, || resume_unwind(Box::new(())))));
     assert!(killed.is_err());
     let (table, _) = adopt(&heap);
-    let (_, line) = find::<V4, _>(table.memory(), table.shape(), &HASH).unwrap();
-    assert!(!line.meta().is_frozen());
-    let (_, line) = find::<V6, _>(table.memory(), table.shape(), &HASH).unwrap();
-    assert!(line.is_outgrown() && swarm::scrape(line, &table.clock(NOW)).is_ok());
+    let (_, entry) = find::<V4, _>(table.memory(), table.shape(), &HASH).unwrap();
+    assert!(!entry.meta().is_frozen());
+    let (_, entry) = find::<V6, _>(table.memory(), table.shape(), &HASH).unwrap();
+    assert!(entry.is_spilled() && swarm::scrape(entry, &table.clock(NOW)).is_ok());
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn a_reference_that_leads_nowhere_costs_its_torrent_and_no_other() {
     let heap = Heap::new(&shape());
     let before = fused(&heap);
     fill(&before, 1000);
-    let (_, line) = find::<V4, _>(before.memory(), before.shape(), &HASH).unwrap();
-    line.halves().seeders().set_root(Root::leaf(LeafRef::new(1 << 30, 16)));
+    let (_, entry) = find::<V4, _>(before.memory(), before.shape(), &HASH).unwrap();
+    entry.sets().seeders().set_root(Root::leaf(LeafRef::new(1 << 30, 16)));
     let (table, adopted) = adopt(&heap);
     assert_eq!(adopted, Adopted { torrents: [0, 1], damaged: 1 });
     assert_eq!(table.scrape::<V4>(&HASH, NOW), Counts::default());

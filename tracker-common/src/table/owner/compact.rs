@@ -1,7 +1,7 @@
 //! Giving back the memory of peers that are gone while their swarm lives: leaves shrink, neighbouring leaves
 //! merge, and directories halve.
 //!
-//! The sweep finds the halves that hold more than their peers need. [`Table::compact`] freezes some of their
+//! The sweep finds the peer sets that hold more than their peers need. [`Table::compact`] freezes some of their
 //! leaves, waits for the kernel, and puts the peers into leaves that fit: what growth does, backwards. Leaves
 //! keep a margin on either side, so that a swarm whose size varies a little is not moved at every sweep.
 
@@ -15,26 +15,26 @@ use super::{
 use crate::{
     family::{Family, V4, V6},
     table::{
-        half::{Half, Root},
-        layout::{Line, Memory},
+        layout::{Entry, Memory},
         leaf::{GROUP_SLOTS, LeafRef, groups_max},
+        peer_set::{PeerSet, Root},
     },
     time::Clock,
 };
 
-/// Halves that are looked at for one grace period.
+/// Peer sets that are looked at for one grace period.
 const BATCH: usize = 256;
 
-/// Halves that one sweep notes. The next sweep finds the others.
+/// Peer sets that one sweep notes. The next sweep finds the others.
 pub(super) const LOOSE_MAX: usize = 1 << 20;
 
-/// Parts of one half that are moved at a time. The next sweep finds the others.
+/// Parts of one peer set that are moved at a time. The next sweep finds the others.
 const PARTS_MAX: usize = 4096;
 
-/// A half that holds more than its peers need.
+/// A peer set that holds more than its peers need.
 #[derive(Clone, Copy)]
 pub(super) struct Loose {
-    /// The number of the torrent's line.
+    /// The number of the torrent's entry.
     pub(super) number: u32,
     pub(super) is_v6: bool,
     pub(super) seeder: bool,
@@ -57,7 +57,7 @@ const fn is_for_one_leaf<F: Family>(peers: u32) -> bool {
     peers <= groups_max::<F>() * GROUP_SLOTS / 8 * 7
 }
 
-/// Looks at the leaves of a half one after the other.
+/// Looks at the leaves of a peer set one after the other.
 #[derive(Default)]
 pub(super) struct Looseness {
     is_loose: bool,
@@ -72,7 +72,7 @@ impl Looseness {
             || with_neighbour.is_some_and(|peers| is_for_one_leaf::<F>(peers));
     }
 
-    /// Whether the half may hold more than its peers need.
+    /// Whether the peer set may hold more than its peers need.
     pub(super) const fn is_found(&self) -> bool {
         self.is_loose
     }
@@ -103,22 +103,22 @@ impl Part {
     }
 }
 
-/// A half, and the parts of it that are to be moved.
+/// A peer set, and the parts of it that are to be moved.
 struct Work<'a, F: Family> {
-    line: Line<'a, F>,
+    entry: Entry<'a, F>,
     seeder: bool,
     parts: Vec<Part>,
 }
 
 impl<'a, F: Family> Work<'a, F> {
-    fn half(&self) -> Half<'a> {
-        let [half, _] = self.line.halves().own_and_other(self.seeder);
-        half
+    fn set(&self) -> PeerSet<'a> {
+        let [set, _] = self.entry.sets().own_and_other(self.seeder);
+        set
     }
 }
 
 impl<M: Memory> Table<M> {
-    /// Gives back what some of the halves that the last sweep found do not need. `grace` is that of
+    /// Gives back what some of the peer sets that the last sweep found do not need. `grace` is that of
     /// [`Table::grow`], and called at most twice. Returns whether there are more of them.
     pub fn compact(&self, now_ns: u64, mut grace: impl FnMut()) -> bool {
         let clock = self.clock(now_ns);
@@ -150,7 +150,7 @@ impl<M: Memory> Table<M> {
         is_more
     }
 
-    /// Whether the last sweep has found halves that [`Table::compact`] has not seen to.
+    /// Whether the last sweep has found sets that [`Table::compact`] has not seen to.
     pub fn is_loose(&self) -> bool {
         !self.owner().loose.is_empty()
     }
@@ -161,7 +161,7 @@ impl<M: Memory> Table<M> {
             let _moving = self.write_lock();
             let Some(work) = self.work_on::<F>(loose) else { continue };
             work.parts.iter().for_each(|part| self.move_part(&work, part, clock));
-            self.halve(&work.half());
+            self.halve(&work.set());
         }
         self.release_retired();
     }
@@ -173,30 +173,30 @@ impl<M: Memory> Table<M> {
             self.move_part(work, part, clock);
         }
         let _moving = self.write_lock();
-        self.halve(&work.half());
+        self.halve(&work.set());
     }
 
     fn freeze_loose<F: Family>(&self, batch: &[Loose]) -> Vec<Work<'_, F>> {
         let works: Vec<_> = batch.iter().filter_map(|loose| self.work_on::<F>(loose)).collect();
         for work in &works {
-            let half = work.half();
-            work.parts.iter().for_each(|part| self.set_frozen(&half, part.entries.clone(), true));
+            let set = work.set();
+            work.parts.iter().for_each(|part| self.set_frozen(&set, part.entries.clone(), true));
         }
         works
     }
 
-    /// What there is to do in a half, whose torrent may be another one by now.
+    /// What there is to do in a peer set, whose torrent may be another one by now.
     fn work_on<F: Family>(&self, loose: &Loose) -> Option<Work<'_, F>> {
-        let line = Line::<F>::at(&self.memory, loose.number)?;
-        if !line.is_outgrown() || line.meta().is_frozen() {
+        let entry = Entry::<F>::at(&self.memory, loose.number)?;
+        if !entry.is_spilled() || entry.meta().is_frozen() {
             return None;
         }
-        let [half, _] = line.halves().own_and_other(loose.seeder);
-        let root = half.root();
+        let [set, _] = entry.sets().own_and_other(loose.seeder);
+        let root = set.root();
         let mut parts = self.parts::<F>(root, 0..1 << root.depth())?;
         parts.retain(Part::is_loose);
         parts.truncate(PARTS_MAX);
-        (!parts.is_empty()).then_some(Work { line, seeder: loose.seeder, parts })
+        (!parts.is_empty()).then_some(Work { entry, seeder: loose.seeder, parts })
     }
 
     /// The parts that some entries, a power of two of them, fall into; `None` where a reference leads nowhere.
@@ -204,7 +204,7 @@ impl<M: Memory> Table<M> {
         let leaf = root.entry(&self.memory, entries.start).ok()?;
         if self.span(root, entries.start).len() >= entries.len() {
             let mut peers = 0;
-            self.each_group::<F>(leaf, |run| peers += peers_in(run));
+            self.each_group::<F>(leaf, |slots| peers += peers_in(slots));
             return Some(vec![Part { entries, leaves: vec![leaf], peers }]);
         }
         let middle = entries.start + entries.len() as u32 / 2;
@@ -225,7 +225,7 @@ impl<M: Memory> Table<M> {
     /// Puts the peers of a part into one leaf that fits. The part stays as it is where more peers have joined
     /// meanwhile, or where there is no room for the new leaf beside the old ones.
     fn move_part<F: Family>(&self, work: &Work<'_, F>, part: &Part, clock: &Clock) {
-        let half = work.half();
+        let set = work.set();
         let mut owner = self.owner();
         let arena = &mut owner.arena;
         let mut peers = Collected::default();
@@ -236,34 +236,34 @@ impl<M: Memory> Table<M> {
         }
         let live = peers.live.len() as u32;
         let Some(groups) = part.groups_instead::<F>(live) else {
-            return self.set_frozen(&half, part.entries.clone(), false);
+            return self.set_frozen(&set, part.entries.clone(), false);
         };
         arena.open_reserve(true);
         let made = self.make_leaf::<F>(arena, groups, &peers.live);
         arena.open_reserve(false);
         let Some(new) = made else {
-            return self.set_frozen(&half, part.entries.clone(), false);
+            return self.set_frozen(&set, part.entries.clone(), false);
         };
         let Range { start, end } = part.entries;
-        self.note_span(work.line, work.seeder, [start, end, end], [new, new]);
-        self.refer(&half, start..end, new);
+        self.note_span(work.entry, work.seeder, [start, end, end], [new, new]);
+        self.refer(&set, start..end, new);
         self.forget_note();
-        half.count.add(live.wrapping_sub(peers.all));
+        set.count.add(live.wrapping_sub(peers.all));
         part.leaves.iter().for_each(|&leaf| self.release_leaf::<F>(arena, leaf));
     }
 
     /// Replaces a directory whose entries are alike in pairs by a shorter one, if there is room for that. The
     /// old one is retired: the kernel may still be reading it.
-    fn halve(&self, half: &Half<'_>) {
+    fn halve(&self, set: &PeerSet<'_>) {
         let mut owner = self.owner();
-        let Some(new) = self.shorter(&mut owner.arena, half.root()) else { return };
-        owner.retired.extend(directory(half.root()));
-        half.set_root(new);
+        let Some(new) = self.shorter(&mut owner.arena, set.root()) else { return };
+        owner.retired.extend(directory(set.root()));
+        set.set_root(new);
     }
 
     /// `None` where no shorter one has the same leaves.
     fn shorter(&self, arena: &mut Arena, old: Root) -> Option<Root> {
-        let entry = |entry| old.entry(&self.memory, entry).ok();
+        let entry = |place| old.entry(&self.memory, place).ok();
         let all = 1_u32 << old.depth();
         let is_alike = |step: usize| {
             (0..all).step_by(2 * step).all(|first| entry(first) == entry(first + step as u32))

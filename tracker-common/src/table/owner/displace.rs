@@ -8,18 +8,18 @@ use crate::{
     id::InfoHash,
     table::{
         index::find,
-        layout::{Form, Line, Memory},
+        layout::{Entry, Form, Memory},
     },
 };
 
 /// Torrents that move for one newcomer, at most, less one. At a load of 80 % one nearly always does.
 const DEPTH_MAX: u32 = 2;
 
-/// One torrent's move. Both lines are of the same table.
+/// One torrent's move. Both entries are of the same table.
 #[derive(Clone, Copy)]
 pub(super) struct Move<'a, F> {
-    pub(super) from: Line<'a, F>,
-    to: Line<'a, F>,
+    pub(super) from: Entry<'a, F>,
+    to: Entry<'a, F>,
 }
 
 impl<F: Family> Move<'_, F> {
@@ -45,7 +45,7 @@ impl<M: Memory> Table<M> {
         })
     }
 
-    /// The moves that vacate a line for a torrent, the first to be made first.
+    /// The moves that vacate an entry for a torrent, the first to be made first.
     pub(super) fn plan_displacement<F: Family>(
         &self,
         info_hash: &InfoHash,
@@ -56,11 +56,11 @@ impl<M: Memory> Table<M> {
     }
 
     fn vacate<F: Family>(&self, bucket: u32, depth: u32) -> Option<Vec<Move<'_, F>>> {
-        let movable = self.lines::<F>(bucket).filter(|line| !line.meta().is_frozen());
+        let movable = self.entries::<F>(bucket).filter(|entry| !entry.meta().is_frozen());
         movable.into_iter().find_map(|from| {
             let other = self.buckets::<F>(&from.info_hash()).into_iter().find(|&b| b != bucket)?;
             if depth == 0 {
-                let to = self.vacant_line(other)?;
+                let to = self.vacant_entry(other)?;
                 return Some(vec![Move { from, to }]);
             }
             let mut moves = self.vacate::<F>(other, depth - 1)?;
@@ -71,7 +71,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// Carries out moves whose torrents are frozen, and which a grace period ago began to be, and
-    /// unfreezes them. A torrent is in both lines for a grace period, so that the kernel finds it in one.
+    /// unfreezes them. A torrent is in both entries for a grace period, so that the kernel finds it in one.
     pub(super) fn displace<F: Family>(&self, plans: &[Vec<Move<'_, F>>], grace: &mut impl FnMut()) {
         let longest = plans.iter().map(Vec::len).max().unwrap_or(0);
         for turn in 0..longest {
@@ -88,14 +88,14 @@ impl<M: Memory> Table<M> {
         if longest > 0 {
             grace();
         }
-        for line in plans.iter().flatten().flat_map(|step| [step.from, step.to]) {
-            line.release();
-            line.freeze(false);
+        for entry in plans.iter().flatten().flat_map(|step| [step.from, step.to]) {
+            entry.release();
+            entry.freeze(false);
         }
     }
 
-    /// Puts the torrent into its new line too; `false` when that was taken in the meantime. The caller
-    /// holds the lock exclusively: nobody is at work on the torrent, having found it in the other line.
+    /// Puts the torrent into its new entry too; `false` when that was taken in the meantime. The caller
+    /// holds the lock exclusively: nobody is at work on the torrent, having found it in the other entry.
     fn occupy<F: Family>(&self, step: &Move<'_, F>) -> bool {
         // Admissions hold this lock too.
         let _owner = self.owner();
@@ -107,13 +107,13 @@ impl<M: Memory> Table<M> {
         is_possible
     }
 
-    /// Takes the torrent out of its former line. The daemon's frontends have used whichever of the two
+    /// Takes the torrent out of its former entry. The daemon's frontends have used whichever of the two
     /// they found first.
     fn vacate_after<F: Family>(&self, step: &Move<'_, F>) {
         let _moving = self.write_lock();
         let _owner = self.owner();
         let found = find::<F, M>(&self.memory, &self.shape, &step.from.info_hash());
-        if found.is_some_and(|(_, line)| ptr::eq(line.head(), step.from.head())) {
+        if found.is_some_and(|(_, entry)| ptr::eq(entry.head(), step.from.head())) {
             step.copy();
         }
         step.from.retire();

@@ -14,10 +14,10 @@ use crate::{
     peers::PeerBuf,
     table::{
         Miss,
-        half::{DEPTH_MAX, Root},
         index::find,
-        layout::{Form, Gate, Line, Memory},
+        layout::{Entry, Form, Gate, Memory},
         leaf::{LeafRef, groups_max},
+        peer_set::{DEPTH_MAX, Root},
         swarm::Announce,
     },
     time::Clock,
@@ -30,12 +30,12 @@ const GROWTHS_MAX: u32 = 64;
 /// Announces of one family that wait for room, and what was frozen to make it.
 struct Batch<'a, F: Family> {
     waiting: Vec<Waiting>,
-    lines: Vec<Line<'a, F>>,
+    entries: Vec<Entry<'a, F>>,
     spans: Vec<Span<F>>,
     moves: Vec<Vec<Move<'a, F>>>,
 }
 
-/// The part of a half that one frozen leaf was for.
+/// The part of a peer set that one frozen leaf was for.
 #[derive(Clone, Copy)]
 struct Span<F> {
     info_hash: InfoHash,
@@ -48,11 +48,11 @@ struct Span<F> {
 
 impl<F: Family> Batch<'_, F> {
     fn new() -> Self {
-        Self { waiting: Vec::new(), lines: Vec::new(), spans: Vec::new(), moves: Vec::new() }
+        Self { waiting: Vec::new(), entries: Vec::new(), spans: Vec::new(), moves: Vec::new() }
     }
 
-    fn has_frozen_lines(&self) -> bool {
-        !self.lines.is_empty() || !self.moves.is_empty()
+    fn has_frozen_entries(&self) -> bool {
+        !self.entries.is_empty() || !self.moves.is_empty()
     }
 }
 
@@ -110,7 +110,7 @@ impl<M: Memory> Table<M> {
             if !self.admit::<F>(&one.info_hash, Gate::Open, false) {
                 let Some(moves) = self.plan_displacement::<F>(&one.info_hash) else {
                     // What is frozen for others may move the next time.
-                    if batch.has_frozen_lines() {
+                    if batch.has_frozen_entries() {
                         self.wait_again(one);
                     } else {
                         self.refuse(&one, Miss::Unknown);
@@ -126,25 +126,25 @@ impl<M: Memory> Table<M> {
     }
 
     fn freeze_for<'a, F: Family>(&'a self, one: &Waiting, batch: &mut Batch<'a, F>) {
-        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, &one.info_hash) else {
+        let Some((_, entry)) = find::<F, M>(&self.memory, &self.shape, &one.info_hash) else {
             return;
         };
-        if !line.is_outgrown() {
-            line.freeze(true);
-            batch.lines.push(line);
+        if !entry.is_spilled() {
+            entry.freeze(true);
+            batch.entries.push(entry);
             return;
         }
-        let [half, _] = line.halves().own_and_other(one.seeder);
+        let [set, _] = entry.sets().own_and_other(one.seeder);
         let hash = self.shape.place::<F>(one.addr, one.port);
-        let root = half.root();
-        let entry = root.entry_of(hash);
-        let Ok(leaf) = root.entry(&self.memory, entry) else { return };
+        let root = set.root();
+        let place = root.entry_of(hash);
+        let Ok(leaf) = root.entry(&self.memory, place) else { return };
         if leaf.is_frozen() {
             return;
         }
-        let span = self.span(root, entry);
+        let span = self.span(root, place);
         let depth = root.depth() - span.len().trailing_zeros();
-        self.refer(&half, span, leaf.with_frozen(true));
+        self.refer(&set, span, leaf.with_frozen(true));
         let info_hash = one.info_hash;
         batch.spans.push(Span { info_hash, seeder: one.seeder, hash, depth, family: PhantomData });
     }
@@ -157,15 +157,15 @@ impl<M: Memory> Table<M> {
             self.admit::<F>(&one.info_hash, Gate::Open, false);
             match self.apply_growing::<F>(one, clock, &mut peers) {
                 Ok(()) => {}
-                // Somebody else has taken the line that was to become vacant.
+                // Somebody else has taken the entry that was to become vacant.
                 Err(Miss::Unknown) if !self.is_at_cap::<F>() => self.wait_again(*one),
-                // The kernel uses a line that has just been admitted, until it is frozen to grow.
+                // The kernel uses an entry that has just been admitted, until it is frozen to grow.
                 Err(Miss::Full) if self.is_in_use::<F>(&one.info_hash) => self.wait_again(*one),
                 Err(miss) => self.refuse(one, miss),
             }
         }
         let _moving = self.write_lock();
-        batch.lines.iter().for_each(|line| line.freeze(false));
+        batch.entries.iter().for_each(|entry| entry.freeze(false));
         batch.spans.iter().for_each(|span| self.unfreeze(span));
     }
 
@@ -183,10 +183,10 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// Whether the torrent's peers are in its line, which is not frozen.
+    /// Whether the torrent's peers are in its entry, which is not frozen.
     fn is_in_use<F: Family>(&self, info_hash: &InfoHash) -> bool {
         let found = find::<F, M>(&self.memory, &self.shape, info_hash);
-        found.is_some_and(|(_, line)| !line.is_outgrown() && !line.meta().is_frozen())
+        found.is_some_and(|(_, entry)| !entry.is_spilled() && !entry.meta().is_frozen())
     }
 
     fn apply_growing<F: Family>(
@@ -211,12 +211,12 @@ impl<M: Memory> Table<M> {
     fn unfreeze<F: Family>(&self, span: &Span<F>) {
         // The torrent may have made way for another.
         let found = find::<F, M>(&self.memory, &self.shape, &span.info_hash);
-        let Some((_, line)) = found.filter(|(_, line)| line.is_outgrown()) else { return };
-        let [half, _] = line.halves().own_and_other(span.seeder);
-        let root = half.root();
+        let Some((_, entry)) = found.filter(|(_, entry)| entry.is_spilled()) else { return };
+        let [set, _] = entry.sets().own_and_other(span.seeder);
+        let root = set.root();
         let size = 1_u32 << (root.depth() - span.depth);
         let start = root.entry_of(span.hash) & !(size - 1);
-        self.set_frozen(&half, start..start + size, false);
+        self.set_frozen(&set, start..start + size, false);
     }
 
     /// Makes room at once, for a table that the kernel does not use.
@@ -238,26 +238,26 @@ impl<M: Memory> Table<M> {
         announce: &Announce<F>,
         clock: &Clock,
     ) -> bool {
-        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
+        let Some((_, entry)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
             return false;
         };
         let is_ours = |frozen: bool| frozen || !self.shared_with_kernel;
-        let frozen = line.meta().is_frozen();
-        if !line.is_outgrown() {
-            return is_ours(frozen) && self.outgrow(line, clock).is_some();
+        let frozen = entry.meta().is_frozen();
+        if !entry.is_spilled() {
+            return is_ours(frozen) && self.outgrow(entry, clock).is_some();
         }
-        let [half, _] = line.halves().own_and_other(announce.seeder);
+        let [set, _] = entry.sets().own_and_other(announce.seeder);
         let hash = self.shape.place::<F>(F::words(&announce.addr), announce.port);
-        let root = half.root();
+        let root = set.root();
         let Ok(leaf) = root.entry(&self.memory, root.entry_of(hash)) else { return false };
         is_ours(frozen || leaf.is_frozen())
-            && self.grow_leaf(line, announce.seeder, leaf, hash, clock).is_some()
+            && self.grow_leaf(entry, announce.seeder, leaf, hash, clock).is_some()
     }
 
-    /// Moves the peers of a line into leaves.
-    fn outgrow<F: Family>(&self, line: Line<'_, F>, clock: &Clock) -> Option<()> {
+    /// Moves the peers of an entry into leaves.
+    fn outgrow<F: Family>(&self, entry: Entry<'_, F>, clock: &Clock) -> Option<()> {
         let mut owner = self.owner();
-        let peers = Collected::of_line(line, clock).live;
+        let peers = Collected::of_line(entry, clock).live;
         let (seeders, leechers): (Vec<_>, Vec<_>) =
             peers.into_iter().partition(|peer| peer.word.is_seeder());
         let arena = &mut owner.arena;
@@ -267,16 +267,16 @@ impl<M: Memory> Table<M> {
             self.release_leaf::<F>(arena, first);
             return None;
         };
-        self.note_line(line);
-        line.clear_body();
-        let halves = line.halves();
-        for (half, leaf, peers) in
-            [(halves.leechers(), first, leechers), (halves.seeders(), second, seeders)]
+        self.note_entry(entry);
+        entry.clear_body();
+        let sets = entry.sets();
+        for (set, leaf, peers) in
+            [(sets.leechers(), first, leechers), (sets.seeders(), second, seeders)]
         {
-            half.set_root(Root::leaf(leaf));
-            half.count.store(peers.len() as u32);
+            set.set_root(Root::leaf(leaf));
+            set.count.store(peers.len() as u32);
         }
-        line.update_meta(|meta| meta.with_form(Form::Outgrown));
+        entry.update_meta(|meta| meta.with_form(Form::Spilled));
         self.forget_note();
         Some(())
     }
@@ -284,16 +284,16 @@ impl<M: Memory> Table<M> {
     /// Puts the peers of a leaf into a bigger one, or into two.
     fn grow_leaf<F: Family>(
         &self,
-        line: Line<'_, F>,
+        entry: Entry<'_, F>,
         seeder: bool,
         leaf: LeafRef,
         hash: u64,
         clock: &Clock,
     ) -> Option<()> {
-        let [half, _] = line.halves().own_and_other(seeder);
+        let [set, _] = entry.sets().own_and_other(seeder);
         let mut owner = self.owner();
         let owner = &mut *owner;
-        let root = half.root();
+        let root = set.root();
         let span = self.span(root, root.entry_of(hash));
         let peers = self.collect::<F>(leaf, clock);
         let groups = leaf.groups();
@@ -301,8 +301,8 @@ impl<M: Memory> Table<M> {
             let wider = (groups + (groups / 4).max(1)).min(groups_max::<F>());
             let new = self.make_leaf::<F>(&mut owner.arena, wider, &peers.live)?;
             let new = new.with_frozen(leaf.is_frozen());
-            self.note_span(line, seeder, [span.start, span.end, span.end], [new, new]);
-            self.refer(&half, span, new);
+            self.note_span(entry, seeder, [span.start, span.end, span.end], [new, new]);
+            self.refer(&set, span, new);
         } else {
             let depth = root.depth() - span.len().trailing_zeros();
             if depth == DEPTH_MAX {
@@ -316,21 +316,21 @@ impl<M: Memory> Table<M> {
             let low = self.make_leaf::<F>(arena, groups_for::<F>(lower.len()), &lower)?;
             let high = self.make_leaf::<F>(arena, groups_for::<F>(upper.len()), &upper);
             let doubled =
-                depth < root.depth() || self.double(arena, &mut owner.retired, &half).is_some();
+                depth < root.depth() || self.double(arena, &mut owner.retired, &set).is_some();
             let (Some(high), true) = (high, doubled) else {
                 self.release_leaf::<F>(arena, low);
                 high.inspect(|&high| self.release_leaf::<F>(arena, high));
                 return None;
             };
-            let span = self.span(half.root(), half.root().entry_of(hash));
+            let span = self.span(set.root(), set.root().entry_of(hash));
             let middle = span.start + span.len() as u32 / 2;
             let [low, high] = [low, high].map(|new| new.with_frozen(leaf.is_frozen()));
-            self.note_span(line, seeder, [span.start, middle, span.end], [low, high]);
-            self.refer(&half, span.start..middle, low);
-            self.refer(&half, middle..span.end, high);
+            self.note_span(entry, seeder, [span.start, middle, span.end], [low, high]);
+            self.refer(&set, span.start..middle, low);
+            self.refer(&set, middle..span.end, high);
         }
         self.forget_note();
-        half.count.add((peers.live.len() as u32).wrapping_sub(peers.all));
+        set.count.add((peers.live.len() as u32).wrapping_sub(peers.all));
         self.release_leaf::<F>(&mut owner.arena, leaf);
         if !self.shared_with_kernel {
             for (unit, units) in std::mem::take(&mut owner.retired) {
@@ -341,7 +341,7 @@ impl<M: Memory> Table<M> {
     }
 }
 
-impl<F: Family> Line<'_, F> {
+impl<F: Family> Entry<'_, F> {
     /// Keeps the kernel away from the torrent's peers, or lets it have them again.
     pub(super) fn freeze(&self, frozen: bool) {
         self.update_meta(

@@ -1,7 +1,7 @@
 //! A note of the one change under way that takes more than one store, for who adopts the table after
 //! a process that ended in its midst.
 //!
-//! It is in the arena's first chunk, which no leaf can be in. A line whose body is rewritten is put
+//! It is in the arena's first chunk, which no leaf can be in. An entry whose body is rewritten is put
 //! back as it was: what its peers were moved out of is still whole. Entries of a directory that are
 //! referred to new leaves are all referred to them: those are complete before the first is.
 
@@ -12,7 +12,7 @@ use crate::{
     sync::Word64,
     table::{
         index::find,
-        layout::{Form, Line, Memory},
+        layout::{Entry, Form, Memory},
         leaf::LeafRef,
     },
 };
@@ -34,29 +34,29 @@ const IS_SEEDER: u64 = 1 << 9;
 const HEAD_WORDS: usize = 4;
 
 impl<M: Memory> Table<M> {
-    /// The body of a line is about to be rewritten.
-    pub(super) fn note_line<F: Family>(&self, line: Line<'_, F>) {
-        let kind = if line.is_outgrown() { OUTGROWN_LINE } else { INLINE_LINE };
-        self.note(kind, line, line.body_words().iter().map(Word64::load));
+    /// The body of an entry is about to be rewritten.
+    pub(super) fn note_entry<F: Family>(&self, entry: Entry<'_, F>) {
+        let kind = if entry.is_spilled() { OUTGROWN_LINE } else { INLINE_LINE };
+        self.note(kind, entry, entry.body_words().iter().map(Word64::load));
     }
 
     /// Entries of a directory, from the first to the second and on to the third, are about to be
     /// referred to two leaves.
     pub(super) fn note_span<F: Family>(
         &self,
-        line: Line<'_, F>,
+        entry: Entry<'_, F>,
         seeder: bool,
         entries: [u32; 3],
         leaves: [LeafRef; 2],
     ) {
         let numbers = entries.into_iter().map(u64::from).chain(leaves.map(|leaf| leaf.0));
-        self.note(SPAN | if seeder { IS_SEEDER } else { 0 }, line, numbers);
+        self.note(SPAN | if seeder { IS_SEEDER } else { 0 }, entry, numbers);
     }
 
-    fn note<F: Family>(&self, kind: u64, line: Line<'_, F>, rest: impl Iterator<Item = u64>) {
+    fn note<F: Family>(&self, kind: u64, entry: Entry<'_, F>, rest: impl Iterator<Item = u64>) {
         let Some(words) = self.journal() else { return };
         let mut hash = [0; 24];
-        hash[..20].copy_from_slice(&line.info_hash().0);
+        hash[..20].copy_from_slice(&entry.info_hash().0);
         let hash = hash.chunks_exact(8).map(|word| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(word);
@@ -90,22 +90,22 @@ impl<M: Memory> Table<M> {
         let mut hash = InfoHash([0; 20]);
         let bytes = words[1..HEAD_WORDS].iter().flat_map(|word| word.to_ne_bytes());
         hash.0.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, &hash) else { return };
+        let Some((_, entry)) = find::<F, M>(&self.memory, &self.shape, &hash) else { return };
         let rest = &words[HEAD_WORDS..];
         let restore = |form| {
-            line.body_words().iter().zip(rest).for_each(|(word, &value)| word.store(value));
-            line.update_meta(|meta| meta.with_form(form));
+            entry.body_words().iter().zip(rest).for_each(|(word, &value)| word.store(value));
+            entry.update_meta(|meta| meta.with_form(form));
         };
         match words[0] & 0xff {
             INLINE_LINE => restore(Form::Inline),
-            OUTGROWN_LINE => restore(Form::Outgrown),
-            SPAN if line.is_outgrown() => {
-                let [half, _] = line.halves().own_and_other(words[0] & IS_SEEDER != 0);
+            OUTGROWN_LINE => restore(Form::Spilled),
+            SPAN if entry.is_spilled() => {
+                let [set, _] = entry.sets().own_and_other(words[0] & IS_SEEDER != 0);
                 let [start, middle, end] = [0, 1, 2].map(|i| rest[i] as u32);
                 let [low, high] = [rest[3], rest[4]];
-                self.refer(&half, start..middle, LeafRef(low));
-                if half.root().depth() > 0 {
-                    self.refer(&half, middle..end, LeafRef(high));
+                self.refer(&set, start..middle, LeafRef(low));
+                if set.root().depth() > 0 {
+                    self.refer(&set, middle..end, LeafRef(high));
                 }
             }
             _ => {}

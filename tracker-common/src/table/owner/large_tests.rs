@@ -16,9 +16,9 @@ use super::{
 use crate::{
     family::{V4, V6},
     table::{
-        half::{DEPTH_MAX, Root},
         layout::{CHUNK_UNITS, CHUNKS_MAX},
         leaf::LeafRef,
+        peer_set::{DEPTH_MAX, Root},
     },
     time::lifetime_from_secs,
 };
@@ -78,8 +78,8 @@ fn assert_not_mixed<F: Family>(
     assert_eq!(table.stats().admission_refused, 0, "no room at chunk {boundary}");
     for torrent in [0, 1] {
         let info_hash = InfoHash([torrent as u8 + 1; 20]);
-        let half = PEERS / 2;
-        let expected = Counts { seeders: half, leechers: half, completed: 0 };
+        let set = PEERS / 2;
+        let expected = Counts { seeders: set, leechers: set, completed: 0 };
         assert_eq!(table.scrape::<F>(&info_hash, NOW), expected);
         let own = torrent * PEERS + 1..=(torrent + 1) * PEERS;
         for n in own.clone() {

@@ -7,10 +7,10 @@ use crate::{
     family::Family,
     sync::Word64,
     table::{
-        half::{Half, Root, UNIT_ENTRIES},
-        layout::{CHUNK_UNITS, Line, Memory, UNIT_BYTES},
+        layout::{CHUNK_UNITS, Entry, Memory, UNIT_BYTES},
         leaf::{GROUP_SLOTS, Leaf, LeafRef, groups_max},
-        run::Run,
+        peer_set::{PeerSet, Root, UNIT_ENTRIES},
+        peer_slots::PeerSlots,
         word::PeerWord,
     },
     time::Clock,
@@ -24,7 +24,7 @@ pub(super) struct Moving {
     pub(super) addr: [u64; 2],
 }
 
-/// The live peers of a run of slots, and how many slots held a peer at all.
+/// The live peers of some slots, and how many slots held a peer at all.
 #[derive(Default)]
 pub(super) struct Collected {
     pub(super) live: Vec<Moving>,
@@ -32,16 +32,16 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    fn add<F: Family, const N: usize>(&mut self, run: &Run<'_, F, N>, clock: &Clock) {
+    fn add<F: Family, const N: usize>(&mut self, slots: &PeerSlots<'_, F, N>, clock: &Clock) {
         for slot in 0..N {
-            let mut word = run.peer(slot);
+            let mut word = slots.peer(slot);
             let mut addr = [word.0 & 0xffff_ffff, 0];
             if F::IS_V6 {
-                addr = run.addr(slot);
+                addr = slots.addr(slot);
                 // Unless it is frozen, the slot may change hands between the two.
-                while run.peer(slot) != word {
-                    word = run.peer(slot);
-                    addr = run.addr(slot);
+                while slots.peer(slot) != word {
+                    word = slots.peer(slot);
+                    addr = slots.addr(slot);
                 }
             }
             self.all += u32::from(word.is_peer());
@@ -51,41 +51,41 @@ impl Collected {
         }
     }
 
-    /// Those in a line.
-    pub(super) fn of_line<F: Family>(line: Line<'_, F>, clock: &Clock) -> Self {
+    /// Those in an entry.
+    pub(super) fn of_line<F: Family>(entry: Entry<'_, F>, clock: &Clock) -> Self {
         let mut collected = Self::default();
         if F::IS_V6 {
-            collected.add(&line.run::<4>(), clock);
+            collected.add(&entry.peer_slots::<4>(), clock);
         } else {
-            collected.add(&line.run::<5>(), clock);
+            collected.add(&entry.peer_slots::<5>(), clock);
         }
         collected
     }
 }
 
-/// Writes peers into the first slots of an inline torrent's line, which are vacant.
-pub(super) fn fill_line<F: Family>(line: Line<'_, F>, peers: &[Moving]) {
-    fn fill<F: Family, const N: usize>(run: &Run<'_, F, N>, peers: &[Moving]) {
+/// Writes peers into the first slots of an inline torrent's entry, which are vacant.
+pub(super) fn fill_entry<F: Family>(entry: Entry<'_, F>, peers: &[Moving]) {
+    fn fill<F: Family, const N: usize>(slots: &PeerSlots<'_, F, N>, peers: &[Moving]) {
         for (slot, peer) in peers.iter().enumerate().take(N) {
-            write(run, slot, peer);
+            write(slots, slot, peer);
         }
     }
     if F::IS_V6 {
-        fill(&line.run::<4>(), peers);
+        fill(&entry.peer_slots::<4>(), peers);
     } else {
-        fill(&line.run::<5>(), peers);
+        fill(&entry.peer_slots::<5>(), peers);
     }
 }
 
-fn write<F: Family, const N: usize>(run: &Run<'_, F, N>, slot: usize, peer: &Moving) {
+fn write<F: Family, const N: usize>(slots: &PeerSlots<'_, F, N>, slot: usize, peer: &Moving) {
     if F::IS_V6 {
-        run.set_addr(slot, peer.addr);
+        slots.set_addr(slot, peer.addr);
     }
-    run.word(slot).store(peer.word.0);
+    slots.word(slot).store(peer.word.0);
 }
 
 impl<M: Memory> Table<M> {
-    /// Where in its half a peer belongs.
+    /// Where in its peer set a peer belongs.
     pub(super) fn place_of<F: Family>(&self, peer: &Moving) -> u64 {
         self.shape.place::<F>(peer.addr, peer.word.port().to_ne_bytes())
     }
@@ -93,7 +93,7 @@ impl<M: Memory> Table<M> {
     /// The peers of a leaf.
     pub(super) fn collect<F: Family>(&self, leaf: LeafRef, clock: &Clock) -> Collected {
         let mut collected = Collected::default();
-        self.each_group::<F>(leaf, |run| collected.add(run, clock));
+        self.each_group::<F>(leaf, |slots| collected.add(slots, clock));
         collected
     }
 
@@ -101,10 +101,10 @@ impl<M: Memory> Table<M> {
     pub(super) fn each_group<F: Family>(
         &self,
         leaf: LeafRef,
-        mut see: impl FnMut(&Run<'_, F, { GROUP_SLOTS as usize }>),
+        mut see: impl FnMut(&PeerSlots<'_, F, { GROUP_SLOTS as usize }>),
     ) {
         let Some(leaf) = Leaf::<F>::open(&self.memory, leaf) else { return };
-        (0..leaf.groups()).filter_map(|group| leaf.group(group)).for_each(|run| see(&run));
+        (0..leaf.groups()).filter_map(|group| leaf.group(group)).for_each(|slots| see(&slots));
     }
 
     /// A leaf of so many groups with these peers in it; `None` when the arena has no room.
@@ -120,14 +120,14 @@ impl<M: Memory> Table<M> {
         let leaf = Leaf::<F>::open(&self.memory, made)?;
         for peer in peers {
             let home = leaf.home(self.place_of::<F>(peer));
-            let (run, slot) = (0..groups)
+            let (slots, slot) = (0..groups)
                 .filter_map(|turn| leaf.group((home + turn) % groups))
-                .find_map(|run| {
-                    let slot = (0..GROUP_SLOTS as usize)
-                        .find(|&slot| run.peer(slot) == PeerWord::VACANT)?;
-                    Some((run, slot))
-                })?;
-            write(&run, slot, peer);
+                .find_map(|slots| {
+                let slot =
+                    (0..GROUP_SLOTS as usize).find(|&slot| slots.peer(slot) == PeerWord::VACANT)?;
+                Some((slots, slot))
+            })?;
+            write(&slots, slot, peer);
         }
         Some(made)
     }
@@ -138,18 +138,18 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// Gives back all leaves of a half, and its directory.
-    pub(super) fn release_half<F: Family>(&self, arena: &mut Arena, half: &Half<'_>) {
-        for leaf in self.leaves_of(half.root()) {
+    /// Gives back all leaves of a peer set, and its directory.
+    pub(super) fn release_set<F: Family>(&self, arena: &mut Arena, set: &PeerSet<'_>) {
+        for leaf in self.leaves_of(set.root()) {
             self.release_leaf::<F>(arena, leaf);
         }
-        if let Some((unit, units)) = directory(half.root()) {
+        if let Some((unit, units)) = directory(set.root()) {
             arena.release(unit, units);
         }
-        half.set_root(Root::leaf(LeafRef::NONE));
+        set.set_root(Root::leaf(LeafRef::NONE));
     }
 
-    /// All leaves of a half, each once.
+    /// All leaves of a peer set, each once.
     pub(super) fn leaves_of(&self, root: Root) -> Vec<LeafRef> {
         let entries = (0..1_u32 << root.depth()).filter_map(|e| root.entry(&self.memory, e).ok());
         let mut leaves: Vec<_> =
@@ -159,40 +159,40 @@ impl<M: Memory> Table<M> {
     }
 
     /// The entries that refer to the leaf which `entry` refers to.
-    pub(super) fn span(&self, root: Root, entry: u32) -> Range<u32> {
+    pub(super) fn span(&self, root: Root, place: u32) -> Range<u32> {
         let same = |other: u32| {
-            let leaf = |entry| root.entry(&self.memory, entry).ok();
-            leaf(other) == leaf(entry)
+            let leaf = |place| root.entry(&self.memory, place).ok();
+            leaf(other) == leaf(place)
         };
         let mut size = 1;
         // A leaf's entries are a power of two in number, and aligned to it.
-        while size < 1 << root.depth() && same(entry ^ size) {
+        while size < 1 << root.depth() && same(place ^ size) {
             size *= 2;
         }
-        let start = entry & !(size - 1);
+        let start = place & !(size - 1);
         start..start + size
     }
 
     /// Has the entries of a span refer to a leaf.
-    pub(super) fn refer(&self, half: &Half<'_>, span: Range<u32>, leaf: LeafRef) {
-        let root = half.root();
+    pub(super) fn refer(&self, set: &PeerSet<'_>, span: Range<u32>, leaf: LeafRef) {
+        let root = set.root();
         if root.depth() == 0 {
-            return half.set_root(Root::leaf(leaf));
+            return set.set_root(Root::leaf(leaf));
         }
-        for entry in span {
-            if let Ok(slot) = root.slot(&self.memory, entry) {
+        for place in span {
+            if let Ok(slot) = root.slot(&self.memory, place) {
                 slot.store(leaf.0);
             }
         }
     }
 
     /// Keeps the kernel away from the leaves that some entries refer to, or lets it have them again.
-    pub(super) fn set_frozen(&self, half: &Half<'_>, entries: Range<u32>, frozen: bool) {
-        let root = half.root();
-        for entry in entries {
-            let Ok(leaf) = root.entry(&self.memory, entry) else { return };
+    pub(super) fn set_frozen(&self, set: &PeerSet<'_>, entries: Range<u32>, frozen: bool) {
+        let root = set.root();
+        for place in entries {
+            let Ok(leaf) = root.entry(&self.memory, place) else { return };
             if leaf.is_frozen() != frozen {
-                self.refer(half, entry..entry + 1, leaf.with_frozen(frozen));
+                self.refer(set, place..place + 1, leaf.with_frozen(frozen));
             }
         }
     }
@@ -203,17 +203,17 @@ impl<M: Memory> Table<M> {
         &self,
         arena: &mut Arena,
         retired: &mut Vec<(u32, u32)>,
-        half: &Half<'_>,
+        set: &PeerSet<'_>,
     ) -> Option<Root> {
-        let old = half.root();
+        let old = set.root();
         let depth = old.depth() + 1;
         let unit = arena.allocate(directory_units(depth))?;
         let new = Root::directory(unit, depth);
-        for entry in 0..1 << depth {
-            let leaf = old.entry(&self.memory, entry / 2).ok()?;
-            new.slot(&self.memory, entry).ok()?.store(leaf.0);
+        for place in 0..1 << depth {
+            let leaf = old.entry(&self.memory, place / 2).ok()?;
+            new.slot(&self.memory, place).ok()?.store(leaf.0);
         }
-        half.set_root(new);
+        set.set_root(new);
         retired.extend(directory(old));
         Some(new)
     }

@@ -6,10 +6,10 @@ use super::Table;
 use crate::{
     family::Family,
     id::InfoHash,
-    table::layout::{BUCKET_LINES, Form, Gate, Line, Memory, Meta},
+    table::layout::{BUCKET_ENTRIES, Entry, Form, Gate, Memory, Meta},
 };
 
-/// How often torrents that found no line are tried again, after others have made room.
+/// How often torrents that found no entry are tried again, after others have made room.
 const ATTEMPTS: u32 = 8;
 
 impl<M: Memory> Table<M> {
@@ -78,16 +78,16 @@ impl<M: Memory> Table<M> {
     fn regate<F: Family>(&self, change: impl Fn(&InfoHash, Meta) -> Option<(Gate, bool)>) {
         // None may slip through by moving to where we have been.
         let _mover = self.mover_lock();
-        for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
-            let Some(line) = Line::<F>::at(&self.memory, number) else { break };
+        for number in 0..self.shape.buckets::<F>() * BUCKET_ENTRIES {
+            let Some(entry) = Entry::<F>::at(&self.memory, number) else { break };
             // No torrent comes or goes meanwhile.
             let _owner = self.owner();
-            let meta = line.meta();
+            let meta = entry.meta();
             if meta.form() == Form::Vacant {
                 continue;
             }
-            if let Some((gate, is_listed)) = change(&line.info_hash(), meta) {
-                line.update_meta(|meta| meta.with_gate(gate, is_listed));
+            if let Some((gate, is_listed)) = change(&entry.info_hash(), meta) {
+                entry.update_meta(|meta| meta.with_gate(gate, is_listed));
             }
         }
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn gate(table: &Table<Heap>, number: u32) -> Option<Gate> {
-        find::<V4, Heap>(&table.memory, &table.shape, &hash(number)).map(|(_, line)| line.gate())
+        find::<V4, Heap>(&table.memory, &table.shape, &hash(number)).map(|(_, entry)| entry.gate())
     }
 
     #[test]

@@ -37,8 +37,8 @@ impl<M: Memory> Table<M> {
     pub fn complete<F: Family>(&self, info_hash: &InfoHash) -> bool {
         let _reading = self.read_lock();
         let found = find::<F, M>(&self.memory, &self.shape, info_hash);
-        if let Some((_, line)) = found {
-            swarm::complete(&line, line.meta(), true);
+        if let Some((_, entry)) = found {
+            swarm::complete(&entry, entry.meta(), true);
         }
         found.is_some()
     }
@@ -95,7 +95,7 @@ impl<M: Memory> Table<M> {
         age: u16,
         clock: &Clock,
     ) -> bool {
-        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
+        let Some((_, entry)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
             return false;
         };
         let has_left = announce.event == Event::Stopped;
@@ -108,13 +108,13 @@ impl<M: Memory> Table<M> {
                 is_newer && key.is_of(peer.word) && peer.addr == addr
             })
         };
-        match line.meta().form() {
+        match entry.meta().form() {
             Form::Vacant => false,
-            Form::Inline => is_newer(Collected::of_line(line, clock)),
-            Form::Outgrown => {
+            Form::Inline => is_newer(Collected::of_line(entry, clock)),
+            Form::Spilled => {
                 let hash = self.shape.place::<F>(addr, announce.port);
-                line.halves().own_and_other(announce.seeder).into_iter().any(|half| {
-                    let root = half.root();
+                entry.sets().own_and_other(announce.seeder).into_iter().any(|set| {
+                    let root = set.root();
                     root.entry(&self.memory, root.entry_of(hash))
                         .is_ok_and(|leaf| is_newer(self.collect::<F>(leaf, clock)))
                 })

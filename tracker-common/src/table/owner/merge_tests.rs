@@ -17,7 +17,7 @@ fn counts(table: &Table<Heap>, ticks_later: u64) -> [u32; 2] {
     [counts.seeders, counts.leechers]
 }
 
-/// In a line, and in leaves.
+/// In an entry, and in leaves.
 fn swarms(shared_with_kernel: bool) -> impl Iterator<Item = (Table<Heap>, u32)> {
     [0, 40].into_iter().map(move |others| {
         let table = table(shared_with_kernel);

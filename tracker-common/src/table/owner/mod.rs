@@ -48,9 +48,9 @@ use super::{
     direct::{self, Direct, JoinBudget},
     index::{Place, TableShape, find},
     inline,
-    layout::{BUCKET_LINES, Form, Gate, Line, Memory, Meta},
-    outgrown,
-    swarm::{self, Announce, Counts, Side, Visit},
+    layout::{BUCKET_ENTRIES, Entry, Form, Gate, Memory, Meta},
+    spilled,
+    swarm::{self, Announce, Counts, PreparedAnnounce, Side},
 };
 use crate::{
     announce::Event,
@@ -99,7 +99,7 @@ struct Owner {
     torrents: [u32; 2],
     /// Directories that the kernel may still be reading: first unit and units.
     retired: Vec<(u32, u32)>,
-    /// Halves that hold more than their peers need, as the last sweep found.
+    /// Peer sets that hold more than their peers need, as the last sweep found.
     loose: Vec<Loose>,
 }
 
@@ -322,16 +322,16 @@ impl<M: Memory> Table<M> {
         list: &mut PeerBuf,
     ) -> Result<Counts, Miss> {
         let (memory, shape) = (&self.memory, &self.shape);
-        let (_, line) = find::<F, M>(memory, shape, info_hash).ok_or(Miss::Unknown)?;
-        let mut visit = Visit::default();
-        visit.begin(Side::Daemon, shape, *clock, announce);
+        let (_, entry) = find::<F, M>(memory, shape, info_hash).ok_or(Miss::Unknown)?;
+        let mut prepared = PreparedAnnounce::default();
+        prepared.begin(Side::Daemon, shape, *clock, announce);
         if let Some(seen) = seen {
-            visit.backdate(seen);
+            prepared.backdate(seen);
         }
         // What another tracker has let in, or this one before its end, is within its budget.
         let budget =
             seen.is_none().then_some(JoinBudget { limits: &self.limits, unlisted: &self.unlisted });
-        direct::announce_within(memory, shape, line, &mut visit, list, budget)
+        direct::announce_within(memory, shape, entry, &mut prepared, list, budget)
     }
 
     /// Answers without changing anything; the figures include the announcer.
@@ -344,15 +344,15 @@ impl<M: Memory> Table<M> {
     ) -> Counts {
         let _reading = self.read_lock();
         let (memory, shape) = (&self.memory, &self.shape);
-        let mut visit = Visit::default();
-        visit.begin(Side::Daemon, shape, *clock, announce);
-        visit.place::<F>(shape);
-        swarm::begin_list::<F>(&visit, list);
+        let mut prepared = PreparedAnnounce::default();
+        prepared.begin(Side::Daemon, shape, *clock, announce);
+        prepared.place::<F>(shape);
+        swarm::begin_list::<F>(&prepared, list);
         let mut counts = Counts::default();
         let mut is_counted = false;
-        if let Some((_, line)) = find::<F, M>(memory, shape, info_hash) {
-            counts = swarm::figures(line, clock);
-            if let Some(figures) = self.draw(line, &visit, list) {
+        if let Some((_, entry)) = find::<F, M>(memory, shape, info_hash) {
+            counts = swarm::figures(entry, clock);
+            if let Some(figures) = self.draw(entry, &prepared, list) {
                 [counts.seeders, counts.leechers] = figures;
                 is_counted = true;
             }
@@ -361,7 +361,7 @@ impl<M: Memory> Table<M> {
             counts.seeders += u32::from(announce.seeder);
             counts.leechers += u32::from(!announce.seeder);
         }
-        swarm::finish_list::<F>(&visit, &counts, list);
+        swarm::finish_list::<F>(&prepared, &counts, list);
         counts
     }
 
@@ -376,33 +376,33 @@ impl<M: Memory> Table<M> {
     ) -> Counts {
         let clock = self.clock(now_ns);
         let _reading = self.read_lock();
-        let mut visit = Visit::default();
-        visit.begin(Side::Daemon, &self.shape, clock, announce);
-        visit.place::<F>(&self.shape);
-        swarm::begin_list::<F>(&visit, list);
-        let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
+        let mut prepared = PreparedAnnounce::default();
+        prepared.begin(Side::Daemon, &self.shape, clock, announce);
+        prepared.place::<F>(&self.shape);
+        swarm::begin_list::<F>(&prepared, list);
+        let Some((_, entry)) = find::<F, M>(&self.memory, &self.shape, info_hash) else {
             return Counts::default();
         };
-        self.draw(line, &visit, list);
-        swarm::figures(line, &clock)
+        self.draw(entry, &prepared, list);
+        swarm::figures(entry, &clock)
     }
 
     /// Appends peers to the list. Returns the seeders and leechers that there will be with the announcer, where
-    /// the line shows it.
+    /// the entry shows it.
     fn draw<F: Family>(
         &self,
-        line: Line<'_, F>,
-        visit: &Visit,
+        entry: Entry<'_, F>,
+        prepared: &PreparedAnnounce,
         list: &mut PeerBuf,
     ) -> Option<[u32; 2]> {
-        if line.is_outgrown() {
-            let mut leaves = Direct::<F, M>::new(&self.memory, visit, list);
+        if entry.is_spilled() {
+            let mut leaves = Direct::<F, M>::new(&self.memory, prepared, list);
             // A corrupt reference ends the list early.
-            let _ = outgrown::draw_peers(&self.memory, line.halves(), visit, &mut leaves);
+            let _ = spilled::draw_peers(&self.memory, entry.sets(), prepared, &mut leaves);
             return None;
         }
         let mut cursor = list.cursor();
-        let figures = inline::draw(line, visit, &mut cursor);
+        let figures = inline::draw(entry, prepared, &mut cursor);
         cursor.save();
         Some(figures)
     }
@@ -412,7 +412,7 @@ impl<M: Memory> Table<M> {
         let clock = self.clock(now_ns);
         let _reading = self.read_lock();
         find::<F, M>(&self.memory, &self.shape, info_hash)
-            .map_or_else(Counts::default, |(_, line)| swarm::figures(line, &clock))
+            .map_or_else(Counts::default, |(_, entry)| swarm::figures(entry, &clock))
     }
 
     /// How full the table is.
@@ -461,12 +461,12 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// Gives the torrent a line in the first of its two buckets that has a vacant one.
+    /// Gives the torrent an entry in the first of its two buckets that has a vacant one.
     fn admit<F: Family>(&self, info_hash: &InfoHash, gate: Gate, listed: bool) -> bool {
         let mut owner = self.owner();
-        if let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) {
+        if let Some((_, entry)) = find::<F, M>(&self.memory, &self.shape, info_hash) {
             if listed {
-                line.update_meta(|meta| meta.with_gate(gate, true));
+                entry.update_meta(|meta| meta.with_gate(gate, true));
             }
             return true;
         }
@@ -475,13 +475,13 @@ impl<M: Memory> Table<M> {
             return false;
         }
         let buckets = self.buckets::<F>(info_hash);
-        let Some(line) = buckets.iter().find_map(|&bucket| self.vacant_line::<F>(bucket)) else {
+        let Some(entry) = buckets.iter().find_map(|&bucket| self.vacant_entry::<F>(bucket)) else {
             return false;
         };
-        line.set_info_hash(info_hash);
+        entry.set_info_hash(info_hash);
         let gate = if listed { gate } else { self.unlisted_gate() };
         let meta = Meta::VACANT.with_form(Form::Inline).with_gate(gate, listed);
-        line.head().meta.store(meta.0);
+        entry.head().meta.store(meta.0);
         owner.torrents[family] += 1;
         true
     }
@@ -491,12 +491,12 @@ impl<M: Memory> Table<M> {
         [0, 1].map(|choice| place.bucket::<F>(&self.shape, choice))
     }
 
-    fn lines<F: Family>(&self, bucket: u32) -> impl Iterator<Item = Line<'_, F>> {
-        (0..BUCKET_LINES)
-            .filter_map(move |slot| Line::at(&self.memory, bucket * BUCKET_LINES + slot))
+    fn entries<F: Family>(&self, bucket: u32) -> impl Iterator<Item = Entry<'_, F>> {
+        (0..BUCKET_ENTRIES)
+            .filter_map(move |slot| Entry::at(&self.memory, bucket * BUCKET_ENTRIES + slot))
     }
 
-    fn vacant_line<F: Family>(&self, bucket: u32) -> Option<Line<'_, F>> {
-        self.lines(bucket).find(|line| line.meta() == Meta::VACANT)
+    fn vacant_entry<F: Family>(&self, bucket: u32) -> Option<Entry<'_, F>> {
+        self.entries(bucket).find(|entry| entry.meta() == Meta::VACANT)
     }
 }

@@ -8,9 +8,9 @@ use crate::{
     peers::PeerBuf,
     table::{
         Miss,
-        half::Half,
         index::find,
-        layout::{BUCKET_LINES, Form, Gate, Line, Memory},
+        layout::{BUCKET_ENTRIES, Entry, Form, Gate, Memory},
+        peer_set::PeerSet,
         swarm::Announce,
     },
     time::Clock,
@@ -41,28 +41,28 @@ impl<M: Memory> Table<M> {
         mut see: impl FnMut(&InfoHash, u32, &[SavedPeer<F>]) -> Result<(), E>,
     ) -> Result<(), E> {
         let clock = self.clock(now_ns);
-        for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
-            let Some(line) = Line::<F>::at(&self.memory, number) else { break };
+        for number in 0..self.shape.buckets::<F>() * BUCKET_ENTRIES {
+            let Some(entry) = Entry::<F>::at(&self.memory, number) else { break };
             // Nothing becomes another torrent's, or is moved, while this is held.
             let reading = self.read_lock();
-            let meta = line.meta();
-            let info_hash = line.info_hash();
+            let meta = entry.meta();
+            let info_hash = entry.info_hash();
             match meta.form() {
                 Form::Vacant => {}
                 Form::Inline => {
-                    let peers = saved::<F>(&Collected::of_line(line, &clock), &clock);
+                    let peers = saved::<F>(&Collected::of_line(entry, &clock), &clock);
                     drop(reading);
                     if !peers.is_empty() || meta.completed() > 0 {
                         see(&info_hash, meta.completed(), &peers)?;
                     }
                 }
-                Form::Outgrown => {
+                Form::Spilled => {
                     drop(reading);
                     for seeder in [false, true] {
                         let mut at = Some(0);
                         while let Some(hash) = at {
                             let (peers, next) =
-                                self.leaf_after(line, &info_hash, seeder, hash, &clock);
+                                self.leaf_after(entry, &info_hash, seeder, hash, &clock);
                             see(&info_hash, meta.completed(), &peers)?;
                             at = next;
                         }
@@ -77,22 +77,22 @@ impl<M: Memory> Table<M> {
     /// been moved meanwhile is gone on with where it was left.
     fn leaf_after<F: Family>(
         &self,
-        line: Line<'_, F>,
+        entry: Entry<'_, F>,
         info_hash: &InfoHash,
         seeder: bool,
         hash: u64,
         clock: &Clock,
     ) -> (Vec<SavedPeer<F>>, Option<u64>) {
         let _reading = self.read_lock();
-        if !line.is_outgrown() || line.info_hash() != *info_hash {
+        if !entry.is_spilled() || entry.info_hash() != *info_hash {
             return (Vec::new(), None);
         }
-        let [half, _]: [Half<'_>; 2] = line.halves().own_and_other(seeder);
-        let root = half.root();
-        let entry = root.entry_of(hash);
-        let Ok(leaf) = root.entry(&self.memory, entry) else { return (Vec::new(), None) };
+        let [set, _]: [PeerSet<'_>; 2] = entry.sets().own_and_other(seeder);
+        let root = set.root();
+        let place = root.entry_of(hash);
+        let Ok(leaf) = root.entry(&self.memory, place) else { return (Vec::new(), None) };
         let peers = saved::<F>(&self.collect::<F>(leaf, clock), clock);
-        let end = self.span(root, entry).end;
+        let end = self.span(root, place).end;
         let next = (end >> root.depth() == 0).then(|| u64::from(end) << (64 - root.depth()));
         (peers, next)
     }
@@ -119,8 +119,8 @@ impl<M: Memory> Table<M> {
                 return 0;
             }
         }
-        if let Some((_, line)) = find::<F, M>(&self.memory, &self.shape, info_hash) {
-            line.update_meta(|meta| meta.with_completed(completed.max(meta.completed())));
+        if let Some((_, entry)) = find::<F, M>(&self.memory, &self.shape, info_hash) {
+            entry.update_meta(|meta| meta.with_completed(completed.max(meta.completed())));
         }
         let mut list = PeerBuf::new();
         alive.filter(|peer| self.put_back(info_hash, peer, &clock, now_ns, &mut list)).count()

@@ -1,17 +1,17 @@
-//! Expiry, and counting: one pass over all lines.
+//! Expiry, and counting: one pass over all entries.
 
 use super::{
     Table,
     compact::{LOOSE_MAX, Loose, Looseness},
-    leaves::{Collected, fill_line},
+    leaves::{Collected, fill_entry},
 };
 use crate::{
     family::{Family, V4, V6},
     sync::Word64,
     table::{
-        half::Half,
-        layout::{BUCKET_LINES, Form, Line, Memory},
-        run::Run,
+        layout::{BUCKET_ENTRIES, Entry, Form, Memory},
+        peer_set::PeerSet,
+        peer_slots::PeerSlots,
         swarm::{Counts, figures},
         word::PeerWord,
     },
@@ -47,7 +47,7 @@ impl Totals {
 
 impl<M: Memory> Table<M> {
     /// Takes out peers that have expired and torrents that have none left, puts the peers of torrents
-    /// that have shrunk back into their lines, and wrong tallies right. Notes what [`Table::compact`] is to see
+    /// that have shrunk back into their entries, and wrong tallies right. Notes what [`Table::compact`] is to see
     /// to. `grace` is that of [`Table::grow`], and called at most twice for each family.
     pub fn sweep(&self, now_ns: u64, mut grace: impl FnMut()) -> Totals {
         let clock = self.clock(now_ns);
@@ -59,7 +59,7 @@ impl<M: Memory> Table<M> {
         totals
     }
 
-    /// Counts what the table holds, and changes nothing. Peers of outgrown torrents count until they are swept
+    /// Counts what the table holds, and changes nothing. Peers of spilled torrents count until they are swept
     /// out; a torrent that another moves meanwhile may be counted twice, or not at all. It takes long where the
     /// table is large, and calls `between` now and then.
     pub fn count(&self, now_ns: u64, mut between: impl FnMut()) -> Totals {
@@ -77,12 +77,12 @@ impl<M: Memory> Table<M> {
         between: &mut impl FnMut(),
     ) {
         for bucket in 0..self.shape.buckets::<F>() {
-            let lines = (0..BUCKET_LINES)
-                .filter_map(|line| Line::<F>::at(&self.memory, bucket * BUCKET_LINES + line));
-            let mut used = lines.filter(|line| line.meta().form() != Form::Vacant).peekable();
+            let entries = (0..BUCKET_ENTRIES)
+                .filter_map(|entry| Entry::<F>::at(&self.memory, bucket * BUCKET_ENTRIES + entry));
+            let mut used = entries.filter(|entry| entry.meta().form() != Form::Vacant).peekable();
             if used.peek().is_some() {
                 let _reading = self.read_lock();
-                used.for_each(|line| totals.add::<F>(&figures(line, clock)));
+                used.for_each(|entry| totals.add::<F>(&figures(entry, clock)));
             }
             if bucket % COUNT_SLICE == COUNT_SLICE - 1 {
                 between();
@@ -97,19 +97,19 @@ impl<M: Memory> Table<M> {
         grace: &mut impl FnMut(),
     ) {
         let mut to_settle = Vec::new();
-        for number in 0..self.shape.buckets::<F>() * BUCKET_LINES {
-            let Some(line) = Line::<F>::at(&self.memory, number) else { break };
-            if line.meta().form() == Form::Vacant {
+        for number in 0..self.shape.buckets::<F>() * BUCKET_ENTRIES {
+            let Some(entry) = Entry::<F>::at(&self.memory, number) else { break };
+            if entry.meta().form() == Form::Vacant {
                 continue;
             }
             let _reading = self.read_lock();
-            let is_tallied = self.sweep_line(line, number, clock);
-            let counts = figures(line, clock);
+            let is_tallied = self.sweep_entry(entry, number, clock);
+            let counts = figures(entry, clock);
             let peers = counts.seeders + counts.leechers;
-            let is_too_big = line.is_outgrown() && peers <= F::INLINE_PEERS;
-            if !is_tallied || is_too_big || self.is_useless(line, peers) {
-                line.freeze(true);
-                to_settle.push(line);
+            let is_too_big = entry.is_spilled() && peers <= F::INLINE_PEERS;
+            if !is_tallied || is_too_big || self.is_useless(entry, peers) {
+                entry.freeze(true);
+                to_settle.push(entry);
             } else {
                 totals.add::<F>(&counts);
             }
@@ -119,28 +119,28 @@ impl<M: Memory> Table<M> {
         }
         grace();
         let mut retired = Vec::new();
-        for line in to_settle {
+        for entry in to_settle {
             let _moving = self.write_lock();
-            self.tally(line);
-            if self.shrink(line, clock) {
-                retired.push(line);
+            self.tally(entry);
+            if self.shrink(entry, clock) {
+                retired.push(entry);
             } else {
-                totals.add::<F>(&figures(line, clock));
+                totals.add::<F>(&figures(entry, clock));
             }
-            line.freeze(false);
+            entry.freeze(false);
         }
         if !retired.is_empty() {
             grace();
-            retired.iter().for_each(Line::release);
+            retired.iter().for_each(Entry::release);
         }
     }
 
     /// Whether a torrent with so many peers may be forgotten.
-    fn is_useless<F: Family>(&self, line: Line<'_, F>, peers: u32) -> bool {
-        if peers > 0 || line.meta().is_listed() {
+    fn is_useless<F: Family>(&self, entry: Entry<'_, F>, peers: u32) -> bool {
+        if peers > 0 || entry.meta().is_listed() {
             return false;
         }
-        line.meta().completed() == 0 || self.is_crowded::<F>()
+        entry.meta().completed() == 0 || self.is_crowded::<F>()
     }
 
     fn is_crowded<F: Family>(&self) -> bool {
@@ -151,26 +151,26 @@ impl<M: Memory> Table<M> {
 
     /// Clears expired peers. Returns whether the tallies are right, as far as can be seen while others
     /// come and go.
-    fn sweep_line<F: Family>(&self, line: Line<'_, F>, number: u32, clock: &Clock) -> bool {
-        if !line.is_outgrown() {
+    fn sweep_entry<F: Family>(&self, entry: Entry<'_, F>, number: u32, clock: &Clock) -> bool {
+        if !entry.is_spilled() {
             if F::IS_V6 {
-                clear_stale(&line.run::<4>(), clock);
+                clear_stale(&entry.peer_slots::<4>(), clock);
             } else {
-                clear_stale(&line.run::<5>(), clock);
+                clear_stale(&entry.peer_slots::<5>(), clock);
             }
             return true;
         }
         let mut is_tallied = true;
         for seeder in [false, true] {
-            let [half, _] = line.halves().own_and_other(seeder);
-            let before = half.count.load();
+            let [set, _] = entry.sets().own_and_other(seeder);
+            let before = set.count.load();
             let (mut cleared, mut left) = (0, 0);
             let mut looseness = Looseness::default();
-            for leaf in self.leaves_of(half.root()) {
+            for leaf in self.leaves_of(set.root()) {
                 let mut peers = 0;
-                self.each_group::<F>(leaf, |run| {
-                    cleared += clear_stale(run, clock);
-                    peers += peers_in(run);
+                self.each_group::<F>(leaf, |slots| {
+                    cleared += clear_stale(slots, clock);
+                    peers += peers_in(slots);
                 });
                 looseness.see::<F>(leaf, peers);
                 left += peers;
@@ -178,9 +178,9 @@ impl<M: Memory> Table<M> {
             if looseness.is_found() {
                 self.note_loose(Loose { number, is_v6: F::IS_V6, seeder });
             }
-            half.count.add(0_u32.wrapping_sub(cleared));
+            set.count.add(0_u32.wrapping_sub(cleared));
             let expected = before.wrapping_sub(cleared);
-            is_tallied &= left == expected || half.count.load() != expected;
+            is_tallied &= left == expected || set.count.load() != expected;
         }
         is_tallied
     }
@@ -192,69 +192,69 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// Counts the peers of an outgrown torrent that nobody else uses: a process that was killed between a
+    /// Counts the peers of a spilled torrent that nobody else uses: a process that was killed between a
     /// change of a slot and its tally has left that wrong.
-    fn tally<F: Family>(&self, line: Line<'_, F>) {
-        if !line.is_outgrown() {
+    fn tally<F: Family>(&self, entry: Entry<'_, F>) {
+        if !entry.is_spilled() {
             return;
         }
-        for half in [line.halves().leechers(), line.halves().seeders()] {
+        for set in [entry.sets().leechers(), entry.sets().seeders()] {
             let mut peers = 0;
-            for leaf in self.leaves_of(half.root()) {
-                self.each_group::<F>(leaf, |run| peers += peers_in(run));
+            for leaf in self.leaves_of(set.root()) {
+                self.each_group::<F>(leaf, |slots| peers += peers_in(slots));
             }
-            half.count.store(peers);
+            set.count.store(peers);
         }
     }
 
-    /// Frees a frozen torrent that has no peers any more, or puts those that are left into its line,
+    /// Frees a frozen torrent that has no peers any more, or puts those that are left into its entry,
     /// if they are few. Others may have joined before it was frozen. Returns whether it was freed.
-    fn shrink<F: Family>(&self, line: Line<'_, F>, clock: &Clock) -> bool {
-        let counts = figures(line, clock);
+    fn shrink<F: Family>(&self, entry: Entry<'_, F>, clock: &Clock) -> bool {
+        let counts = figures(entry, clock);
         let peers = counts.seeders + counts.leechers;
-        let useless = self.is_useless(line, peers);
+        let useless = self.is_useless(entry, peers);
         let mut owner = self.owner();
-        if line.is_outgrown() && (useless || peers <= F::INLINE_PEERS) {
-            let halves = [line.halves().leechers(), line.halves().seeders()];
-            let left: Vec<_> = halves
+        if entry.is_spilled() && (useless || peers <= F::INLINE_PEERS) {
+            let sets = [entry.sets().leechers(), entry.sets().seeders()];
+            let left: Vec<_> = sets
                 .iter()
-                .flat_map(|half: &Half<'_>| self.leaves_of(half.root()))
+                .flat_map(|set: &PeerSet<'_>| self.leaves_of(set.root()))
                 .flat_map(|leaf| self.collect::<F>(leaf, clock).live)
                 .collect();
             if left.len() > F::INLINE_PEERS as usize {
                 return false;
             }
-            self.note_line(line);
-            halves.iter().for_each(|half| self.release_half::<F>(&mut owner.arena, half));
-            line.clear_body();
-            fill_line(line, &left);
-            line.update_meta(|meta| meta.with_form(Form::Inline));
+            self.note_entry(entry);
+            sets.iter().for_each(|set| self.release_set::<F>(&mut owner.arena, set));
+            entry.clear_body();
+            fill_entry(entry, &left);
+            entry.update_meta(|meta| meta.with_form(Form::Inline));
             self.forget_note();
         }
-        if !useless || !Collected::of_line(line, clock).live.is_empty() {
+        if !useless || !Collected::of_line(entry, clock).live.is_empty() {
             return false;
         }
-        line.retire();
+        entry.retire();
         owner.torrents[usize::from(F::IS_V6)] -= 1;
         true
     }
 }
 
 /// Slots that hold a peer, live or not.
-pub(super) fn peers_in<F: Family, const N: usize>(run: &Run<'_, F, N>) -> u32 {
-    (0..N).filter(|&slot| run.peer(slot).is_peer()).count() as u32
+pub(super) fn peers_in<F: Family, const N: usize>(slots: &PeerSlots<'_, F, N>) -> u32 {
+    (0..N).filter(|&slot| slots.peer(slot).is_peer()).count() as u32
 }
 
 /// Returns how many slots that were cleared had held a peer.
-fn clear_stale<F: Family, const N: usize>(run: &Run<'_, F, N>, clock: &Clock) -> u32 {
+fn clear_stale<F: Family, const N: usize>(slots: &PeerSlots<'_, F, N>, clock: &Clock) -> u32 {
     let mut cleared = 0;
     for slot in 0..N {
-        let word = run.peer(slot);
+        let word = slots.peer(slot);
         if word == PeerWord::VACANT || clock.is_fresh(word.0).bit() == 1 {
             continue;
         }
         // Whoever was quicker has refreshed or replaced it.
-        let slot: &Word64 = run.word(slot);
+        let slot: &Word64 = slots.word(slot);
         if slot.replace(word.0, PeerWord::VACANT.0) {
             cleared += u32::from(word.is_peer());
         }

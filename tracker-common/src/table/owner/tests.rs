@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    budget::meters, hash::TableKey, limit::Meter, table::layout::BUCKET_LINES,
+    budget::meters, hash::TableKey, limit::Meter, table::layout::BUCKET_ENTRIES,
     time::lifetime_from_secs,
 };
 
@@ -239,8 +239,8 @@ fn what_the_kernel_may_be_using_grows_only_after_a_grace_period() {
     assert!(table.has_work());
     let mut frozen_during_grace = false;
     table.grow(NOW, || {
-        let line = find::<crate::family::V4, Heap>(table.memory(), table.shape(), &HASH);
-        frozen_during_grace = line.is_some_and(|(_, line)| line.meta().is_frozen());
+        let entry = find::<crate::family::V4, Heap>(table.memory(), table.shape(), &HASH);
+        frozen_during_grace = entry.is_some_and(|(_, entry)| entry.meta().is_frozen());
     });
     assert!(frozen_during_grace);
     assert_eq!(table.scrape::<crate::family::V4>(&HASH, NOW).leechers, 6);
@@ -269,11 +269,11 @@ fn a_download_counts_though_a_later_announce_is_quicker() {
 }
 
 #[test]
-fn an_index_line_is_reached_by_its_number() {
+fn an_index_entry_is_reached_by_its_number() {
     let table = table(false);
-    let last = table.shape().buckets_v4 * BUCKET_LINES;
-    assert!(Line::<crate::family::V4>::at(table.memory(), last - 1).is_some());
-    assert!(Line::<crate::family::V4>::at(table.memory(), last).is_none());
+    let last = table.shape().buckets_v4 * BUCKET_ENTRIES;
+    assert!(Entry::<crate::family::V4>::at(table.memory(), last - 1).is_some());
+    assert!(Entry::<crate::family::V4>::at(table.memory(), last).is_none());
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn torrents_make_way_for_newcomers_until_the_table_is_full() {
             let mut hash = [0; 20];
             hash[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b1).to_be_bytes());
             table.announce(&InfoHash(hash), &v4(1, false, Event::None), NOW, &mut list);
-            // Several wait at a time, and may have one line in mind.
+            // Several wait at a time, and may have one entry in mind.
             if n % 32 == 31 {
                 table.grow(NOW, || {});
             }
@@ -294,7 +294,7 @@ fn torrents_make_way_for_newcomers_until_the_table_is_full() {
         while table.has_work() {
             table.grow(NOW, || {});
         }
-        assert_eq!(table.stats().torrents[0], 204, "of {} lines", 64 * BUCKET_LINES);
+        assert_eq!(table.stats().torrents[0], 204, "of {} entries", 64 * BUCKET_ENTRIES);
     }
 }
 
@@ -344,7 +344,7 @@ proptest! {
             let wanted = if event == Event::Stopped { 0 } else { numwant as usize };
             prop_assert!(given.len() <= wanted);
             let choice = swarm.iter().filter(|&(&other, &s)| other != peer && !(seeder && s)).count();
-            // Halves that never outgrew one leaf are drawn from as a whole.
+            // Peer sets that never outgrew one leaf are drawn from as a whole.
             let largest = largest.entry((torrent, is_v6)).or_default();
             *largest = swarm.len().max(*largest);
             let is_alone = swarm.len() == 1 && swarm.contains_key(&peer);

@@ -1,14 +1,14 @@
 //! What an announce does to a torrent whose peers are in leaves.
 
-pub use super::half::Root;
+pub use super::peer_set::Root;
 use super::{
     Miss,
-    half::{Half, Halves},
     index::NEAR_BITS,
-    layout::{Form, Line, Memory},
+    layout::{Entry, Form, Memory},
     leaf::{Leaf, LeafRef, Outcome, Pick, Write},
+    peer_set::{PeerSet, PeerSets},
+    prepared::PreparedAnnounce,
     swarm::{Change, Counts, complete},
-    visit::Visit,
 };
 use crate::{
     budget::{Claim, Kind},
@@ -17,7 +17,7 @@ use crate::{
     peers::PeerBuf,
 };
 
-/// Leaves of one half that a reply draws from, at most.
+/// Leaves of one peer set that a reply draws from, at most.
 const DRAWS_MAX: u32 = 4;
 
 /// The parts of an announce that search a leaf. The verifier looks at each of them once, if they
@@ -30,20 +30,20 @@ pub trait Leaves {
     /// Appends peers to the list of the reply. Returns whether it is full.
     fn draw(&mut self, leaf: LeafRef, pick: Pick) -> bool;
 
-    /// [`draw_half`]. A function of its own too, since older kernels would walk all of it for each
+    /// [`draw_set`]. A function of its own too, since older kernels would walk all of it for each
     /// way that an announce can have been applied.
     #[inline(always)]
-    fn draw_half<M: Memory>(
+    fn draw_set<M: Memory>(
         &mut self,
         memory: &M,
         root: Root,
-        visit: &Visit,
+        prepared: &PreparedAnnounce,
         pick: Pick,
     ) -> Result<bool, Miss>
     where
         Self: Sized,
     {
-        draw_half(memory, root, visit, self, pick)
+        draw_set(memory, root, prepared, self, pick)
     }
 }
 
@@ -51,12 +51,12 @@ pub trait Leaves {
 #[inline(always)]
 pub fn replace<F: Family, M: Memory>(
     memory: &M,
-    visit: &Visit,
+    prepared: &PreparedAnnounce,
     leaf: LeafRef,
     write: Write,
 ) -> Outcome {
     match Leaf::<F>::open(memory, leaf) {
-        Some(leaf) => leaf.replace(visit, write),
+        Some(leaf) => leaf.replace(prepared, write),
         None => Outcome::ABSENT,
     }
 }
@@ -66,7 +66,7 @@ pub fn replace<F: Family, M: Memory>(
 #[inline(always)]
 pub fn join<F: Family, M: Memory>(
     memory: &M,
-    visit: &Visit,
+    prepared: &PreparedAnnounce,
     leaf: LeafRef,
     mut budget: impl FnMut(Charge) -> bool,
 ) -> Outcome {
@@ -75,7 +75,7 @@ pub fn join<F: Family, M: Memory>(
     if !budget(Charge::Nothing) {
         return Outcome::OVER_BUDGET;
     }
-    let joined = leaf.join(visit);
+    let joined = leaf.join(prepared);
     // A join that waits for room is charged when it is applied, and only then.
     if joined == Outcome::DONE || joined == Outcome::TAKEN_OVER {
         budget(Charge::One);
@@ -92,17 +92,21 @@ pub enum Charge {
     One,
 }
 
-/// The budgets of the announcer's source in the torrent of a line: of all its joins, and of those in this torrent.
+/// The budgets of the announcer's source in the torrent of an entry: of all its joins, and of those in this torrent.
 #[inline(always)]
-pub fn join_claims<F: Family>(key: &TableKey, visit: &Visit, line: &Line<'_, F>) -> [Claim; 2] {
+pub fn join_claims<F: Family>(
+    key: &TableKey,
+    prepared: &PreparedAnnounce,
+    entry: &Entry<'_, F>,
+) -> [Claim; 2] {
     let all = Claim {
         kind: Kind::Joins as u32,
-        addr: visit.addr[0],
+        addr: prepared.addr[0],
         is_v6: F::IS_V6,
         torrent: 0,
-        now_ns: visit.clock.now_ns(),
+        now_ns: prepared.clock.now_ns(),
     };
-    let torrent = key.hash_words(line.hash_words());
+    let torrent = key.hash_words(entry.hash_words());
     [all, Claim { kind: Kind::Peers as u32, torrent, ..all }]
 }
 
@@ -110,18 +114,18 @@ pub fn join_claims<F: Family>(key: &TableKey, visit: &Visit, line: &Line<'_, F>)
 #[inline(always)]
 pub fn draw<F: Family, M: Memory>(
     memory: &M,
-    visit: &Visit,
+    prepared: &PreparedAnnounce,
     leaf: LeafRef,
     pick: Pick,
     list: &mut PeerBuf,
 ) -> bool {
     match Leaf::<F>::open(memory, leaf) {
-        Some(leaf) => leaf.draw(visit, pick, list),
+        Some(leaf) => leaf.draw(prepared, pick, list),
         None => false,
     }
 }
 
-/// Applies an announce to a torrent whose peers are in leaves, and draws peers. The visit has been
+/// Applies an announce to a torrent whose peers are in leaves, and draws peers. The prepared has been
 /// placed, and the list begun.
 ///
 /// # Errors
@@ -130,41 +134,41 @@ pub fn draw<F: Family, M: Memory>(
 #[inline(always)]
 pub fn announce<F: Family, M: Memory>(
     memory: &M,
-    line: Line<'_, F>,
-    visit: &Visit,
+    entry: Entry<'_, F>,
+    prepared: &PreparedAnnounce,
     leaves: &mut impl Leaves,
 ) -> Result<(Counts, Change), Miss> {
-    let meta = line.meta();
-    if (meta.is_frozen() && visit.keeps_away()) || meta.form() != Form::Outgrown {
+    let meta = entry.meta();
+    if (meta.is_frozen() && prepared.keeps_away()) || meta.form() != Form::Spilled {
         return Err(Miss::Frozen);
     }
-    let [first, second] = line.halves().own_and_other(!visit.is_seeder());
-    prefetch::<F, M>(memory, first, visit);
+    let [first, second] = entry.sets().own_and_other(!prepared.is_seeder());
+    prefetch::<F, M>(memory, first, prepared);
     // A seeder is given no seeders, and a leecher leechers only where seeders do not suffice.
-    if !visit.is_seeder() && first.len() < visit.numwant {
-        prefetch::<F, M>(memory, second, visit);
+    if !prepared.is_seeder() && first.len() < prepared.numwant {
+        prefetch::<F, M>(memory, second, prepared);
     }
-    let Settled { was_seeder, is_listed } = settle(memory, &line, visit, leaves)?;
-    let has_completed = visit.has_completed(was_seeder == Some(true)) && is_listed;
-    let completed = complete(&line, meta, has_completed);
-    draw_peers(memory, line.halves(), visit, leaves)?;
+    let Settled { was_seeder, is_listed } = settle(memory, &entry, prepared, leaves)?;
+    let has_completed = prepared.has_completed(was_seeder == Some(true)) && is_listed;
+    let completed = complete(&entry, meta, has_completed);
+    draw_peers(memory, entry.sets(), prepared, leaves)?;
     let counts = Counts {
-        seeders: line.halves().seeders().len(),
-        leechers: line.halves().leechers().len(),
+        seeders: entry.sets().seeders().len(),
+        leechers: entry.sets().leechers().len(),
         completed,
     };
-    Ok((counts, Change::of(visit, was_seeder)))
+    Ok((counts, Change::of(prepared, was_seeder)))
 }
 
-/// Begins to load what will be drawn first from one half, so that this overlaps with the search for the
+/// Begins to load what will be drawn first from one peer set, so that this overlaps with the search for the
 /// announcer's slot.
 #[inline(always)]
-fn prefetch<F: Family, M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) {
-    let root = half.root();
-    if let Ok(leaf) = root.entry(memory, seeded(root, visit.seed))
+fn prefetch<F: Family, M: Memory>(memory: &M, set: PeerSet<'_>, prepared: &PreparedAnnounce) {
+    let root = set.root();
+    if let Ok(leaf) = root.entry(memory, seeded(root, prepared.seed))
         && let Some(leaf) = Leaf::<F>::open(memory, leaf)
     {
-        leaf.prefetch(visit);
+        leaf.prefetch(prepared);
     }
 }
 
@@ -180,26 +184,26 @@ struct Settled {
 #[inline(always)]
 fn settle<F: Family, M: Memory>(
     memory: &M,
-    line: &Line<'_, F>,
-    visit: &Visit,
+    entry: &Entry<'_, F>,
+    prepared: &PreparedAnnounce,
     leaves: &mut impl Leaves,
 ) -> Result<Settled, Miss> {
-    let [own, other] = line.halves().own_and_other(visit.is_seeder());
-    let own_leaf = leaf_of(memory, own, visit)?;
-    let write = if visit.leaves() { Write::VACANT } else { Write::NEW };
+    let [own, other] = entry.sets().own_and_other(prepared.is_seeder());
+    let own_leaf = leaf_of(memory, own, prepared)?;
+    let write = if prepared.leaves() { Write::VACANT } else { Write::NEW };
     let refreshed = leaves.replace(own_leaf, write);
     if refreshed == Outcome::DONE {
-        if visit.leaves() {
+        if prepared.leaves() {
             own.count.add(u32::MAX);
         }
-        return Ok(Settled { was_seeder: Some(visit.is_seeder()), is_listed: true });
+        return Ok(Settled { was_seeder: Some(prepared.is_seeder()), is_listed: true });
     }
     if refreshed != Outcome::ABSENT {
         return Err(Miss::Contended);
     }
     // New, or of the other role until now. It joins before it leaves, so that it is never lost.
-    let other_leaf = leaf_of(memory, other, visit)?;
-    if !visit.leaves() {
+    let other_leaf = leaf_of(memory, other, prepared)?;
+    if !prepared.leaves() {
         let mut joined = leaves.join(own_leaf, false);
         if joined == Outcome::OVER_BUDGET {
             // A peer that is there already may change its role.
@@ -222,64 +226,71 @@ fn settle<F: Family, M: Memory>(
     if was_other {
         other.count.add(u32::MAX);
     }
-    Ok(Settled { was_seeder: was_other.then_some(!visit.is_seeder()), is_listed: true })
+    Ok(Settled { was_seeder: was_other.then_some(!prepared.is_seeder()), is_listed: true })
 }
 
-/// The leaf of one half that the announcer belongs to.
+/// The leaf of one peer set that the announcer belongs to.
 #[inline(always)]
-fn leaf_of<M: Memory>(memory: &M, half: Half<'_>, visit: &Visit) -> Result<LeafRef, Miss> {
-    let root = half.root();
-    let leaf = root.entry(memory, root.entry_of(visit.hash))?;
-    if leaf.is_frozen() && visit.keeps_away() { Err(Miss::Frozen) } else { Ok(leaf) }
+fn leaf_of<M: Memory>(
+    memory: &M,
+    set: PeerSet<'_>,
+    prepared: &PreparedAnnounce,
+) -> Result<LeafRef, Miss> {
+    let root = set.root();
+    let leaf = root.entry(memory, root.entry_of(prepared.hash))?;
+    if leaf.is_frozen() && prepared.keeps_away() { Err(Miss::Frozen) } else { Ok(leaf) }
 }
 
-/// Draws peers for the announcer, each half from a few leaves.
+/// Draws peers for the announcer, each peer set from a few leaves.
 #[inline(always)]
 pub(crate) fn draw_peers<M: Memory>(
     memory: &M,
-    halves: &Halves,
-    visit: &Visit,
+    sets: &PeerSets,
+    prepared: &PreparedAnnounce,
     leaves: &mut impl Leaves,
 ) -> Result<(), Miss> {
-    let picks = if visit.prefers_near() { [Pick::NEAR, Pick::FAR] } else { [Pick::ANY, Pick::ANY] };
+    let picks =
+        if prepared.prefers_near() { [Pick::NEAR, Pick::FAR] } else { [Pick::ANY, Pick::ANY] };
     for turn in 0..2 {
         let pick = if turn == 0 { picks[0] } else { picks[1] };
         if turn == 1 && pick == Pick::ANY {
             break;
         }
-        if !visit.is_seeder() && leaves.draw_half(memory, halves.seeders().root(), visit, pick)? {
+        if !prepared.is_seeder()
+            && leaves.draw_set(memory, sets.seeders().root(), prepared, pick)?
+        {
             return Ok(());
         }
         // Only here can the announcer be met.
-        let pick = if visit.is_seeder() || pick != Pick::ANY { pick } else { Pick::OTHERS };
-        if leaves.draw_half(memory, halves.leechers().root(), visit, pick)? {
+        let pick = if prepared.is_seeder() || pick != Pick::ANY { pick } else { Pick::OTHERS };
+        if leaves.draw_set(memory, sets.leechers().root(), prepared, pick)? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Draws peers from a few leaves of one half. Returns whether the list is full.
+/// Draws peers from a few leaves of one peer set. Returns whether the list is full.
 ///
 /// # Errors
 /// A leaf's peers are being moved, or the directory is corrupt.
 #[inline(always)]
-pub fn draw_half<M: Memory>(
+pub fn draw_set<M: Memory>(
     memory: &M,
     root: Root,
-    visit: &Visit,
+    prepared: &PreparedAnnounce,
     leaves: &mut impl Leaves,
     pick: Pick,
 ) -> Result<bool, Miss> {
     let base =
-        if pick == Pick::NEAR { root.entry_of(visit.hash) } else { seeded(root, visit.seed) };
+        if pick == Pick::NEAR { root.entry_of(prepared.hash) } else { seeded(root, prepared.seed) };
     let shared = if pick == Pick::NEAR { NEAR_BITS } else { 0 };
     let bits = root.depth().saturating_sub(shared);
     let mut last = LeafRef::NONE;
     for turn in 0..DRAWS_MAX {
         // Quarters of the directory; or, of the part of it that is the subnet's.
         let leaf = root.entry(memory, base ^ (turn << bits) >> 2)?;
-        if leaf.is_frozen() && visit.keeps_away() {
+        if leaf.is_frozen() && prepared.keeps_away() {
             return Err(Miss::Frozen);
         }
         if leaf == last || leaf == LeafRef::NONE {

@@ -1,7 +1,7 @@
-//! The two halves of an outgrown swarm: its seeders and its leechers.
+//! The two peer sets of a spilled swarm: its seeders and its leechers.
 //!
 //! They are kept apart because they are asked for apart: a seeder is given leechers only, a leecher
-//! seeders first. Each half is one leaf, or a directory of leaves (extendible hashing): the top bits
+//! seeders first. Each peer set is one leaf, or a directory of leaves (extendible hashing): the top bits
 //! of a peer's hash choose the entry, and neighbouring entries may share a leaf.
 
 use super::{
@@ -24,9 +24,9 @@ const CHUNK_ENTRIES: u32 = CHUNK_UNITS * UNIT_ENTRIES;
 /// Entries of a directory in one unit, the shortest piece of the arena.
 pub(crate) const UNIT_ENTRIES: u32 = 8;
 
-/// The body of the line of an outgrown torrent.
+/// The body of the entry of a spilled torrent.
 #[repr(C)]
-pub(crate) struct Halves {
+pub(crate) struct PeerSets {
     /// Leechers, seeders.
     roots: [Word64; 2],
     counts: [Word32; 2],
@@ -34,38 +34,38 @@ pub(crate) struct Halves {
 
 /// The peers of one role.
 #[derive(Clone, Copy)]
-pub(crate) struct Half<'a> {
+pub(crate) struct PeerSet<'a> {
     root: &'a Word64,
     /// Peers, among them those that have gone silent since the last sweep.
     pub(crate) count: &'a Word32,
 }
 
-impl Halves {
+impl PeerSets {
     #[inline(always)]
-    pub(crate) fn leechers(&self) -> Half<'_> {
-        Half { root: &self.roots[0], count: &self.counts[0] }
+    pub(crate) fn leechers(&self) -> PeerSet<'_> {
+        PeerSet { root: &self.roots[0], count: &self.counts[0] }
     }
 
     #[inline(always)]
-    pub(crate) fn seeders(&self) -> Half<'_> {
-        Half { root: &self.roots[1], count: &self.counts[1] }
+    pub(crate) fn seeders(&self) -> PeerSet<'_> {
+        PeerSet { root: &self.roots[1], count: &self.counts[1] }
     }
 
-    /// The half of one role, then the other.
+    /// The peer set of one role, then the other.
     #[inline(always)]
-    pub(crate) fn own_and_other(&self, seeder: bool) -> [Half<'_>; 2] {
+    pub(crate) fn own_and_other(&self, seeder: bool) -> [PeerSet<'_>; 2] {
         let own = seeder as usize;
-        let half = |role: usize| Half {
+        let set = |role: usize| PeerSet {
             // SAFETY: `role` is 0 or 1. Indexing would have a bound that panics.
             root: unsafe { self.roots.get_unchecked(role) },
             // SAFETY: as above.
             count: unsafe { self.counts.get_unchecked(role) },
         };
-        [half(own), half(own ^ 1)]
+        [set(own), set(own ^ 1)]
     }
 }
 
-impl Half<'_> {
+impl PeerSet<'_> {
     #[inline(always)]
     pub(crate) fn root(&self) -> Root {
         Root(self.root.load())
@@ -125,18 +125,18 @@ impl Root {
 
     /// The leaf that an entry refers to.
     #[inline(always)]
-    pub(crate) fn entry<M: Memory>(self, memory: &M, entry: u32) -> Result<LeafRef, Miss> {
+    pub(crate) fn entry<M: Memory>(self, memory: &M, place: u32) -> Result<LeafRef, Miss> {
         if self.depth() == 0 {
             return Ok(LeafRef(self.0));
         }
-        Ok(LeafRef(self.slot(memory, entry)?.load()))
+        Ok(LeafRef(self.slot(memory, place)?.load()))
     }
 
     /// An entry of a directory.
     #[inline(always)]
-    pub(crate) fn slot<M: Memory>(self, memory: &M, entry: u32) -> Result<&Word64, Miss> {
+    pub(crate) fn slot<M: Memory>(self, memory: &M, place: u32) -> Result<&Word64, Miss> {
         // Within the first chunk of the directory, which is not at its beginning if it is a short one.
-        let at = self.unit() % CHUNK_UNITS * UNIT_ENTRIES + entry;
+        let at = self.unit() % CHUNK_UNITS * UNIT_ENTRIES + place;
         let number = (self.unit() / CHUNK_UNITS).wrapping_add(at / CHUNK_ENTRIES);
         let chunk = memory.chunk(number).ok_or(Miss::Corrupt)?;
         let index = bounded::<{ CHUNK_ENTRIES - 1 }>(at);

@@ -4,7 +4,7 @@ use super::{
     index::TableShape,
     word::{PeerKey, PeerWord},
 };
-use crate::{announce::Event, family::Family, time::Clock, verifier::Sign};
+use crate::{announce::Event, family::Family, time::Clock, verifier::BranchlessBool};
 
 /// One announce, without its torrent.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ impl<F: Family> Announce<F> {
     #[inline(always)]
     #[must_use]
     pub fn wanted(&self) -> u32 {
-        let leaves = Sign::is_zero(u64::from(self.event as u32 ^ Event::Stopped as u32));
+        let leaves = BranchlessBool::is_zero(u64::from(self.event as u32 ^ Event::Stopped as u32));
         self.numwant & leaves.not().mask() as u32
     }
 }
@@ -49,7 +49,7 @@ pub enum Side {
 /// the functions that the verifier looks at one by one are handed a pointer.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-pub struct Visit {
+pub struct PreparedAnnounce {
     pub(super) key: PeerKey,
     /// What the announcer's slot is to hold: vacant, when it leaves.
     pub(super) new: PeerWord,
@@ -57,7 +57,7 @@ pub struct Visit {
     pub(super) addr: [u64; 2],
     /// The bits of an address by which others are near.
     near: [u64; 2],
-    /// Where the announcer belongs in an outgrown swarm.
+    /// Where the announcer belongs in a spilled swarm.
     pub(super) hash: u64,
     pub(super) clock: Clock,
     pub(super) seed: u32,
@@ -74,7 +74,7 @@ pub struct Visit {
     _pad2: u32,
 }
 
-impl Visit {
+impl PreparedAnnounce {
     /// Has the announcer, who does not leave, have announced at another time.
     #[cfg(not(target_arch = "bpf"))]
     pub(super) fn backdate(&mut self, seen: &Clock) {
@@ -110,7 +110,7 @@ impl Visit {
         self.zero = 0;
     }
 
-    /// Works out where in an outgrown swarm the announcer belongs, which others need not know. With a
+    /// Works out where in a spilled swarm the announcer belongs, which others need not know. With a
     /// preferred subnet, those of one subnet have the top bits in common, and so are close to each other.
     #[inline(always)]
     pub fn place<F: Family>(&mut self, shape: &TableShape) {
@@ -153,8 +153,8 @@ impl Visit {
 
     /// Whether an address is of the announcer's subnet.
     #[inline(always)]
-    pub(super) fn is_near(&self, addr: [u64; 2]) -> Sign {
+    pub(super) fn is_near(&self, addr: [u64; 2]) -> BranchlessBool {
         let first = (addr[0] ^ self.addr[0]) & self.near[0];
-        Sign::is_zero(first | ((addr[1] ^ self.addr[1]) & self.near[1]))
+        BranchlessBool::is_zero(first | ((addr[1] ^ self.addr[1]) & self.near[1]))
     }
 }

@@ -1,25 +1,25 @@
-//! A run of peer slots: in a line, or in a leaf.
+//! Peer slots: in an entry, or in a leaf.
 //!
 //! All words come first, then (IPv6) all addresses, so that a search reads words only.
 
 use core::{marker::PhantomData, ptr::NonNull};
 
-use super::{visit::Visit, word::PeerWord};
+use super::{prepared::PreparedAnnounce, word::PeerWord};
 use crate::{
     family::Family,
     peers::List,
     sync::Word64,
     time::Clock,
-    verifier::{Sign, assert_within},
+    verifier::{BranchlessBool, assert_within},
 };
 
 /// `N` slots, borrowed from their memory. Indices are below `N`.
-pub(crate) struct Run<'a, F, const N: usize> {
+pub(crate) struct PeerSlots<'a, F, const N: usize> {
     words: NonNull<u8>,
     memory: PhantomData<(&'a Word64, F)>,
 }
 
-impl<'a, F: Family, const N: usize> Run<'a, F, N> {
+impl<'a, F: Family, const N: usize> PeerSlots<'a, F, N> {
     /// # Safety
     /// `words` points to `N` words of the table, aligned to 8, and (IPv6) `N` addresses after them. They are there for
     /// `'a`, and are accessed by words only, as [`Memory`](super::layout::Memory) says.
@@ -65,23 +65,23 @@ impl<'a, F: Family, const N: usize> Run<'a, F, N> {
 
     /// Whether this slot is the announcer's.
     #[inline(always)]
-    pub(crate) fn is_of(&self, index: usize, visit: &Visit) -> bool {
-        visit.key.is_of(self.peer(index)) && (!F::IS_V6 || self.addr(index) == visit.addr)
+    pub(crate) fn is_of(&self, index: usize, prepared: &PreparedAnnounce) -> bool {
+        prepared.key.is_of(self.peer(index)) && (!F::IS_V6 || self.addr(index) == prepared.addr)
     }
 
     /// Gives a free slot, whose word was `old`, to the announcer; `false` when somebody was quicker.
     #[inline(always)]
-    pub(crate) fn take(&self, index: usize, old: PeerWord, visit: &Visit) -> bool {
+    pub(crate) fn take(&self, index: usize, old: PeerWord, prepared: &PreparedAnnounce) -> bool {
         let slot = self.word(index);
         if !F::IS_V6 {
-            return slot.replace(old.0, visit.new.0);
+            return slot.replace(old.0, prepared.new.0);
         }
         // The claim makes the slot ours; readers check the word after their reads.
-        if !slot.replace(old.0, PeerWord::claim(&visit.clock).0) {
+        if !slot.replace(old.0, PeerWord::claim(&prepared.clock).0) {
             return false;
         }
-        self.set_addr(index, visit.addr);
-        slot.store(visit.new.0);
+        self.set_addr(index, prepared.addr);
+        slot.store(prepared.new.0);
         true
     }
 
@@ -90,7 +90,12 @@ impl<'a, F: Family, const N: usize> Run<'a, F, N> {
     pub(crate) fn read(&self, index: usize) -> Slot<F> {
         let word = self.peer(index);
         if !F::IS_V6 {
-            return Slot { word, addr: [0; 2], addr_is_its: Sign::YES, family: PhantomData };
+            return Slot {
+                word,
+                addr: [0; 2],
+                addr_is_its: BranchlessBool::YES,
+                family: PhantomData,
+            };
         }
         let addr = self.addr(index);
         let addr_is_its = self.peer(index).is_same_as(word);
@@ -116,7 +121,7 @@ pub(crate) struct Slot<F> {
     /// The address beside the word (IPv6).
     addr: [u64; 2],
     /// Whether that is the address of the peer in the word: the slot may have changed hands in between.
-    addr_is_its: Sign,
+    addr_is_its: BranchlessBool,
     family: PhantomData<F>,
 }
 
@@ -129,18 +134,18 @@ impl<F: Family> Slot<F> {
 
     /// Whether it was the announcer's.
     #[inline(always)]
-    pub(crate) fn is_of(&self, visit: &Visit) -> Sign {
-        let named = visit.key.names(self.word);
+    pub(crate) fn is_of(&self, prepared: &PreparedAnnounce) -> BranchlessBool {
+        let named = prepared.key.names(self.word);
         if !F::IS_V6 {
             return named;
         }
         let [low, high] = self.addr;
-        named.and(Sign::is_zero((low ^ visit.addr[0]) | (high ^ visit.addr[1])))
+        named.and(BranchlessBool::is_zero((low ^ prepared.addr[0]) | (high ^ prepared.addr[1])))
     }
 
     /// Whether there was a peer that may be handed out.
     #[inline(always)]
-    pub(crate) fn is_live(&self, clock: &Clock) -> Sign {
+    pub(crate) fn is_live(&self, clock: &Clock) -> BranchlessBool {
         if F::IS_V6 {
             self.word.is_live(clock).and(self.addr_is_its)
         } else {
@@ -150,7 +155,7 @@ impl<F: Family> Slot<F> {
 
     /// Appends the peer to a list, if it is `wanted`.
     #[inline(always)]
-    pub(crate) fn append(&self, list: &mut impl List, wanted: Sign) {
+    pub(crate) fn append(&self, list: &mut impl List, wanted: BranchlessBool) {
         if F::IS_V6 {
             list.push_v6(self.addr, self.word.port(), wanted.bit());
         } else {
@@ -169,7 +174,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// Counts a peer, if it is live.
     #[inline(always)]
-    pub(crate) fn add(&mut self, live: Sign, word: PeerWord) {
+    pub(crate) fn add(&mut self, live: BranchlessBool, word: PeerWord) {
         self.live += live.bit();
         self.seeders += live.and(word.is_seeder_sign()).bit();
     }
