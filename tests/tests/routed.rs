@@ -6,7 +6,7 @@ use tracker_tests::{
     UdpClient, XdpPass,
 };
 
-/// The default of `xdp.limits.calm_interval`.
+/// The default of `xdp.limits.throttle_interval`.
 const THROTTLED_INTERVAL_S: u32 = 300;
 
 fn leecher() -> Announce {

@@ -322,19 +322,19 @@ pub enum Verdict {
     /// An error sent for a source that is not approved.
     SourceRefused = 17,
     /// An announce of a source that had its share, answered without peers.
-    SourceCalmed = 18,
+    SourceThrottled = 18,
     /// Another request of such a source, dropped.
     SourceDropped = 19,
     /// An announce of an unknown torrent beyond what may pass, answered without peers.
-    MissCalmed = 20,
+    MissThrottled = 20,
     /// An announce, answered without peers, for the interface has sent its share.
-    EgressCalmed = 21,
+    EgressThrottled = 21,
     /// Dropped, for the interface has sent its share.
     EgressDropped = 22,
     /// Dropped for a bad connection id, for enough have been answered.
     BadIdLimited = 23,
     /// An announce that would have passed, of a source over its budget of passes: answered without peers.
-    PassCalmed = 24,
+    PassThrottled = 24,
     /// Another request of such a source, dropped.
     PassDropped = 25,
     /// Dropped, for enough have passed without a connection id that proves their source.

@@ -159,7 +159,7 @@ pub struct Limits {
     /// The bits of an IPv4 address that make a source, as in memory.
     pub mask_v4: u32,
     /// When a client over a limit may come again, in seconds.
-    pub calm_interval_s: u32,
+    pub throttle_interval_s: u32,
     /// The bits of the first half of an IPv6 address that make a source, as in memory.
     pub mask_v6: u64,
     /// The bits of an IPv4 address that make a wider prefix, as in memory; 0 for no such budget.

@@ -71,7 +71,7 @@ pub trait Functions: Sized + Family {
         Self: crate::packet::Ip;
 
     /// Answers an announce without peers: returns an XDP action.
-    fn calm(datagram: &Datagram<Self>, verdict: Verdict) -> u32
+    fn throttle(datagram: &Datagram<Self>, verdict: Verdict) -> u32
     where
         Self: crate::packet::Ip;
 
@@ -112,7 +112,7 @@ pub trait Functions: Sized + Family {
 macro_rules! functions {
     (
         $family:ident, $announce:ident, $objections:ident, $judge_scrape:ident, $admit:ident,
-        $pass:ident, $stray:ident, $calm:ident, $inline:ident, $spilled:ident, $reply:ident, $refuse:ident,
+        $pass:ident, $stray:ident, $throttle:ident, $inline:ident, $spilled:ident, $reply:ident, $refuse:ident,
         $scrape:ident, $entry:ident, $sum_of_rest:ident, $may_have_sent:ident
     ) => {
         #[unsafe(no_mangle)]
@@ -160,8 +160,8 @@ macro_rules! functions {
                     record::<$family>(ctx, verdict);
                     XDP_PASS
                 }
-                Err(calmed @ (Verdict::MissCalmed | Verdict::PassCalmed)) => {
-                    $calm(ctx.as_ptr().cast(), l3, calmed as u32)
+                Err(throttled @ (Verdict::MissThrottled | Verdict::PassThrottled)) => {
+                    $throttle(ctx.as_ptr().cast(), l3, throttled as u32)
                 }
                 Err(dropped) => drop::<$family>(ctx, dropped),
             }
@@ -179,9 +179,9 @@ macro_rules! functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $calm(ctx: *mut xdp_md, l3: u32, verdict: u32) -> u32 {
+        extern "C" fn $throttle(ctx: *mut xdp_md, l3: u32, verdict: u32) -> u32 {
             let (ctx, env) = (&XdpContext::new(ctx), &Env::get());
-            match limits::calm::<$family>(ctx, env, l3, verdict) {
+            match limits::throttle::<$family>(ctx, env, l3, verdict) {
                 // A wrong checksum, or a datagram longer than its frame: the network stack drops it.
                 Err(Verdict::NotOurs) => XDP_PASS,
                 Err(_) => drop::<$family>(ctx, Verdict::PassDropped),
@@ -315,8 +315,8 @@ macro_rules! functions {
             }
 
             #[inline(always)]
-            fn calm(datagram: &Datagram<Self>, verdict: Verdict) -> u32 {
-                $calm(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, verdict as u32)
+            fn throttle(datagram: &Datagram<Self>, verdict: Verdict) -> u32 {
+                $throttle(datagram.ctx.as_ptr().cast(), datagram.l3 as u32, verdict as u32)
             }
 
             #[inline(always)]
@@ -372,7 +372,7 @@ functions!(
     admit_v4,
     pass_v4,
     stray_v4,
-    calm_v4,
+    throttle_v4,
     inline_v4,
     spilled_v4,
     reply_v4,
@@ -390,7 +390,7 @@ functions!(
     admit_v6,
     pass_v6,
     stray_v6,
-    calm_v6,
+    throttle_v6,
     inline_v6,
     spilled_v6,
     reply_v6,

@@ -1,6 +1,6 @@
 //! Limits: what a source may have, what all of them may, and what an interface may send.
 //!
-//! Who is over a limit is calmed where the protocol has the words for it: an announce is answered
+//! Who is over a limit is throttled where the protocol has the words for it: an announce is answered
 //! without peers and with a long interval, after which its client comes back, while one that gets an
 //! error or nothing tries again soon.
 
@@ -45,13 +45,13 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
     }
     // A connect proves no source either. What anyone can forge leaves half to those who have proven theirs.
     if !rate.covers(ahead_ns, is_connect) {
-        return Err(if is_announce { Verdict::EgressCalmed } else { Verdict::EgressDropped });
+        return Err(if is_announce { Verdict::EgressThrottled } else { Verdict::EgressDropped });
     }
     let kind = if is_connect { Kind::Connects } else { Kind::Requests };
     let admitted = budget::take(&claim::<F, _>(datagram, kind, now_ns));
     match (admitted, is_announce) {
         (true, _) => Ok(()),
-        (false, true) => Err(Verdict::SourceCalmed),
+        (false, true) => Err(Verdict::SourceThrottled),
         (false, false) => Err(Verdict::SourceDropped),
     }
 }
@@ -79,7 +79,7 @@ pub fn may_pass<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Re
         request.action == action::ANNOUNCE && datagram.payload_len() >= ANNOUNCE_BYTES;
     match (may, is_announce) {
         (true, _) => Ok(()),
-        (false, true) => Err(if is_miss { Verdict::MissCalmed } else { Verdict::PassCalmed }),
+        (false, true) => Err(if is_miss { Verdict::MissThrottled } else { Verdict::PassThrottled }),
         (false, false) => Err(Verdict::PassDropped),
     }
 }
@@ -122,15 +122,15 @@ fn claim<F: Ip, T>(datagram: &Datagram<F, T>, kind: Kind, now_ns: u64) -> Claim 
 
 /// Answers an announce without peers, for the reason of a verdict as a number.
 #[inline(always)]
-pub fn calm<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Answer {
-    const MISS: u32 = Verdict::MissCalmed as u32;
-    const PASS: u32 = Verdict::PassCalmed as u32;
-    const EGRESS: u32 = Verdict::EgressCalmed as u32;
+pub fn throttle<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Answer {
+    const MISS: u32 = Verdict::MissThrottled as u32;
+    const PASS: u32 = Verdict::PassThrottled as u32;
+    const EGRESS: u32 = Verdict::EgressThrottled as u32;
     let verdict = match verdict {
-        MISS => Verdict::MissCalmed,
-        PASS => Verdict::PassCalmed,
-        EGRESS => Verdict::EgressCalmed,
-        _ => Verdict::SourceCalmed,
+        MISS => Verdict::MissThrottled,
+        PASS => Verdict::PassThrottled,
+        EGRESS => Verdict::EgressThrottled,
+        _ => Verdict::SourceThrottled,
     };
     let datagram = &Datagram::<F>::again(ctx, l3).ok_or(Verdict::Unusual)?;
     // One over its source's limit has not been summed up yet.
@@ -142,7 +142,7 @@ pub fn calm<F: Ip>(ctx: &XdpContext, env: &Env, l3: u32, verdict: u32) -> Answer
     let reply = Head(AnnounceReply {
         action,
         transaction_id,
-        interval: env.config.limits.calm_interval_s.to_be_bytes(),
+        interval: env.config.limits.throttle_interval_s.to_be_bytes(),
         leechers: [0; 4],
         seeders: [0; 4],
     });

@@ -199,8 +199,8 @@ fn finish<F: Ip>(datagram: &Datagram<F>, outcome: Outcome) -> u32 {
         Outcome::Act(action) => action,
         Outcome::Pass(Verdict::NotOurs) => F::stray(datagram.ctx, datagram.l3),
         Outcome::Pass(verdict) => F::pass(datagram, verdict),
-        Outcome::Limit(throttled @ (Verdict::SourceCalmed | Verdict::EgressCalmed)) => {
-            F::calm(datagram, throttled)
+        Outcome::Limit(throttled @ (Verdict::SourceThrottled | Verdict::EgressThrottled)) => {
+            F::throttle(datagram, throttled)
         }
         Outcome::Limit(dropped) => {
             count::<F>(dropped as u32);

@@ -67,9 +67,9 @@ pub struct LimitsConfig {
     /// Written like 100MiB.
     #[schemars(with = "Size")]
     pub egress: ByteSize,
-    /// When who was answered without peers shall come again.
+    /// When a client announces again whose announce was over a limit and answered without peers.
     #[default(GoDuration::from_mins(5))]
-    pub calm_interval: GoDuration,
+    pub throttle_interval: GoDuration,
     /// How many leading bits of an IPv4 address make a source.
     #[default(32)]
     #[schemars(range(max = 32))]
@@ -129,7 +129,8 @@ impl LimitsConfig {
             bad_ids: rate(self.bad_connection_ids),
             unproven_passes: rate(self.unproven_passes),
             egress: Rate::per_second(self.egress.as_u64()),
-            calm_interval_s: u32::try_from(self.calm_interval.as_secs()).unwrap_or(u32::MAX),
+            throttle_interval_s: u32::try_from(self.throttle_interval.as_secs())
+                .unwrap_or(u32::MAX),
             mask_v4: mask_v4(self.ipv4_prefix),
             mask_v6: mask_v6(self.ipv6_prefix),
             wide_mask_v4: mask_v4(self.ipv4_wide_prefix),

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Other spellings of a key, and ours.
-pub(super) const ALIASES: [(&str, &str); 10] = [
+pub(super) const ALIASES: [(&str, &str); 11] = [
     ("prometheus_addr", "metrics_addr"),
     ("config", "options"),
     ("preferred_ipv4_subnet", "preferred_ipv4_subnet_mask_bits_set"),
@@ -27,6 +27,8 @@ pub(super) const ALIASES: [(&str, &str); 10] = [
     ("realIPHeader", "real_ip_header"),
     ("readTimeout", "read_timeout"),
     ("writeTimeout", "write_timeout"),
+    // Of earlier versions of this tracker.
+    ("calm_interval", "throttle_interval"),
 ];
 
 /// Marks keys in the schema of which zero is no limit. Chihaya has none.

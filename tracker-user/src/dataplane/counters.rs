@@ -72,13 +72,13 @@ const LABELS: [(Verdict, Label); 23] = [
     (Verdict::Full, Label::Passed("full torrent")),
     (Verdict::Contended, Label::Passed("contended")),
     (Verdict::NoReply, Label::Passed("no reply possible")),
-    (Verdict::SourceCalmed, Label::Limited(Action::Announce, Outcome::Calmed, SOURCE)),
+    (Verdict::SourceThrottled, Label::Limited(Action::Announce, Outcome::Throttled, SOURCE)),
     (Verdict::SourceDropped, Label::Limited(Action::Other, Outcome::Dropped, SOURCE)),
-    (Verdict::MissCalmed, Label::Limited(Action::Announce, Outcome::Calmed, "misses")),
-    (Verdict::EgressCalmed, Label::Limited(Action::Announce, Outcome::Calmed, EGRESS)),
+    (Verdict::MissThrottled, Label::Limited(Action::Announce, Outcome::Throttled, "misses")),
+    (Verdict::EgressThrottled, Label::Limited(Action::Announce, Outcome::Throttled, EGRESS)),
     (Verdict::EgressDropped, Label::Limited(Action::Other, Outcome::Dropped, EGRESS)),
     (Verdict::BadIdLimited, Label::Limited(Action::Other, Outcome::Dropped, "bad connection ids")),
-    (Verdict::PassCalmed, Label::Limited(Action::Announce, Outcome::Calmed, PASSES)),
+    (Verdict::PassThrottled, Label::Limited(Action::Announce, Outcome::Throttled, PASSES)),
     (Verdict::PassDropped, Label::Limited(Action::Other, Outcome::Dropped, PASSES)),
     (Verdict::UnprovenDropped, Label::Limited(Action::Other, Outcome::Dropped, UNPROVEN)),
 ];
@@ -155,7 +155,7 @@ impl CountersMap {
                         (Action::Other, AddressFamily::Unknown, error)
                     }
                     Label::Unapproved(rule) => (Action::Announce, family, rule.text()),
-                    Label::Limited(action, Outcome::Calmed, _) => (action, family, ""),
+                    Label::Limited(action, Outcome::Throttled, _) => (action, family, ""),
                     Label::Limited(action, ..) => (action, family, LIMITED),
                     Label::Passed(_) => continue,
                 };

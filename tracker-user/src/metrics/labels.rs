@@ -77,7 +77,7 @@ pub enum Outcome {
     /// We are at fault.
     Failed,
     /// An announce over a limit: answered without peers, with a long interval.
-    Calmed,
+    Throttled,
     /// It was met with silence, before the daemon saw it.
     Dropped,
     /// The kernel left it to the daemon, which counts it again.
@@ -95,7 +95,7 @@ impl Outcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::Failed => "failed",
-            Self::Calmed => "calmed",
+            Self::Throttled => "throttled",
             Self::Dropped => "dropped",
             Self::Passed => "passed",
         }

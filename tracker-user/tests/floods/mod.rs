@@ -17,7 +17,7 @@ const BURST: usize = 10;
 impl Both {
     /// Sets limits, of one source to an address.
     fn limit(&mut self, limits: Limits) {
-        let limits = Limits { calm_interval_s: 300, ..limits };
+        let limits = Limits { throttle_interval_s: 300, ..limits };
         let mut state = self.state();
         let config = &mut state.configs[0];
         config.limits = limits;
@@ -67,10 +67,10 @@ fn connect() -> Vec<u8> {
 }
 
 /// No peers, none counted, and an interval of five minutes.
-fn assert_calmed((action, reply): (u32, Vec<u8>)) {
+fn assert_throttled((action, reply): (u32, Vec<u8>)) {
     assert_eq!(action, XDP_TX);
-    let calm = [&[0, 0, 0, 1, 1, 2, 3, 4][..], &300_u32.to_be_bytes(), &[0; 8]].concat();
-    assert_eq!(reply, calm);
+    let throttled = [&[0, 0, 0, 1, 1, 2, 3, 4][..], &300_u32.to_be_bytes(), &[0; 8]].concat();
+    assert_eq!(reply, throttled);
 }
 
 /// Six seconds bring one, so that the test is over before the next.
@@ -93,7 +93,7 @@ fn budget(kinds: &[Kind]) -> Limits {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
-fn a_source_that_announces_too_much_is_calmed_and_others_are_not() {
+fn a_source_that_announces_too_much_is_throttled_and_others_are_not() {
     let mut both = Both::new(World::default());
     both.admit(7);
     both.limit(budget(&[Kind::Requests]));
@@ -102,7 +102,7 @@ fn a_source_that_announces_too_much_is_calmed_and_others_are_not() {
         assert!(both.send(CLIENT, &announce).1.len() > 20);
     }
     let last: Vec<_> = (0..BURST).map(|_| both.send(CLIENT, &announce)).collect();
-    assert_calmed(last[BURST - 1].clone());
+    assert_throttled(last[BURST - 1].clone());
     assert_eq!(both.send(CLIENT, &both.scrape_of(CLIENT)).0, XDP_DROP);
     assert!(both.send(OTHER, &both.announce_of(OTHER, 7)).1.len() > 20);
 }
@@ -134,7 +134,7 @@ fn only_so_many_unknown_torrents_of_a_source_pass_to_the_daemon() {
         announces.filter(|announce| both.send(source, announce).0 == XDP_PASS).count()
     };
     assert!((BURST..2 * BURST).contains(&passed(CLIENT)));
-    assert_calmed(both.send(CLIENT, &both.announce_of(CLIENT, 99)));
+    assert_throttled(both.send(CLIENT, &both.announce_of(CLIENT, 99)));
     // What is known costs nothing.
     assert!(both.send(CLIENT, &both.announce_of(CLIENT, 7)).1.len() > 20);
     assert!((BURST..2 * BURST).contains(&passed(OTHER)));
@@ -167,16 +167,19 @@ fn only_so_many_bad_connection_ids_are_told_so() {
 
 #[test]
 #[ignore = "needs root and BPF: cargo xtask test kernel"]
-fn an_interface_that_has_sent_its_share_calms_first_and_then_is_silent() {
+fn an_interface_that_has_sent_its_share_throttles_first_and_then_is_silent() {
     let mut both = Both::new(World::default());
     both.admit(7);
     both.limit(Limits { egress: Rate::per(700, 60), ..no_limits() });
     let announce = both.announce_of(CLIENT, 7);
     let replies: Vec<_> = (0..100).map(|_| both.send(CLIENT, &announce)).collect();
     assert!(replies[0].1.len() > 20);
-    let calmed = replies.iter().filter(|(_, reply)| reply.len() == 20).count();
+    let throttled = replies.iter().filter(|(_, reply)| reply.len() == 20).count();
     let served = replies.iter().filter(|(_, reply)| reply.len() > 20).count();
-    assert!((5..20).contains(&served) && (5..20).contains(&calmed), "{served}, then {calmed}");
+    assert!(
+        (5..20).contains(&served) && (5..20).contains(&throttled),
+        "{served}, then {throttled}"
+    );
     assert_eq!(replies[99].0, XDP_DROP);
     assert_eq!(both.send(CLIENT, &connect()).0, XDP_DROP);
 }
@@ -201,7 +204,7 @@ fn forged_requests_leave_half_of_an_interface_s_share_to_proven_ones() {
     let replies: Vec<_> = (0..100).map(|_| both.send(CLIENT, &announce)).collect();
     let served = replies.iter().take_while(|(_, reply)| reply.len() > 20).count();
     assert!((20..40).contains(&served), "{served} are served");
-    assert_calmed(replies[served].clone());
+    assert_throttled(replies[served].clone());
 }
 
 /// Requests of a source that the program leaves to the daemon, each of another kind.
@@ -239,7 +242,7 @@ fn a_source_over_its_passes_is_answered_without_peers_and_others_pass() {
         assert!((BURST..2 * BURST).contains(&passed), "{passed} of kind {number}");
         let last = sent[3 * BURST - 1].clone();
         if is_announce {
-            assert_calmed(last);
+            assert_throttled(last);
         } else {
             assert_eq!(last.0, XDP_DROP, "kind {number}");
         }
@@ -268,7 +271,7 @@ fn what_hooks_have_pass_is_bounded_by_source_as_well() {
     let announce = both.announce_of(CLIENT, 7);
     let passed = (0..3 * BURST).filter(|_| both.send(CLIENT, &announce).0 == XDP_PASS).count();
     assert!((BURST..2 * BURST).contains(&passed));
-    assert_calmed(both.send(CLIENT, &announce));
+    assert_throttled(both.send(CLIENT, &announce));
     assert_eq!(both.send(CLIENT, &both.scrape_of(CLIENT)).0, XDP_DROP);
     assert_eq!(both.send(OTHER, &both.scrape_of(OTHER)).0, XDP_PASS);
 }
