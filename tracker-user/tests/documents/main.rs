@@ -23,11 +23,19 @@ fn read(path: &str) -> String {
 
 /// All documents, by their paths below the root.
 fn documents() -> BTreeMap<String, String> {
-    let mut documents = BTreeMap::from([("README.md".to_owned(), read("README.md"))]);
-    for entry in fs::read_dir(root().join("docs")).unwrap() {
-        let path = format!("docs/{}", entry.unwrap().file_name().to_str().unwrap());
-        let text = read(&path);
-        documents.insert(path, text);
+    let mut documents = BTreeMap::new();
+    for folder in ["", "docs/"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = format!("{folder}{}", entry.unwrap().file_name().to_str().unwrap());
+            if !path.ends_with(".md") {
+                continue;
+            }
+            let text = read(&path);
+            documents.insert(path, text);
+        }
+    }
+    for file in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] {
+        assert!(documents.contains_key(file), "there is no {file}");
     }
     documents
 }
