@@ -1,6 +1,6 @@
 //! Draws the figures of `cargo xtask bench dataplane` as a bar chart: plain SVG, for the README.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{cmp::Reverse, fmt::Write as _, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -108,7 +108,7 @@ fn chart(report: &str) -> Result<String> {
     let rows = report.pointer("/tables/0/rows").and_then(Value::as_array).context("no table")?;
     let parsed = rows.iter().map(Bar::parse).collect::<Result<Vec<_>>>()?;
     let mut bars: Vec<Bar> = parsed.into_iter().flatten().collect();
-    bars.sort_by(|a, b| b.generators.cmp(&a.generators));
+    bars.sort_by_key(|bar| Reverse(bar.generators));
     let most = bars.iter().map(|bar| bar.rate).fold(0.0, f64::max);
     ensure!(most > 0.0, "no figures");
     let scale = (WIDTH - LABELS - FIGURES - MARGIN) / most;
