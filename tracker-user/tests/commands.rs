@@ -96,6 +96,26 @@ impl Running {
 }
 
 #[test]
+fn the_start_logs_the_announce_url_of_each_frontend() {
+    let folder = configured(LISTENING);
+    let mut child = tracker(folder.path(), &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.ends_with(" ready\n") {
+        assert_ne!(log.read_line(&mut text).unwrap(), 0, "it ended: {text}");
+    }
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    log.lines().for_each(drop);
+    child.wait().unwrap();
+    for (what, scheme) in [("HTTP", "http"), ("UDP", "udp")] {
+        let serving = format!("serving {what} on [::]:");
+        let port = text.split_once(&serving).unwrap().1.lines().next().unwrap();
+        let url = format!("announce URL: {scheme}://HOST:{port}/announce\n");
+        assert_eq!(text.matches(&url).count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn a_signal_to_stop_ends_it_with_status_0() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         assert_eq!(Running::start().end(signal), Some(0));

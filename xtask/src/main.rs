@@ -7,6 +7,7 @@ mod cargo_test;
 mod deb;
 mod demo;
 mod fuzz;
+mod plot;
 mod process;
 mod run;
 mod sanitize;
@@ -38,6 +39,8 @@ enum Verb {
     Test(test::Args),
     /// Measure, beside other trackers: what was run, the median, the spread and ratios
     Bench(bench::Args),
+    /// Draw the figures of a benchmark as an SVG bar chart: docs/figures.svg
+    Plot(plot::Args),
     /// Feed parsers, table and kernel with what nobody would send
     Fuzz(fuzz::Args),
     /// Run the tests of unsafe code under the address sanitizer
@@ -70,6 +73,7 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Plot(args) => plot::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Sanitize(args) => sanitize::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
@@ -102,7 +106,9 @@ mod tests {
     fn every_command_in_the_documents_is_understood() {
         let root = process::root();
         let mut files = vec![root.join("README.md"), root.join("Dockerfile")];
+        files.extend(["CHANGELOG.md", "CONTRIBUTING.md"].map(|file| root.join(file)));
         files.extend(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+        files.retain(|file| file.extension().is_none_or(|extension| extension == "md"));
         let mut shown = 0;
         for file in files {
             let text = fs::read_to_string(&file).unwrap();

@@ -1,6 +1,7 @@
 //! Puts the parts together: from a configuration to a running tracker, on to the next configuration,
 //! and back down.
 
+mod announce_urls;
 mod control;
 mod frontends;
 mod hooks;

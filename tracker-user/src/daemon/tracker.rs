@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tracker_common::budget::meters_of_row;
 
 use super::{
-    control::Status, frontends::Frontends, hooks, prepared::Prepared, restart, secrets,
-    signals::TERMINATE,
+    announce_urls::announce_urls, control::Status, frontends::Frontends, hooks, prepared::Prepared,
+    restart, secrets, signals::TERMINATE,
 };
 use crate::{
     config::{Config, OnExit, StorageConfig},
@@ -71,6 +71,9 @@ impl Tracker {
         };
         for (what, addr) in &frontends.addresses {
             tracing::info!("serving {what} on {addr}");
+        }
+        for url in announce_urls(&config.http, &frontends.addresses) {
+            tracing::info!("announce URL: {url}");
         }
         let data_plane = kernel
             .map(|kernel| {

@@ -44,7 +44,7 @@ Limits: message of a browser | KiB | 10 | tracker-user/src/http/webtorrent/sessi
 Limits: offers and answers | | 0 | tracker-user/src/http/webtorrent/outlet.rs WAITING_MAX
 Limits: offers and answers | KiB | 10 | tracker-user/src/http/webtorrent/outlet.rs WAITING_BYTES_EACH_MAX
 Limits: offers and answers | MiB | 20 | tracker-user/src/http/webtorrent/outlet.rs WAITING_BYTES_MAX
-Limits: what the system has not sent | KiB | 10 | tracker-user/src/daemon/listen.rs UNSENT_BYTES
+Limits: bytes of a TCP connection | KiB | 10 | tracker-user/src/daemon/listen.rs UNSENT_BYTES
 Limits: metrics connections | | 0 | tracker-user/src/metrics/server.rs CONNECTIONS_MAX
 Limits: peers whose changes wait | | 0 | tracker-user/src/storage/redis/queue.rs QUEUE_MAX
 Limits: peers that leave during | | 0 | tracker-user/src/storage/redis/departed.rs DEPARTED_MAX

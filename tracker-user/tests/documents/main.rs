@@ -23,11 +23,19 @@ fn read(path: &str) -> String {
 
 /// All documents, by their paths below the root.
 fn documents() -> BTreeMap<String, String> {
-    let mut documents = BTreeMap::from([("README.md".to_owned(), read("README.md"))]);
-    for entry in fs::read_dir(root().join("docs")).unwrap() {
-        let path = format!("docs/{}", entry.unwrap().file_name().to_str().unwrap());
-        let text = read(&path);
-        documents.insert(path, text);
+    let mut documents = BTreeMap::new();
+    for folder in ["", "docs/"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = format!("{folder}{}", entry.unwrap().file_name().to_str().unwrap());
+            if !path.ends_with(".md") {
+                continue;
+            }
+            let text = read(&path);
+            documents.insert(path, text);
+        }
+    }
+    for file in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] {
+        assert!(documents.contains_key(file), "there is no {file}");
     }
     documents
 }
@@ -105,6 +113,34 @@ fn the_folder_of_pins_is_the_one_of_this_version() {
         }
     }
     assert!(named > 0, "no document names the folder");
+}
+
+#[test]
+fn every_source_file_that_is_named_exists() {
+    let mut named = 0;
+    for (path, text) in documents() {
+        for file in quoted(&text).filter(|name| name.contains('/') && name.ends_with(".rs")) {
+            assert!(root().join(file).is_file(), "{path}: there is no {file}");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named} files are named");
+}
+
+#[test]
+fn each_walk_has_at_most_twelve_steps() {
+    let walkthrough = read("docs/walkthrough.md");
+    let walks: Vec<&str> = walkthrough.split("\n## ").skip(1).collect();
+    assert_eq!(walks.len(), 3);
+    for walk in walks {
+        let is_step = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
+        let steps = walk.lines().filter(is_step).count();
+        assert!((1..=12).contains(&steps), "{steps} steps: {walk}");
+        let (_, body) = walk.split_once("\n\n1. ").unwrap();
+        for number in 2..=steps {
+            assert!(body.contains(&format!("\n{number}. ")), "no step {number}: {walk}");
+        }
+    }
 }
 
 /// A heading's anchor, as GitHub makes it.
