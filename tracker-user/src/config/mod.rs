@@ -12,6 +12,7 @@ mod file_schema;
 mod history;
 mod hooks;
 mod http;
+mod in_code;
 mod interfaces;
 mod limits;
 mod load;
@@ -48,6 +49,7 @@ pub use hooks::{
     TorrentApprovalConfig,
 };
 pub use http::{DualStack, HttpConfig, WebTorrentConfig};
+pub use in_code::ConfigSource;
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, ConfigFile, Finding, Loaded, PLACES, UnknownKeys, parse};
 pub use path::Path as KeyPath;

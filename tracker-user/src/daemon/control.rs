@@ -55,7 +55,7 @@ const MODE: u32 = 0o600;
 const CLIENTS_MAX: usize = 16;
 
 /// What a running tracker holds from its start to its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Status {
     /// The number of its process, as it calls itself.
     pub(super) process: u32,

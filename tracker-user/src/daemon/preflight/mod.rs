@@ -5,6 +5,7 @@
 //! or a note: what cannot be told from here, and what looks wrong and is not.
 
 mod addresses;
+mod features;
 mod folders;
 mod found;
 mod kernel;
@@ -15,7 +16,7 @@ mod running;
 use std::cell::OnceCell;
 
 use super::{hooks::HookMaker, prepared::Prepared};
-use crate::config::{Config, ConfigError, ConfigFile, Finding, Loaded, UnknownKeys};
+use crate::config::{Config, ConfigError, ConfigSource, Finding, Loaded};
 
 pub(super) use found::Found;
 pub(super) use offline::{is_certificate_told, leaves_out};
@@ -76,7 +77,8 @@ impl Of {
 type Step = (Of, fn(&Subject, &mut Found));
 
 /// All steps, but for what [`Prepared`] makes: hooks with their lists, routes, the certificate.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
+    (Of::File, features::are_built_in),
     (Of::File, addresses::are_wanted_once),
     (Of::Start, addresses::can_be_listened_on),
     (Of::Host, kernel::interfaces_exist),
@@ -104,13 +106,13 @@ pub(super) struct Examined {
 /// # Errors
 /// All that is wrong, each on a line of its own with the file, its line and the key.
 pub(super) fn examine(
-    file: &ConfigFile,
+    source: &ConfigSource,
     hooks: &HookMaker,
     occasion: Occasion,
 ) -> anyhow::Result<Examined> {
-    let (loaded, mut errors, advice) = match file.load() {
+    let (loaded, mut errors, advice) = match source.load() {
         Ok(loaded) => (loaded, Vec::new(), ""),
-        Err(error) => read_leniently(file, error)?,
+        Err(error) => read_leniently(source, error)?,
     };
     let unreadable =
         if occasion == Occasion::Offline { Vec::new() } else { loaded.unreadable_files() };
@@ -146,11 +148,10 @@ pub(super) fn examine(
 
 /// A file of which only keys are unknown is looked at as a whole, so that one pass finds the rest too.
 fn read_leniently(
-    file: &ConfigFile,
+    source: &ConfigSource,
     error: ConfigError,
 ) -> Result<(Loaded, Vec<Finding>, &'static str), ConfigError> {
-    let lenient = ConfigFile { unknown_keys: UnknownKeys::Ignore, ..file.clone() };
-    match (error, lenient.load()) {
+    match (error, source.lenient().load()) {
         (ConfigError::Invalid { findings, advice }, Ok(loaded)) => Ok((loaded, findings, advice)),
         (error, _) => Err(error),
     }
