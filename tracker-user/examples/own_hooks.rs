@@ -1,14 +1,10 @@
-//! The whole tracker with two hooks of its own:
+//! The whole daemon with two hooks of its own:
 //! `cargo run -p tracker-user --example own_hooks -- config.yaml`.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
-use tracker_common::announce::Event;
 use tracker_user::{
+    AnnounceRequest, AnnounceResponse, Event, Interest, PostHook, PreHook, Refusal, Tracker,
     config::{ConfigFile, UnknownKeys},
-    daemon::{self, OwnHooks},
-    pipeline::{AnnounceRequest, AnnounceResponse, Interest, PostHook, PreHook, Refusal},
 };
 
 /// Refuses peers on ports that only root can listen on. As it says nothing of the kernel (see
@@ -28,7 +24,7 @@ impl PreHook for UserPorts {
     }
 }
 
-/// Logs completed downloads. Of what the kernel answers it is told no more than it needs.
+/// Prints completed downloads. Of what the kernel answers it is told no more than it needs.
 struct Downloads;
 
 impl PostHook for Downloads {
@@ -50,7 +46,5 @@ impl PostHook for Downloads {
 fn main() -> anyhow::Result<()> {
     let path = std::env::args().nth(1).context("usage: own_hooks CONFIG")?;
     let file = ConfigFile { path: Some(path), unknown_keys: UnknownKeys::Refuse };
-    let own =
-        OwnHooks { pre_hooks: vec![Arc::new(UserPorts)], post_hooks: vec![Arc::new(Downloads)] };
-    daemon::run_with(&file, &own)
+    Tracker::builder().config(file).pre_hook(UserPorts).post_hook(Downloads).run()
 }

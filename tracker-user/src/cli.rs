@@ -7,9 +7,12 @@ use std::io::{self, Write};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+#[cfg(feature = "xdp")]
+use crate::dataplane;
 use crate::{
     config::{self, ConfigFile, UnknownKeys},
-    daemon, dataplane, e2e,
+    daemon::{self, Tracker},
+    e2e,
     logging::LogOptions,
 };
 
@@ -46,8 +49,10 @@ pub enum Command {
     Reload,
     /// Ask the running tracker whether it serves; the exit status says it too, for health checks
     Status,
+    #[cfg(feature = "xdp")]
     /// Tell what this host and its interfaces can do, and what to change
     Probe,
+    #[cfg(feature = "xdp")]
     /// Remove all that a tracker which runs no more has left in the kernel
     Detach,
     /// Announce to a running tracker, this or any other, and tell whether it answers as it should
@@ -84,11 +89,13 @@ impl Cli {
     pub fn run(&self) -> anyhow::Result<()> {
         let file = self.config_file();
         match &self.command {
-            None => daemon::run(&file),
+            None => Tracker::builder().config(file).run(),
             Some(Command::Check { offline }) => check(&file, *offline),
             Some(Command::Reload) => reload(&file),
             Some(Command::Status) => status(&file),
+            #[cfg(feature = "xdp")]
             Some(Command::Probe) => probe(&file),
+            #[cfg(feature = "xdp")]
             Some(Command::Detach) => detach(&file),
             Some(Command::E2e(options)) => e2e::run(options),
             Some(Command::ConfigExample) => print(config::example()),
@@ -141,12 +148,14 @@ fn status(file: &ConfigFile) -> anyhow::Result<()> {
     print("the tracker serves\n")
 }
 
+#[cfg(feature = "xdp")]
 /// Looks at the host with the file's interfaces, or with those that have a default route.
 fn probe(file: &ConfigFile) -> anyhow::Result<()> {
     let findings = dataplane::survey(&file.load()?.config)?;
     print(findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())
 }
 
+#[cfg(feature = "xdp")]
 /// Detaches what no daemon keeps any more.
 fn detach(file: &ConfigFile) -> anyhow::Result<()> {
     match dataplane::detach(&file.load()?.config)? {

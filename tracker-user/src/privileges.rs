@@ -1,10 +1,14 @@
 //! The capabilities of the process: a start is limited to those that it needs, and keeps none.
 //!
-//! The system keeps them for each thread. So each of ours begins by dropping them ([`spawn`]), and the
-//! one that starts the tracker does so in the end. What has been loaded, mapped and bound stays
-//! usable, and a program that is loaded can be attached by whoever has it.
+//! The system keeps them for each thread, and a new thread has those of the thread that starts it. So where a tracker
+//! shall have none, the thread that starts it says so ([`drop_in_threads`]): all threads that come of it begin by
+//! dropping theirs ([`spawn`]), and it drops its own in the end. What has been loaded, mapped and bound stays usable,
+//! and a program that is loaded can be attached by any process that holds its descriptor.
+//!
+//! A tracker that is embedded drops nothing, unless its builder says so.
 
 use std::{
+    cell::Cell,
     collections::HashSet,
     io,
     sync::mpsc,
@@ -64,8 +68,19 @@ pub fn limit() -> anyhow::Result<()> {
     caps::clear(None, CapSet::Inheritable).context(CANNOT)
 }
 
-/// Drops all capabilities of this thread.
+thread_local! {
+    /// Whether the threads that this one starts begin by dropping their capabilities.
+    static DROPS_IN_THREADS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on the threads that this one starts with [`spawn`], and those that they start, have no capabilities.
+pub fn drop_in_threads() {
+    DROPS_IN_THREADS.set(true);
+}
+
+/// Drops all capabilities of this thread, and so of those that it starts.
 pub fn drop_all() {
+    drop_in_threads();
     for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
         if let Err(error) = caps::clear(None, set) {
             tracing::error!("cannot drop privileges: {error}");
@@ -73,7 +88,7 @@ pub fn drop_all() {
     }
 }
 
-/// Starts a thread, which has no capability any more when this returns.
+/// Starts a thread. After [`drop_in_threads`] it has no capability any more when this returns.
 ///
 /// # Errors
 /// When there can be no more threads.
@@ -81,9 +96,12 @@ pub fn spawn<T: Send + 'static>(
     name: impl Into<String>,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
+    let drops = DROPS_IN_THREADS.get();
     let (dropped, done) = mpsc::channel::<()>();
     let thread = Builder::new().name(name.into()).spawn(move || {
-        drop_all();
+        if drops {
+            drop_all();
+        }
         drop(dropped);
         f()
     })?;
@@ -109,10 +127,24 @@ mod tests {
         assert_eq!(missing(&KERNEL), [""; 0]);
     }
 
+    fn held_by_a_thread_of_a_thread() -> CapsHashSet {
+        let held = || caps::read(None, CapSet::Permitted).unwrap();
+        spawn("test", move || spawn("test", held).unwrap().join().unwrap()).unwrap().join().unwrap()
+    }
+
     #[test]
-    fn a_thread_starts_without_any() {
-        let held = spawn("test", || caps::read(None, CapSet::Permitted).unwrap());
-        assert_eq!(held.unwrap().join().unwrap(), CapsHashSet::new());
+    fn threads_start_without_any_where_that_is_asked_for() {
+        let held = std::thread::spawn(|| {
+            drop_in_threads();
+            held_by_a_thread_of_a_thread()
+        });
+        assert_eq!(held.join().unwrap(), CapsHashSet::new());
+    }
+
+    #[test]
+    fn a_thread_keeps_those_of_the_thread_that_starts_it_unless_told_otherwise() {
+        let own = caps::read(None, CapSet::Permitted).unwrap();
+        assert_eq!(held_by_a_thread_of_a_thread(), own);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod build;
 mod cargo_test;
 mod deb;
 mod demo;
+mod embedder;
 mod fuzz;
 mod plot;
 mod process;

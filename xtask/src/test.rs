@@ -14,7 +14,7 @@ use crate::{
     apt::{self, NAMESPACE_PROGRAMS, Program},
     build,
     cargo_test::Totals,
-    deb, process, simulate, vm,
+    deb, embedder, process, simulate, vm,
 };
 
 /// What `cargo xtask test` accepts.
@@ -30,9 +30,9 @@ pub struct Args {
 /// Tests that need the same.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Group {
-    /// rustfmt and clippy
+    /// rustfmt, clippy, and clippy for each cargo feature alone
     Lint,
-    /// What needs nothing but cargo
+    /// What needs nothing but cargo, and the program that embeds the tracker
     Unit,
     /// The simulation, always of the same worlds, and loom's models
     Search,
@@ -143,7 +143,11 @@ impl Group {
     fn run(self, object: Option<&Path>, filters: &[String]) -> Result<Totals> {
         match self {
             Self::Lint => lint(object),
-            Self::Unit => Totals::of(build::cargo(object).arg("test").args(filters)),
+            Self::Unit => {
+                let mut totals = Totals::of(build::cargo(object).arg("test").args(filters))?;
+                totals += embedder::test(filters)?;
+                Ok(totals)
+            }
             Self::Search => search(filters),
             Self::Kernel => {
                 let mut totals = Totals::of(self.ignored_tests(object)?.args(filters))?;
@@ -218,6 +222,7 @@ fn lint(object: Option<&Path>) -> Result<Totals> {
     for check in [["fmt", "--check"].as_slice(), &clippy, &simulate, &loom] {
         totals.count(process::run(build::cargo(object).args(check)));
     }
+    totals += embedder::lint(object);
     Ok(totals)
 }
 

@@ -111,6 +111,12 @@ impl Findings {
         }
     }
 
+    /// The errors and the warnings, each with its line in `text`.
+    pub(super) fn located(self, file: &str, text: &str) -> (Vec<Finding>, Vec<Finding>) {
+        let Self { errors, warnings, .. } = self;
+        (in_order_of_lines(file, text, errors), in_order_of_lines(file, text, warnings))
+    }
+
     fn as_written(&self, path: &Path) -> Path {
         as_written(&self.moved, path)
     }

@@ -84,7 +84,7 @@ pub struct Reading {
 
 impl Reading {
     /// The configuration, if nothing is wrong.
-    fn complete(self) -> Result<Loaded, ConfigError> {
+    pub(super) fn complete(self) -> Result<Loaded, ConfigError> {
         let Self { config, errors: findings, warnings, advice, source } = self;
         match config {
             Some(config) if findings.is_empty() => Ok(Loaded { config, warnings, source }),

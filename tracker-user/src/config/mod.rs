@@ -13,6 +13,7 @@ mod findings;
 mod history;
 mod hooks;
 mod http;
+mod in_code;
 mod interfaces;
 mod limits;
 mod load;
@@ -50,6 +51,7 @@ pub use hooks::{
     TorrentApprovalConfig,
 };
 pub use http::{DualStack, HttpConfig, WebTorrentConfig};
+pub use in_code::ConfigSource;
 pub use limits::LimitsConfig;
 pub use load::{ConfigError, ConfigFile, Loaded, PLACES, Reading, UnknownKeys, parse};
 pub use path::Path as KeyPath;

@@ -63,6 +63,12 @@ impl UdpConfig {
 pub struct Secret(String);
 
 impl Secret {
+    /// A secret that a program has from elsewhere.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The text itself.
     #[must_use]
     pub fn reveal(&self) -> &str {

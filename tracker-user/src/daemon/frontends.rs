@@ -1,6 +1,6 @@
 //! Whatever listens: metrics, HTTP, HTTPS and UDP.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -21,6 +21,31 @@ use crate::{
     udp::UdpServer,
 };
 
+/// What listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Frontend {
+    /// `/metrics`, for Prometheus.
+    Metrics,
+    /// Announces and scrapes over HTTP, and browsers over WebSocket.
+    Http,
+    /// The same over TLS.
+    Https,
+    /// BEP 15.
+    Udp,
+}
+
+impl fmt::Display for Frontend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Metrics => "metrics",
+            Self::Http => "HTTP",
+            Self::Https => "HTTPS",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
 /// What the frontends can be given anew while they run.
 pub(super) struct FrontendSettings {
     pub(super) http: http::Settings,
@@ -32,7 +57,7 @@ pub(super) struct FrontendSettings {
 /// Running frontends.
 pub(super) struct Frontends {
     /// What is served where, with the ports that the system chose for port 0.
-    pub(super) addresses: Vec<(&'static str, SocketAddr)>,
+    pub(super) addresses: Vec<(Frontend, SocketAddr)>,
     http: Arc<HttpFrontend>,
     tls: Option<Tls>,
     udp: Option<UdpServer>,
@@ -59,7 +84,7 @@ impl Frontends {
         let mut addresses = Vec::new();
         if let Some(addr) = config.metrics_addr {
             let listener = listen_tcp(addr).with_context(|| format!("metrics_addr: {addr}"))?;
-            addresses.push(("metrics", listener.local_addr()?));
+            addresses.push((Frontend::Metrics, listener.local_addr()?));
             tcp.spawn(metrics::serve(listener, Arc::clone(metrics), stopped.clone().wait()));
         }
         let observer = Arc::new(HttpObserver::new(metrics));
@@ -67,7 +92,7 @@ impl Frontends {
             Arc::new(HttpFrontend::new(http, Arc::clone(pipeline), observer, metrics.webtorrent()));
         if let Some(addr) = config.http.addr {
             let listener = listen_tcp(addr).with_context(|| format!("http.addr: {addr}"))?;
-            addresses.push(("HTTP", listener.local_addr()?));
+            addresses.push((Frontend::Http, listener.local_addr()?));
             tcp.spawn(http::serve(listener, Plain, Arc::clone(&http), stopped.clone()));
         }
         let mut tls = None;
@@ -77,7 +102,7 @@ impl Frontends {
                     .context("http.https_addr")?,
             );
             let listener = listen_tcp(addr).with_context(|| format!("http.https_addr: {addr}"))?;
-            addresses.push(("HTTPS", listener.local_addr()?));
+            addresses.push((Frontend::Https, listener.local_addr()?));
             let (tls, http) = (serving.clone(), Arc::clone(&http));
             tcp.spawn(http::serve(listener, tls, http, stopped.clone()));
             tcp.spawn(follow(serving.clone(), stopped));
@@ -89,7 +114,7 @@ impl Frontends {
             let options = udp_options(config, connection_ids);
             let server =
                 UdpServer::start(options, Arc::clone(pipeline), observer).context("udp.addr")?;
-            addresses.extend(server.local_addrs().iter().map(|&addr| ("UDP", addr)));
+            addresses.extend(server.local_addrs().iter().map(|&addr| (Frontend::Udp, addr)));
             Some(server)
         };
         Ok(Self { addresses, http, tls, udp, tcp, stop })

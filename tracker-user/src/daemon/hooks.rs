@@ -20,14 +20,14 @@ use crate::{
     pipeline::{self, GrantSink, Interest, PostHook, PreHook},
 };
 
-/// Hooks of whoever embeds the tracker. They come after those of the configuration, and stay when it
-/// is reloaded.
+/// Hooks of the program that embeds the tracker. They come after those of the configuration, and stay when it is
+/// reloaded.
 #[derive(Clone, Default)]
-pub struct OwnHooks {
+pub(super) struct OwnHooks {
     /// Run before a reply is made.
-    pub pre_hooks: Vec<Arc<dyn PreHook>>,
+    pub(super) pre_hooks: Vec<Arc<dyn PreHook>>,
     /// Run after it.
-    pub post_hooks: Vec<Arc<dyn PostHook>>,
+    pub(super) post_hooks: Vec<Arc<dyn PostHook>>,
 }
 
 /// What hooks are made with, at the start and at each reload.

@@ -2,8 +2,12 @@
 //! and back down.
 
 mod announce_urls;
+mod builder;
 mod control;
+mod engine;
+mod figures;
 mod frontends;
+mod handle;
 mod hooks;
 mod listen;
 mod notify;
@@ -18,71 +22,57 @@ mod signals;
 mod start;
 #[cfg(test)]
 mod tests;
-mod tracker;
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Runtime;
 
+pub use builder::Builder;
 pub use control::{request_reload, request_status};
-pub use hooks::OwnHooks;
+pub use figures::{Stats, Swarm};
+pub use frontends::Frontend;
+pub use handle::{Reloaded, Tracker};
 
 use crate::{
     config::{Config, ConfigFile},
     metrics::Metrics,
     privileges,
 };
+use builder::own_runtime;
 use control::Control;
-use hooks::HookMaker;
+use hooks::{HookMaker, OwnHooks};
 use notify::Watchdog;
 use preflight::{Examined, Occasion};
 use reload::Reloads;
 use signals::{Signal, Signals};
 use start::Started;
 
-/// Tracks until SIGINT or SIGTERM. SIGUSR1, SIGHUP and the control socket make it read `file` again.
-/// The calling thread loses its capabilities. It only answers: what reads files or waits for others, the start
-/// and each reload, has a thread of its own.
-///
-/// # Errors
-/// When something cannot be started; the message says what, and what to do about it.
-pub fn run(file: &ConfigFile) -> anyhow::Result<()> {
-    run_with(file, &OwnHooks::default())
-}
-
-/// As [`run`], with hooks of one's own after those of the configuration.
-///
-/// # Errors
-/// As for [`run`].
-pub fn run_with(file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
+/// Tracks until SIGINT or SIGTERM; see [`Builder::run`]. The calling thread only answers: what reads files or waits for
+/// others, the start and each reload, has a thread of its own.
+fn run(builder: Builder) -> anyhow::Result<()> {
     privileges::limit()?;
-    let runtime = Builder::new_multi_thread()
-        .enable_all()
-        .on_thread_start(privileges::drop_all)
-        .build()
-        .context("cannot start the threads of the async runtime")?;
-    let ended = track(&runtime, file, own);
+    let runtime = own_runtime(true)?;
+    let ended = track(&runtime, builder);
     // What still waits for a disk or a server has nothing to do any more.
     runtime.shutdown_background();
     ended
 }
 
-fn track(runtime: &Runtime, file: &ConfigFile, own: &OwnHooks) -> anyhow::Result<()> {
+fn track(runtime: &Runtime, builder: Builder) -> anyhow::Result<()> {
     // Before anything slow, so that a signal during the start is not the end.
     let _runtime = runtime.enter();
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let mut watchdog = Watchdog::new();
-    let metrics = Arc::new(Metrics::new()?);
-    let hooks = HookMaker::new(own, &metrics);
-    let handle = runtime.handle().clone();
-    let parts = Arc::new(Parts { file: file.clone(), hooks, metrics, runtime: handle });
-    let started = runtime.block_on(start::start(&parts, &mut signals, &mut watchdog))?;
+    let source = builder.source.clone();
+    let builder = builder.runtime(runtime.handle().clone());
+    let started = runtime.block_on(start::start(builder, &mut signals, &mut watchdog))?;
     let Some(Started { tracker, is_reload_wanted }) = started else { return Ok(()) };
-    let mut control = Control::listen(&tracker.config().control_socket, tracker.status(), file);
+    let socket = tracker.configured(|config| config.control_socket.clone()).unwrap_or_default();
+    let mut control = Control::listen(&socket, tracker.status(), &source);
     tracing::info!("ready");
     notify::ready();
-    let mut reloads = Reloads::new(&parts, tracker);
+    let mut reloads = Reloads::new(source, tracker, runtime.handle());
     if is_reload_wanted {
         reloads.want("a signal during the start", None);
     }
@@ -108,10 +98,7 @@ fn track(runtime: &Runtime, file: &ConfigFile, own: &OwnHooks) -> anyhow::Result
     tracing::info!("{stopped_by}: shutting down");
     notify::stopping();
     drop(control);
-    if let Some(tracker) = reloads.end() {
-        tracker.stop(runtime.handle(), stopped_by);
-    }
-    parts.hooks.stop();
+    reloads.end(signals::ending(stopped_by));
     Ok(())
 }
 
@@ -149,16 +136,9 @@ pub fn check(file: &ConfigFile, place: Place) -> anyhow::Result<Checked> {
         Place::Host => Occasion::Check,
         Place::Offline => Occasion::Offline,
     };
-    let Examined { prepared, warnings, notes, file } = preflight::examine(file, &hooks, occasion)?;
+    let Examined { prepared, warnings, notes, file } =
+        preflight::examine(&file.clone().into(), &hooks, occasion)?;
     Ok(Checked { config: prepared.config().clone(), warnings, notes, file })
-}
-
-/// What a start and each reload are made with.
-struct Parts {
-    file: ConfigFile,
-    hooks: HookMaker,
-    metrics: Arc<Metrics>,
-    runtime: Handle,
 }
 
 enum Event {

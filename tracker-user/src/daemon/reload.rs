@@ -3,40 +3,24 @@
 //! One runs at a time. What is asked for meanwhile is one more reload when it has ended, however often it is
 //! asked for: the file may have changed after it was read.
 
-use std::{
-    mem,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{mem, path::PathBuf, sync::Arc};
 
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
-use super::{
-    Parts, Report,
-    control::Client,
-    notify,
-    preflight::{self, Examined, Occasion},
-    tracker::Tracker,
-};
-use crate::privileges;
+use super::{Reloaded, Report, Tracker, control::Client, engine::Ending, notify};
+use crate::{config::ConfigSource, privileges};
 
 /// How many clients may wait for a reload.
 const CLIENTS_MAX: usize = 64;
 
 /// The reloads of a tracker.
 pub(super) struct Reloads {
-    parts: Arc<Parts>,
-    tracker: Shared,
+    source: ConfigSource,
+    tracker: Arc<Tracker>,
+    runtime: Handle,
     running: Option<Running>,
     /// To be begun when the one that runs has ended.
     next: Option<Request>,
-}
-
-/// Empty when the tracker ends.
-type Shared = Arc<Mutex<Option<Tracker>>>;
-
-fn lock(tracker: &Shared) -> MutexGuard<'_, Option<Tracker>> {
-    tracker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Request {
@@ -53,9 +37,9 @@ struct Running {
 }
 
 impl Reloads {
-    pub(super) fn new(parts: &Arc<Parts>, tracker: Tracker) -> Self {
-        let tracker = Arc::new(Mutex::new(Some(tracker)));
-        Self { parts: Arc::clone(parts), tracker, running: None, next: None }
+    pub(super) fn new(source: ConfigSource, tracker: Tracker, runtime: &Handle) -> Self {
+        let (tracker, runtime) = (Arc::new(tracker), runtime.clone());
+        Self { source, tracker, runtime, running: None, next: None }
     }
 
     /// Whether one runs.
@@ -78,7 +62,7 @@ impl Reloads {
         if has_waited {
             tracing::info!(
                 "{asked_by}: a reload is under way; {} is read again when it has ended",
-                self.parts.file
+                self.source
             );
         } else {
             self.begin();
@@ -101,27 +85,27 @@ impl Reloads {
         self.running = None;
         notify::ready();
         self.answer(clients, &report);
-        let socket = lock(&self.tracker).as_ref().map(|it| it.config().control_socket.clone());
+        let socket = self.tracker.configured(|config| config.control_socket.clone());
         if self.next.is_some() {
             self.begin();
         }
         socket.unwrap_or_default()
     }
 
-    /// No reload changes anything from now on. Returns the tracker, when it has been changed as a whole.
-    pub(super) fn end(self) -> Option<Tracker> {
-        lock(&self.tracker).take()
+    /// Ends the tracker, when it has been changed as a whole. No reload changes anything from then on.
+    pub(super) fn end(self, ending: Ending) {
+        self.tracker.end(ending);
     }
 
     fn begin(&mut self) {
         let Some(Request { asked_by, has_waited, clients }) = self.next.take() else { return };
-        tracing::info!("{asked_by}: reloading {}", self.parts.file);
+        tracing::info!("{asked_by}: reloading {}", self.source);
         notify::reloading();
         let (send, ended) = oneshot::channel();
-        let (parts, tracker) = (Arc::clone(&self.parts), Arc::clone(&self.tracker));
+        let (source, tracker) = (self.source.clone(), Arc::clone(&self.tracker));
         let thread = privileges::spawn("reload", move || {
             // When the tracker ends, no client waits for the answer.
-            let _ = send.send(reload(&parts, &tracker));
+            let _ = send.send(reload(source, &tracker));
         });
         if let Err(error) = thread {
             tracing::error!("there can be no thread to reload: {error}");
@@ -132,27 +116,21 @@ impl Reloads {
     fn answer(&self, clients: Vec<Client>, report: &Report) {
         for client in clients {
             let report = report.clone();
-            self.parts.runtime.spawn(async move { client.answer(&report).await });
+            self.runtime.spawn(async move { client.answer(&report).await });
         }
     }
 }
 
 /// Reads the configuration again and applies what can be applied. Whatever is wrong leaves
 /// everything as it was.
-fn reload(parts: &Parts, tracker: &Shared) -> Report {
-    let examined = preflight::examine(&parts.file, &parts.hooks, Occasion::Reload);
-    let reloaded = examined.and_then(|Examined { prepared, warnings: mut lines, .. }| {
-        let waiting = match &mut *lock(tracker) {
-            Some(tracker) => tracker.reload(prepared),
-            None => anyhow::bail!("the tracker ends"),
-        };
-        if !waiting.is_empty() {
-            lines
-                .push(format!("these changes take effect after a restart: {}", waiting.join(", ")));
+fn reload(source: ConfigSource, tracker: &Tracker) -> Report {
+    let reloaded = tracker.reload(source).map(|Reloaded { warnings: mut lines, needs_restart }| {
+        if !needs_restart.is_empty() {
+            let keys = needs_restart.join(", ");
+            lines.push(format!("these changes take effect after a restart: {keys}"));
         }
-        Ok(lines)
+        lines
     });
-    parts.metrics.reloads().count(reloaded.is_ok());
     match reloaded {
         Ok(lines) => {
             for line in &lines {

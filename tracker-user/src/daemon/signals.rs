@@ -4,8 +4,16 @@ use std::io;
 
 use tokio::signal::unix::{self, SignalKind, signal};
 
+use super::engine::Ending;
+
 /// By which service managers end a daemon.
-pub(super) const TERMINATE: &str = "SIGTERM";
+const TERMINATE: &str = "SIGTERM";
+
+/// What is left when this signal has ended the daemon. After Ctrl-C the operator does not start it again at once, and
+/// wants nothing left.
+pub(super) fn ending(signal: &str) -> Ending {
+    if signal == TERMINATE { Ending::AsConfigured } else { Ending::Whole }
+}
 
 /// What a signal asks for, and its name.
 pub(super) enum Signal {

@@ -15,12 +15,9 @@ use anyhow::Context as _;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Parts,
+    Builder, Tracker,
     notify::{self, Watchdog},
-    preflight::{self, Occasion},
-    prepared::Prepared,
-    signals::{Signal, Signals},
-    tracker::Tracker,
+    signals::{self, Signal, Signals},
 };
 use crate::privileges;
 
@@ -67,20 +64,21 @@ impl Progress {
 /// # Errors
 /// What cannot be started.
 pub(super) async fn start(
-    parts: &Arc<Parts>,
+    builder: Builder,
     signals: &mut Signals,
     watchdog: &mut Watchdog,
 ) -> anyhow::Result<Option<Started>> {
     let progress = Arc::new(Progress::default());
     let (send, mut outcome) = oneshot::channel();
     let work = {
-        let (parts, progress) = (Arc::clone(parts), Arc::clone(&progress));
+        let progress = Arc::clone(&progress);
         // It needs the capabilities of this one.
         move || {
-            let started = make(&parts, &progress);
+            privileges::drop_in_threads();
+            let started = builder.start_here(|| progress.go_on(Phase::Starts));
             privileges::drop_all();
             // To drop it would take away what the next daemon is to take over.
-            if let Err(Some(Ok(tracker))) = send.send(started) {
+            if let Err(Ok(Some(tracker))) = send.send(started) {
                 mem::forget(tracker);
             }
         }
@@ -91,8 +89,7 @@ pub(super) async fn start(
     let stopped_by = loop {
         tokio::select! {
             ended = &mut outcome => {
-                let ended = ended.context("the start has panicked")?;
-                let tracker = ended.transpose()?;
+                let tracker = ended.context("the start has panicked")??;
                 return Ok(tracker.map(|tracker| Started { tracker, is_reload_wanted }));
             }
             signal = signals.next() => match signal {
@@ -118,41 +115,12 @@ pub(super) async fn start(
             outcome.try_recv().ok()
         }
     };
-    match ended.flatten() {
-        Some(Ok(tracker)) => end(tracker, parts, stopped_by),
-        Some(Err(error)) => tracing::error!("{error:#}"),
-        None => tracing::warn!(
+    match ended.map(Result::transpose) {
+        Some(Some(Ok(tracker))) => tracker.end(signals::ending(stopped_by)),
+        Some(Some(Err(error))) => tracing::error!("{error:#}"),
+        Some(None) | None => tracing::warn!(
             "what the start has left in the kernel is for the next one; `xdp-tracker detach` removes it"
         ),
     }
     Ok(None)
-}
-
-/// Stops a tracker that has just started: in a thread, since that waits for the runtime, which this one is in.
-fn end(tracker: Tracker, parts: &Parts, signal: &str) {
-    let stopped =
-        thread::scope(|scope| scope.spawn(|| tracker.stop(&parts.runtime, signal)).join());
-    if stopped.is_err() {
-        tracing::error!("the end has panicked");
-    }
-}
-
-/// The work of the thread. Returns nothing where it is not wanted any more.
-fn make(parts: &Parts, progress: &Progress) -> Option<anyhow::Result<Tracker>> {
-    let prepared = match prepare(parts) {
-        Ok(prepared) => prepared,
-        Err(error) => return Some(Err(error)),
-    };
-    if !progress.go_on(Phase::Starts) {
-        return None;
-    }
-    Some(Tracker::start(prepared, parts.hooks.grants(), &parts.metrics, &parts.runtime))
-}
-
-fn prepare(parts: &Parts) -> anyhow::Result<Prepared> {
-    let examined = preflight::examine(&parts.file, &parts.hooks, Occasion::Start)?;
-    for warning in &examined.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(examined.prepared)
 }

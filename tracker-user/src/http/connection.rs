@@ -46,11 +46,13 @@ impl Outbox {
     }
 
     /// Whoever speaks another protocol from here on has deadlines of their own, but for what they write.
+    #[cfg(feature = "webtorrent")]
     pub(super) fn hand_over(&self) {
         self.is_handed_over.store(true, Ordering::Relaxed);
     }
 
     /// Whether what is written from here on has no deadline. When it has one again, that begins then.
+    #[cfg(feature = "webtorrent")]
     pub(super) fn set_patient(&self, is_patient: bool) {
         self.is_patient.store(is_patient, Ordering::Relaxed);
     }

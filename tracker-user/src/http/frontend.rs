@@ -39,6 +39,7 @@ pub struct HttpFrontend {
     settings: ArcSwap<Settings>,
     /// One for each connection, whatever listener it came by.
     pub(super) connections: Arc<Places>,
+    #[cfg_attr(not(feature = "webtorrent"), allow(dead_code, reason = "for browsers alone"))]
     pub(super) webtorrent: WebTorrent,
     pub(super) observer: Arc<dyn Observe>,
     internal_errors: LogLimit,

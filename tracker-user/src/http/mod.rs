@@ -22,10 +22,14 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
+#[cfg(feature = "webtorrent")]
 mod upgrade;
 mod webtorrent;
 
 use std::{net::IpAddr, time::Duration};
+
+#[cfg(not(feature = "webtorrent"))]
+use webtorrent::absent as upgrade;
 
 pub use frontend::HttpFrontend;
 pub use options::{HttpOptions, OptionsError, Settings};

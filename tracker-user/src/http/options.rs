@@ -103,6 +103,7 @@ pub struct Settings {
     pub(super) options: HttpOptions,
     pub(super) router: Router,
     /// Where connections become WebSockets.
+    #[cfg_attr(not(feature = "webtorrent"), allow(dead_code, reason = "for browsers alone"))]
     pub(super) webtorrent_router: Router,
     real_ip_header: Option<HeaderName>,
 }
@@ -159,6 +160,7 @@ impl Settings {
     }
 
     /// The share of a browser's connection in those over WebSocket.
+    #[cfg(feature = "webtorrent")]
     pub(super) fn browser_share(&self, client: IpAddr) -> Share {
         let HttpOptions { trusted_proxies: trusted, webtorrent, .. } = &self.options;
         let source = (!trusts(trusted, client)).then_some(client);

@@ -2,8 +2,10 @@
 //! and our own, which begin with `xdp_tracker_`.
 
 mod durations;
+mod embedded;
 mod hooks;
 mod labels;
+#[cfg(feature = "redis")]
 mod redis;
 mod reports;
 mod requests;
@@ -15,12 +17,14 @@ mod webtorrent;
 use std::sync::Arc;
 
 use prometheus::{
-    IntCounter, IntCounterVec, Opts, Registry, core::Collector, process_collector::ProcessCollector,
+    IntCounter, IntCounterVec, Opts, Registry, core::Collector,
+    process_collector::ProcessCollector, proto::MetricFamily,
 };
 
 pub use durations::Untimed;
 pub use hooks::Refreshes;
 pub use labels::{Action, AddressFamily, Outcome};
+#[cfg(feature = "redis")]
 pub use redis::RedisMetrics;
 pub use reports::ReportMetrics;
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
@@ -29,6 +33,7 @@ pub use tls::CertificateExpiry;
 pub use tracker::{AttachMetrics, PerFamily, ReloadMetrics, StorageMetrics, TableMetrics};
 pub use webtorrent::WebTorrentMetrics;
 
+use embedded::Embedded;
 use hooks::HookMetrics;
 use requests::UserRequests;
 
@@ -36,6 +41,8 @@ use requests::UserRequests;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What `/metrics` serves: the registry above, or the embedder's, which shows it.
+    served: Registry,
     udp: FrontendMetrics,
     http: FrontendMetrics,
     storage: StorageMetrics,
@@ -59,6 +66,27 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
+        Self::in_registry(registry.clone(), registry)
+    }
+
+    /// Registers everything in a registry of its own, which `outer` shows from then on. `outer` sees to the figures of
+    /// the process itself.
+    ///
+    /// # Errors
+    /// When `outer` shows another tracker's already.
+    pub fn shown_by(outer: &Registry) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        outer.register(Box::new(Embedded::new(&registry)?))?;
+        let metrics = Self::in_registry(registry, outer.clone());
+        metrics.inspect_err(|_| Embedded::remove(outer))
+    }
+
+    /// Has the registry of an embedder, if there is one, show these metrics no more.
+    pub(crate) fn hide(&self) {
+        Embedded::remove(&self.served);
+    }
+
+    fn in_registry(registry: Registry, served: Registry) -> prometheus::Result<Self> {
         let limits = Opts::new(
             "xdp_tracker_limit_reached_total",
             "How often a bound of the tracker's was reached.",
@@ -83,6 +111,7 @@ impl Metrics {
             webtorrent: WebTorrentMetrics::new(&registry, &limits)?,
             limits,
             registry,
+            served,
         })
     }
 
@@ -172,10 +201,29 @@ impl Metrics {
         self.registry.register(Box::new(collector))
     }
 
-    /// All of it, for serving.
+    /// Calls `see` with the path, the outcome and the count of each counter of requests, the kernel's too.
+    pub(crate) fn each_request_counter(&self, mut see: impl FnMut(&str, &str, u64)) {
+        let families = self.registry.gather();
+        let counters = families.iter().filter(|family| family.name() == requests::REQUESTS);
+        for counter in counters.flat_map(MetricFamily::get_metric) {
+            let label = |name| {
+                let label = counter.get_label().iter().find(|label| label.name() == name);
+                label.map_or("", |label| label.value())
+            };
+            see(label("path"), label("outcome"), counter.get_counter().get_value() as u64);
+        }
+    }
+
+    /// All of the tracker's own.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// All that is to be served.
+    #[must_use]
+    pub fn served(&self) -> &Registry {
+        &self.served
     }
 }
 
@@ -261,6 +309,7 @@ mod tests {
     fn all_that_is_served_is_in_the_manual() {
         let manual = include_str!("../../../docs/operations.md");
         let metrics = Metrics::new().unwrap();
+        #[cfg(feature = "redis")]
         RedisMetrics::new(metrics.registry()).unwrap();
         metrics.certificate_expiry().set(0);
         for family in metrics.registry().gather() {

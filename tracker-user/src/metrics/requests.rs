@@ -28,21 +28,32 @@ pub enum RequestPath {
     User,
 }
 
+impl RequestPath {
+    /// The label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::User => "user",
+        }
+    }
+}
+
+/// The counters of requests of both paths.
+pub(super) const REQUESTS: &str = "xdp_tracker_requests_total";
+
 /// `xdp_tracker_requests_total` of one path, not registered, with the labels `action`,
 /// `address_family` and `outcome`. A collector of the kernel's counters fills one at each scrape.
 ///
 /// # Errors
 /// Only if the names here were not Prometheus names.
 pub fn request_counters(path: RequestPath) -> prometheus::Result<IntCounterVec> {
-    let path = match path {
-        RequestPath::Kernel => "kernel",
-        RequestPath::User => "user",
-    };
-    let opts = Opts::new(
-        "xdp_tracker_requests_total",
-        "Requests by what became of them in the kernel and in the daemon.",
-    );
-    IntCounterVec::new(opts.const_label("path", path), &["action", "address_family", "outcome"])
+    let opts =
+        Opts::new(REQUESTS, "Requests by what became of them in the kernel and in the daemon.");
+    IntCounterVec::new(
+        opts.const_label("path", path.label()),
+        &["action", "address_family", "outcome"],
+    )
 }
 
 /// Buckets of all of Chihaya's histograms, in milliseconds.

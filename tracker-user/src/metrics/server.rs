@@ -80,7 +80,7 @@ fn respond(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Byte
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     } else {
         let mut text = Vec::new();
-        match TextEncoder::new().encode(&metrics.registry().gather(), &mut text) {
+        match TextEncoder::new().encode(&metrics.served().gather(), &mut text) {
             Ok(()) => {
                 let kind = HeaderValue::from_static(TEXT_FORMAT);
                 response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -182,6 +182,7 @@ impl Pipeline {
     }
 
     /// What the pre-hooks amount to, for the data plane.
+    #[cfg_attr(not(feature = "xdp"), allow(dead_code, reason = "for the data plane alone"))]
     pub(crate) const fn compiled(&self) -> &Compiled {
         &self.compiled
     }

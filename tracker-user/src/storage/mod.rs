@@ -1,7 +1,11 @@
 //! Where swarms are kept.
 
 pub mod memory;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(not(feature = "redis"))]
+#[path = "redis/absent.rs"]
+pub(crate) mod redis;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -32,6 +32,7 @@ mod url_data;
 
 use std::{net::IpAddr, time::Duration};
 
+#[cfg(feature = "xdp")]
 pub(crate) use announce::read_options;
 pub use answer::{Datagram, Outcome, Scratch, UdpFrontend};
 pub use options::{BadConnectionId, UdpOptions};

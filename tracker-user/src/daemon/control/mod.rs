@@ -28,7 +28,7 @@ use tokio::{
 
 use self::client::ConnectError;
 use super::Report;
-use crate::{config::ConfigFile, files};
+use crate::{config::ConfigSource, files};
 
 pub(super) use client::{Asked, ask_status};
 pub use client::{request_reload, request_status};
@@ -48,7 +48,7 @@ const MODE: u32 = 0o600;
 const CLIENTS_MAX: usize = 16;
 
 /// What a running tracker holds from its start to its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Status {
     /// The number of its process, as it calls itself.
     pub(super) process: u32,
@@ -71,7 +71,7 @@ pub(super) struct Control {
 struct Told {
     status: Status,
     /// Which file it is depends on those that there are when it is asked for.
-    file: ConfigFile,
+    file: ConfigSource,
 }
 
 impl Told {
@@ -106,7 +106,7 @@ impl Drop for Listening {
 impl Control {
     /// Listens at `path`, or says in the log why not: a tracker without it tracks no worse. It tells `status`, and that
     /// the tracker goes by `file`. To be called within a tokio runtime.
-    pub(super) fn listen(path: &Path, status: Status, file: &ConfigFile) -> Self {
+    pub(super) fn listen(path: &Path, status: Status, file: &ConfigSource) -> Self {
         Self::tell(path, Arc::new(Told { status, file: file.clone() }))
     }
 
@@ -221,12 +221,12 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::UnknownKeys;
+    use crate::config::{ConfigFile, UnknownKeys};
     use tempfile::TempDir;
     use tokio::task::spawn_blocking;
 
-    fn file() -> ConfigFile {
-        ConfigFile { path: Some("t.yaml".to_owned()), unknown_keys: UnknownKeys::Refuse }
+    fn file() -> ConfigSource {
+        ConfigFile { path: Some("t.yaml".to_owned()), unknown_keys: UnknownKeys::Refuse }.into()
     }
 
     fn status() -> Status {

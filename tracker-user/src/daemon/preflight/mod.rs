@@ -5,6 +5,7 @@
 //! or a note: what cannot be told from here, and what looks wrong and is not.
 
 mod addresses;
+mod features;
 mod folders;
 mod found;
 mod kernel;
@@ -15,7 +16,7 @@ mod running;
 use std::{cell::OnceCell, path::PathBuf};
 
 use super::{hooks::HookMaker, prepared::Prepared};
-use crate::config::{Config, ConfigError, ConfigFile, Finding, Reading, Source, key};
+use crate::config::{Config, ConfigError, ConfigSource, Finding, Reading, Source, key};
 
 pub(super) use found::Found;
 pub(super) use offline::{is_certificate_told, leaves_out};
@@ -87,7 +88,8 @@ impl Of {
 type Step = (Of, fn(&Subject, &mut Found));
 
 /// All steps, but for what [`Prepared`] makes: hooks with their lists, routes, the certificate.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
+    (Of::File, features::are_built_in),
     (Of::File, addresses::are_wanted_once),
     (Of::Start, addresses::can_be_listened_on),
     (Of::Host, kernel::interfaces_exist),
@@ -115,7 +117,7 @@ pub(super) struct Examined {
 /// # Errors
 /// All that is wrong, each on a line of its own with the file, its line and the key.
 pub(super) fn examine(
-    file: &ConfigFile,
+    file: &ConfigSource,
     hooks: &HookMaker,
     occasion: Occasion,
 ) -> anyhow::Result<Examined> {

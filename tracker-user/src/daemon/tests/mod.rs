@@ -20,10 +20,10 @@ use tracker_common::wire::{PROTOCOL_ID, action};
 use certificate::Certificate;
 
 use super::{
+    engine::{Ending, Engine},
     hooks::{HookMaker, OwnHooks},
     preflight::{Found, Occasion},
     prepared::Prepared,
-    tracker::Tracker,
 };
 use crate::{
     config::{self, Loaded, UnknownKeys},
@@ -49,7 +49,7 @@ fn prepare_with(lines: &str, hooks: &HookMaker) -> anyhow::Result<Prepared> {
 
 /// A tracker that runs until this is dropped.
 struct Running {
-    tracker: Option<Tracker>,
+    tracker: Option<Engine>,
     hooks: HookMaker,
     metrics: Arc<Metrics>,
     runtime: Runtime,
@@ -65,11 +65,11 @@ impl Running {
         let metrics = Arc::new(Metrics::new()?);
         let hooks = HookMaker::new(own, &metrics);
         let prepared = prepare_with(lines, &hooks)?;
-        let tracker = Tracker::start(prepared, hooks.grants(), &metrics, runtime.handle())?;
+        let tracker = Engine::start(prepared, hooks.grants(), &metrics, runtime.handle())?;
         Ok(Self { tracker: Some(tracker), hooks, metrics, runtime })
     }
 
-    fn tracker(&self) -> &Tracker {
+    fn tracker(&self) -> &Engine {
         self.tracker.as_ref().unwrap()
     }
 
@@ -82,7 +82,7 @@ impl Running {
     /// Where this is served first.
     fn addr(&self, what: &str) -> SocketAddr {
         let addresses = &self.tracker().frontends.addresses;
-        addresses.iter().find(|(served, _)| *served == what).unwrap().1
+        addresses.iter().find(|(served, _)| served.to_string() == what).unwrap().1
     }
 
     fn get_with(&self, path: &str, headers: &str) -> String {
@@ -105,7 +105,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(tracker) = self.tracker.take() {
-            tracker.stop(self.runtime.handle(), "");
+            tracker.stop(self.runtime.handle(), Ending::Whole);
         }
     }
 }

@@ -8,20 +8,27 @@
 //! with the pipeline's hooks and the [`swarms`]. What others have for it comes by its [`outlet`].
 //! A [`review`] takes peers out of their swarms that have fallen silent, or that the hooks would not admit any more.
 
+#[cfg(not(feature = "webtorrent"))]
+pub(super) mod absent;
+#[cfg(feature = "webtorrent")]
 mod client;
+#[cfg(feature = "webtorrent")]
 mod message;
+#[cfg(feature = "webtorrent")]
 mod outlet;
+#[cfg(feature = "webtorrent")]
 mod review;
+#[cfg(feature = "webtorrent")]
 mod session;
+#[cfg(feature = "webtorrent")]
+mod shared;
+#[cfg(feature = "webtorrent")]
 mod swarms;
 
-use std::sync::Arc;
-
-pub(super) use session::Session;
-
-use self::{outlet::Room, swarms::Swarms};
-use super::places::{Full, Place, Places, Share};
-use crate::metrics::WebTorrentMetrics;
+#[cfg(not(feature = "webtorrent"))]
+pub(super) use absent::{Session, WebTorrent};
+#[cfg(feature = "webtorrent")]
+pub(super) use {session::Session, shared::WebTorrent};
 
 /// What an operator can choose of it.
 #[derive(Debug, Clone)]
@@ -50,29 +57,5 @@ impl Default for WebTorrentOptions {
             connections_max: 16 << 10,
             connections_per_source_max: 2 << 10,
         }
-    }
-}
-
-/// What sessions share.
-pub(super) struct WebTorrent {
-    swarms: Swarms,
-    room: Room,
-    /// One for each connection.
-    places: Arc<Places>,
-    metrics: WebTorrentMetrics,
-}
-
-impl WebTorrent {
-    pub(super) fn new(metrics: WebTorrentMetrics, options: &WebTorrentOptions) -> Self {
-        let places = Places::new(options.connections_max);
-        Self { swarms: Swarms::new(metrics.clone()), room: Room::default(), places, metrics }
-    }
-
-    /// For one more connection, if there is one.
-    pub(super) fn place(&self, share: Share) -> Result<Place, Full> {
-        self.places.try_enter(share).inspect_err(|full| match full {
-            Full::All => self.metrics.connections_exhausted.inc(),
-            Full::Source => self.metrics.source_exhausted.inc(),
-        })
     }
 }

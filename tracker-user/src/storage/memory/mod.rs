@@ -34,6 +34,7 @@ use tracker_common::{
 
 pub use keeper::Grace;
 pub use mapped::MappedMemory;
+#[cfg(feature = "xdp")]
 pub(crate) use mapped::Region;
 pub use size::TableSize;
 
@@ -217,6 +218,12 @@ impl MemoryStorage {
         if self.table.has_work() {
             self.keeper.wake();
         }
+    }
+
+    /// Torrents in the table, with IPv4 swarms and with IPv6 swarms.
+    #[must_use]
+    pub fn torrents(&self) -> [u32; 2] {
+        self.table.stats().torrents
     }
 
     /// Whether peers wait for room.

@@ -1,4 +1,4 @@
-//! A running tracker: storage, pipeline, frontends and data plane, and how they change together.
+//! The parts of a running tracker: storage, pipeline, frontends and data plane, and how they change together.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -9,7 +9,7 @@ use tracker_common::budget::meters_of_row;
 
 use super::{
     announce_urls::announce_urls, control::Status, frontends::Frontends, hooks, prepared::Prepared,
-    restart, secrets, signals::TERMINATE,
+    restart, secrets,
 };
 use crate::{
     config::{Config, OnExit, StorageConfig},
@@ -22,14 +22,23 @@ use crate::{
     },
 };
 
-/// All parts of it.
-pub(super) struct Tracker {
+/// How a tracker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The kernel goes on answering where `xdp.on_exit` says so: another tracker is to take over.
+    AsConfigured,
+    /// Nothing is left in the kernel.
+    Whole,
+}
+
+/// All parts of a tracker.
+pub(super) struct Engine {
     /// What it was started with: some keys count then only.
     started_with: Config,
     /// What it goes by.
     config: Config,
     connection_key: secrets::ConnectionKey,
-    storage: Arc<MemoryStorage>,
+    pub(super) storage: Arc<MemoryStorage>,
     /// What shares the table with other trackers.
     replica: Option<Replica>,
     pipeline: Arc<ArcSwap<Pipeline>>,
@@ -38,7 +47,7 @@ pub(super) struct Tracker {
     data_plane: Option<DataPlane>,
 }
 
-impl Tracker {
+impl Engine {
     /// Starts all that the configuration asks for.
     ///
     /// # Errors
@@ -104,7 +113,7 @@ impl Tracker {
     /// What it holds until it ends.
     pub(super) fn status(&self) -> Status {
         let serves = self.frontends.addresses.iter();
-        let serves = serves.map(|&(what, addr)| (what.to_owned(), addr)).collect();
+        let serves = serves.map(|(what, addr)| (what.to_string(), *addr)).collect();
         let pin_path = match self.data_plane {
             Some(_) => self.started_with.xdp.pin_path.clone(),
             None => PathBuf::new(),
@@ -149,11 +158,11 @@ impl Tracker {
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
     }
 
-    /// Stops everything as this signal asks for, the kernel first: it answers in the stead of the others, and
-    /// goes on to where that is wanted. Not to be called in the runtime.
-    pub(super) fn stop(self, runtime: &Handle, signal: &str) {
-        // After Ctrl-C the operator does not start it again at once, and wants nothing left.
-        let is_kernel_kept = signal == TERMINATE && self.config.xdp.on_exit == OnExit::Keep;
+    /// Stops everything, the kernel first: it answers in the stead of the others, and goes on to where that is
+    /// wanted. Not to be called in the runtime.
+    pub(super) fn stop(self, runtime: &Handle, ending: Ending) {
+        let is_kernel_kept =
+            ending == Ending::AsConfigured && self.config.xdp.on_exit == OnExit::Keep;
         match self.data_plane {
             Some(data_plane) if is_kernel_kept => data_plane.leave(),
             data_plane => drop(data_plane),

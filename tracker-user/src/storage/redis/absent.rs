@@ -1,0 +1,56 @@
+//! In the stead of Redis, where the cargo feature `redis` is off: the storage `redis` is refused before a start.
+
+use std::{convert::Infallible, sync::Arc};
+
+use super::memory::MemoryStorage;
+use crate::{
+    config::{RedisConfig, StorageConfig},
+    metrics::Metrics,
+    pipeline::PostHook,
+};
+
+/// The storage cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("this build shares no swarms: its cargo feature `redis` is off")]
+pub(crate) struct Absent;
+
+/// There are no files to look at.
+///
+/// # Errors
+/// None.
+pub(crate) fn check_files(_: &StorageConfig) -> Result<(), Infallible> {
+    Ok(())
+}
+
+/// Refuses the storage.
+///
+/// # Errors
+/// Always.
+pub(crate) fn check(_: &RedisConfig) -> Result<(), Absent> {
+    Err(Absent)
+}
+
+/// There is none.
+pub(crate) enum Replica {}
+
+impl Replica {
+    pub(crate) fn start(
+        _: &RedisConfig,
+        _: &Arc<MemoryStorage>,
+        _: &Metrics,
+    ) -> Result<Self, Absent> {
+        Err(Absent)
+    }
+
+    pub(crate) fn feed(&self) -> Box<dyn PostHook> {
+        match *self {}
+    }
+
+    pub(crate) fn reload(&self, _: &RedisConfig) {
+        match *self {}
+    }
+
+    pub(crate) fn stop(&self) {
+        match *self {}
+    }
+}
