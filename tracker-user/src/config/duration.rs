@@ -40,6 +40,13 @@ impl GoDuration {
     }
 }
 
+impl From<Duration> for GoDuration {
+    /// A duration that Go cannot hold becomes the longest that it can.
+    fn from(duration: Duration) -> Self {
+        Self(duration.min(Duration::from_nanos(i64::MAX.unsigned_abs())))
+    }
+}
+
 impl Deref for GoDuration {
     type Target = Duration;
 

@@ -2,13 +2,12 @@
 //! service that is down is not to be lost by either.
 
 use std::{
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use super::{NAME, Report, ReportOptions};
-use crate::{metrics::Metrics, worker::Worker};
+use super::{NAME, Report, ReportError};
+use crate::{config::ReportConfig, metrics::Metrics, worker::Worker};
 
 /// How long the tracker's end waits for services.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -18,7 +17,7 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 pub struct Reports(Mutex<Vec<Known>>);
 
 struct Known {
-    options: ReportOptions,
+    config: ReportConfig,
     hook: Weak<Report>,
     worker: Arc<Worker>,
 }
@@ -28,16 +27,20 @@ impl Reports {
     ///
     /// # Errors
     /// As [`Report::new`].
-    pub fn get(&self, options: ReportOptions, metrics: &Metrics) -> io::Result<Arc<Report>> {
+    pub fn get(
+        &self,
+        config: &ReportConfig,
+        metrics: &Metrics,
+    ) -> Result<Arc<Report>, ReportError> {
         let mut hooks = self.lock();
         hooks.retain(|known| !known.worker.has_ended());
-        let same = hooks.iter().filter(|known| known.options == options);
+        let same = hooks.iter().filter(|known| known.config == *config);
         if let Some(hook) = same.filter_map(|known| known.hook.upgrade()).next() {
             return Ok(hook);
         }
-        let hook = Arc::new(Report::new(options.clone(), metrics)?);
+        let hook = Arc::new(Report::new(config, metrics)?);
         let worker = Arc::clone(&hook.worker);
-        hooks.push(Known { options, hook: Arc::downgrade(&hook), worker });
+        hooks.push(Known { config: config.clone(), hook: Arc::downgrade(&hook), worker });
         Ok(hook)
     }
 

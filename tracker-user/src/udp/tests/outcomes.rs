@@ -5,8 +5,9 @@ use tracker_common::wire::action;
 
 use super::*;
 use crate::{
+    config::TorrentApprovalConfig,
     metrics::Metrics,
-    middleware::{TorrentApproval, TorrentApprovalOptions},
+    middleware::TorrentApproval,
     pipeline::{AnnounceResponse, Pending},
     udp::Action,
 };
@@ -14,8 +15,8 @@ use crate::{
 #[test]
 fn a_refused_announce_is_answered_with_the_hook_s_text_and_a_scrape_passes() {
     let blacklist = vec![InfoHash([b'h'; 20])];
-    let options_of_hook = TorrentApprovalOptions { blacklist, ..Default::default() };
-    let hook = TorrentApproval::new(options_of_hook, &Metrics::new().unwrap());
+    let options_of_hook = TorrentApprovalConfig { blacklist, ..Default::default() };
+    let hook = TorrentApproval::new(&options_of_hook, &Metrics::new().unwrap());
     let hooks: Vec<Box<dyn PreHook>> = vec![Box::new(hook.unwrap())];
     let mut tracker = Tracker::with(options(), FakeStorage::default(), hooks);
     let outcome = tracker.verified(&Announce::default().packet(), CLIENT_V4);
