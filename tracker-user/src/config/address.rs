@@ -91,6 +91,12 @@ impl TryFrom<String> for ListenAddr {
     }
 }
 
+impl From<SocketAddr> for ListenAddr {
+    fn from(address: SocketAddr) -> Self {
+        Self(address)
+    }
+}
+
 impl From<ListenAddr> for String {
     fn from(address: ListenAddr) -> Self {
         address.to_string()

@@ -28,6 +28,12 @@ impl GoDuration {
 }
 
 impl GoDuration {
+    /// Whole seconds, as the protocols count them. `u32::MAX` where there are more.
+    #[must_use]
+    pub fn whole_seconds(self) -> u32 {
+        u32::try_from(self.0.as_secs()).unwrap_or(u32::MAX)
+    }
+
     /// So many nanoseconds.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use super::{
     frontends::FrontendSettings,
     hooks::HookMaker,
-    options::{certificate_files, http_options, seconds},
+    options::{certificate_files, udp_settings},
     preflight::{self, Found, Occasion},
     secrets::ConnectionKey,
 };
@@ -38,7 +38,7 @@ impl Prepared {
         let of_http = |found: &mut Found, error: anyhow::Error| {
             found.error_below(key("http"), "/http", &error);
         };
-        let http = http::Settings::new(http_options(&config))
+        let http = http::Settings::new(config.http.clone())
             .map_err(|error| of_http(found, error.into()))
             .ok();
         let files = certificate_files(&config).filter(|_| is_certificate_here);
@@ -89,10 +89,10 @@ impl Prepared {
             storage,
             pre_hooks,
             post_hooks,
-            seconds(&config.announce_interval),
-            seconds(&config.min_announce_interval),
+            config.announce_interval.whole_seconds(),
+            config.min_announce_interval.whole_seconds(),
         );
-        let connection_ids = key.ids(&config.udp);
-        (config, pipeline, FrontendSettings { http, certificate, connection_ids })
+        let udp = udp_settings(&config, key.ids(&config.udp), http.routes());
+        (config, pipeline, FrontendSettings { http, certificate, udp })
     }
 }

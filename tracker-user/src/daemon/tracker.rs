@@ -63,7 +63,7 @@ impl Tracker {
         };
         let feed = replica.as_ref().map(Replica::feed);
         let (config, pipeline, settings) = prepared.split(storage.clone(), feed, &connection_key);
-        let connection_ids = settings.connection_ids;
+        let udp = settings.udp.clone();
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let frontends = {
             let _runtime = runtime.enter();
@@ -74,15 +74,7 @@ impl Tracker {
         }
         let data_plane = kernel
             .map(|kernel| {
-                DataPlane::start(
-                    kernel,
-                    &config,
-                    connection_ids,
-                    &storage,
-                    &pipeline,
-                    grants,
-                    metrics,
-                )
+                DataPlane::start(kernel, &config, &udp, &storage, &pipeline, grants, metrics)
             })
             .transpose()?;
         Ok(Self {
@@ -129,16 +121,16 @@ impl Tracker {
         let feed = self.replica.as_ref().map(Replica::feed);
         let (config, pipeline, settings) =
             prepared.split(self.storage.clone(), feed, &self.connection_key);
-        let connection_ids = settings.connection_ids;
+        let udp = settings.udp.clone();
         let pipeline = Arc::new(pipeline);
         let change = || {
             self.pipeline.store(Arc::clone(&pipeline));
             // Those that the hooks before have left.
             self.grants.revoke_all();
-            self.frontends.reload(&config, settings);
+            self.frontends.reload(settings);
         };
         match &self.data_plane {
-            Some(kernel) => kernel.reload(&config, connection_ids, Arc::clone(&pipeline), change),
+            Some(kernel) => kernel.reload(&config, &udp, Arc::clone(&pipeline), change),
             None => change(),
         }
         self.config = config;
