@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
-use super::preflight::{self, Found, Occasion};
+use super::{
+    kept::KeptHooks,
+    preflight::{self, Found, Occasion},
+};
 use crate::{
     config::{Config, HookConfig, PreferredSubnetConfig, key},
     dataplane::Grants,
     metrics::Metrics,
     middleware::{
         ClientApproval, IntervalVariation, IpApproval, Jwt, Passkey, PortApproval, PreferredSubnet,
-        Reports, TorrentApproval,
+        Report, Reports, TorrentApproval,
     },
     pipeline::{self, GrantSink, PostHook, PreHook},
 };
@@ -32,12 +35,21 @@ pub(super) struct HookMaker {
     grants: Arc<Grants>,
     metrics: Arc<Metrics>,
     reports: Reports,
+    /// Those in force.
+    kept_pre_hooks: KeptHooks<dyn PreHook>,
+    kept_reports: KeptHooks<Report>,
 }
 
 impl HookMaker {
     pub(super) fn new(own: &OwnHooks, metrics: &Arc<Metrics>) -> Self {
-        let (grants, reports) = (Arc::default(), Reports::default());
-        Self { own: own.clone(), grants, metrics: Arc::clone(metrics), reports }
+        Self {
+            own: own.clone(),
+            grants: Arc::default(),
+            metrics: Arc::clone(metrics),
+            reports: Reports::default(),
+            kept_pre_hooks: KeptHooks::default(),
+            kept_reports: KeptHooks::default(),
+        }
     }
 
     /// Where its hooks leave grants.
@@ -46,14 +58,14 @@ impl HookMaker {
     }
 
     /// The pre-hooks: those of the configuration in its order, then one's own. Takes as long as it takes to
-    /// read their lists and to fetch their keys. `None` where one of them cannot be made; what is wrong with each
+    /// read the lists and to fetch the keys of those that are not in force already. `None` where one of them cannot be made; what is wrong with each
     /// is then among what is `found`.
     pub(super) fn pre_hooks(
         &self,
         config: &Config,
         occasion: Occasion,
         found: &mut Found,
-    ) -> Option<Vec<Box<dyn PreHook>>> {
+    ) -> Option<Vec<Arc<dyn PreHook>>> {
         let grants: Arc<dyn GrantSink> = self.grants.clone();
         let mut hooks = Vec::new();
         let mut is_complete = true;
@@ -62,7 +74,8 @@ impl HookMaker {
                 found.note(format!("not told: prehooks[{index}] ({}): {why}", hook.name()));
                 continue;
             }
-            match pre_hook(hook, &self.metrics, &grants) {
+            let make = || pre_hook(hook, &self.metrics, &grants);
+            match self.kept_pre_hooks.get(hook, make) {
                 Ok(hook) => hooks.push(hook),
                 Err(error) => {
                     is_complete = false;
@@ -70,7 +83,7 @@ impl HookMaker {
                 }
             }
         }
-        hooks.extend(self.own.pre_hooks.iter().map(|hook| Box::new(Arc::clone(hook)) as _));
+        hooks.extend(self.own.pre_hooks.iter().cloned());
         is_complete.then_some(hooks)
     }
 
@@ -85,11 +98,12 @@ impl HookMaker {
         let mut is_complete = true;
         for (index, hook) in config.posthooks.iter().enumerate() {
             let HookConfig::Report(config) = hook else { continue };
-            match self.reports.get(config, &self.metrics) {
+            let make = || Ok(self.reports.start(config, &self.metrics)?);
+            match self.kept_reports.get(hook, make) {
                 Ok(hook) => hooks.push(Box::new(hook)),
                 Err(error) => {
                     is_complete = false;
-                    cannot_be_made("posthooks", index, hook, error.into(), found);
+                    cannot_be_made("posthooks", index, hook, error, found);
                 }
             }
         }
@@ -119,16 +133,16 @@ fn pre_hook(
     config: &HookConfig,
     metrics: &Metrics,
     grants: &Arc<dyn GrantSink>,
-) -> anyhow::Result<Box<dyn PreHook>> {
+) -> anyhow::Result<Arc<dyn PreHook>> {
     Ok(match config {
-        HookConfig::Jwt(config) => Box::new(Jwt::new(config, metrics, Arc::clone(grants))?),
-        HookConfig::Passkey(config) => Box::new(Passkey::new(config, metrics, Arc::clone(grants))?),
-        HookConfig::TorrentApproval(config) => Box::new(TorrentApproval::new(config, metrics)?),
-        HookConfig::ClientApproval(config) => Box::new(ClientApproval::new(config)?),
-        HookConfig::IpApproval(config) => Box::new(IpApproval::new(config, metrics)?),
-        HookConfig::PortApproval(config) => Box::new(PortApproval::new(config)?),
-        HookConfig::IntervalVariation(config) => Box::new(IntervalVariation::new(config)?),
-        HookConfig::PreferredSubnet(config) => Box::new(PreferredSubnet::new(bits(config))?),
+        HookConfig::Jwt(config) => Arc::new(Jwt::new(config, metrics, Arc::clone(grants))?),
+        HookConfig::Passkey(config) => Arc::new(Passkey::new(config, metrics, Arc::clone(grants))?),
+        HookConfig::TorrentApproval(config) => Arc::new(TorrentApproval::new(config, metrics)?),
+        HookConfig::ClientApproval(config) => Arc::new(ClientApproval::new(config)?),
+        HookConfig::IpApproval(config) => Arc::new(IpApproval::new(config, metrics)?),
+        HookConfig::PortApproval(config) => Arc::new(PortApproval::new(config)?),
+        HookConfig::IntervalVariation(config) => Arc::new(IntervalVariation::new(config)?),
+        HookConfig::PreferredSubnet(config) => Arc::new(PreferredSubnet::new(bits(config))?),
         HookConfig::Report(_) => bail!("only runs after a reply: put it into posthooks"),
     })
 }

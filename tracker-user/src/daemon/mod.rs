@@ -4,6 +4,7 @@
 mod control;
 mod frontends;
 mod hooks;
+mod kept;
 mod listen;
 mod notify;
 mod observe;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use super::{
     frontends::FrontendSettings,
     hooks::HookMaker,
+    kept::Grantors,
     options::{certificate_files, udp_settings},
     preflight::{self, Found, Occasion},
     secrets::ConnectionKey,
@@ -19,7 +20,7 @@ use crate::{
 /// All that can be exchanged while a tracker runs.
 pub(super) struct Prepared {
     pub(super) config: Config,
-    pre_hooks: Vec<Box<dyn PreHook>>,
+    pre_hooks: Vec<Arc<dyn PreHook>>,
     post_hooks: Vec<Box<dyn PostHook>>,
     http: http::Settings,
     certificate: Option<(Certificate, CertificateFiles)>,
@@ -60,6 +61,11 @@ impl Prepared {
         })
     }
 
+    /// The hooks that leave grants.
+    pub(super) fn grantors(&self) -> Grantors {
+        Grantors::of(&self.pre_hooks)
+    }
+
     /// What it is made from.
     pub(super) fn config(&self) -> &Config {
         &self.config
@@ -87,7 +93,7 @@ impl Prepared {
         post_hooks.extend(feed);
         let pipeline = Pipeline::new(
             storage,
-            pre_hooks,
+            pre_hooks.into_iter().map(|hook| Box::new(hook) as _).collect(),
             post_hooks,
             config.announce_interval.whole_seconds(),
             config.min_announce_interval.whole_seconds(),

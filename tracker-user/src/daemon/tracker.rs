@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tracker_common::budget::meters_of_row;
 
 use super::{
-    control::Status, frontends::Frontends, hooks, prepared::Prepared, restart, secrets,
-    signals::TERMINATE,
+    control::Status, frontends::Frontends, hooks, kept::Grantors, prepared::Prepared, restart,
+    secrets, signals::TERMINATE,
 };
 use crate::{
     config::{Config, OnExit, StorageConfig},
@@ -35,6 +35,8 @@ pub(super) struct Tracker {
     pipeline: Arc<ArcSwap<Pipeline>>,
     pub(super) frontends: Frontends,
     grants: Arc<Grants>,
+    /// The hooks whose grants count.
+    grantors: Grantors,
     data_plane: Option<DataPlane>,
 }
 
@@ -62,6 +64,7 @@ impl Tracker {
             StorageConfig::Redis(redis) => Some(Replica::start(redis, &storage, metrics)?),
         };
         let feed = replica.as_ref().map(Replica::feed);
+        let grantors = prepared.grantors();
         let (config, pipeline, settings) = prepared.split(storage.clone(), feed, &connection_key);
         let udp = settings.udp.clone();
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
@@ -86,6 +89,7 @@ impl Tracker {
             pipeline,
             frontends,
             grants: Arc::clone(grants),
+            grantors,
             data_plane,
         })
     }
@@ -119,21 +123,24 @@ impl Tracker {
             replica.reload(redis);
         }
         let feed = self.replica.as_ref().map(Replica::feed);
+        let grantors = prepared.grantors();
         let (config, pipeline, settings) =
             prepared.split(self.storage.clone(), feed, &self.connection_key);
         let udp = settings.udp.clone();
         let pipeline = Arc::new(pipeline);
         let change = || {
             self.pipeline.store(Arc::clone(&pipeline));
-            // Those that the hooks before have left.
-            self.grants.revoke_all();
+            // A hook that has gone, or has changed, would not admit all that it admitted.
+            if !grantors.are(&self.grantors) {
+                self.grants.revoke_all();
+            }
             self.frontends.reload(settings);
         };
         match &self.data_plane {
             Some(kernel) => kernel.reload(&config, &udp, Arc::clone(&pipeline), change),
             None => change(),
         }
-        self.config = config;
+        (self.config, self.grantors) = (config, grantors);
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
     }
 

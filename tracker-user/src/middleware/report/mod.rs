@@ -4,7 +4,7 @@
 //! * `record`: an announce as it is told;
 //! * `queue`: those that wait;
 //! * `sender`: brings them to the service, in batches, each of which it repeats until it is taken;
-//! * `pool`: keeps a hook over reloads that leave it as it is.
+//! * `pool`: the threads of all hooks, for the tracker's end to wait for.
 
 mod pool;
 mod queue;

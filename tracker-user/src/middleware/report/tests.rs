@@ -192,21 +192,6 @@ fn a_service_that_is_down_is_left_alone_however_many_announces_come() {
 }
 
 #[test]
-fn a_hook_is_the_same_as_long_as_its_options_are() {
-    let (service, metrics) = (Service::start(""), Metrics::new().unwrap());
-    let reports = Reports::default();
-    let hook = reports.get(&options(&service), &metrics).unwrap();
-    let same = reports.get(&options(&service), &metrics).unwrap();
-    let other = ReportConfig { queue_max: 7, ..options(&service) };
-    assert!(Arc::ptr_eq(&hook, &same));
-    assert!(!Arc::ptr_eq(&hook, &reports.get(&other, &metrics).unwrap()));
-    drop((hook, same));
-    let hook = reports.get(&options(&service), &metrics).unwrap();
-    announce(&hook, 1);
-    eventually("another one works", || metrics.reports().delivered.get() == 1);
-}
-
-#[test]
 fn a_full_batch_does_not_wait_for_the_interval() {
     let service = Service::start("");
     let metrics = Metrics::new().unwrap();
@@ -225,11 +210,11 @@ fn the_end_waits_for_a_hook_that_a_reload_has_replaced() {
     let (service, metrics) = (Service::start(""), Metrics::new().unwrap());
     let reports = Reports::default();
     service.go_down();
-    let hook = reports.get(&options(&service), &metrics).unwrap();
+    let hook = reports.start(&options(&service), &metrics).unwrap();
     announce(&hook, 1);
     eventually("it is tried", || metrics.reports().failures.get() > 0);
     let other = ReportConfig { queue_max: 7, ..options(&service) };
-    let _other = reports.get(&other, &metrics).unwrap();
+    let _other = reports.start(&other, &metrics).unwrap();
     drop(hook);
     service.come_back();
     reports.stop(&metrics);
