@@ -18,12 +18,12 @@ use tracker_common::{
 };
 use tracker_tests::{Announce, Family, Host, UdpClient, eventually};
 use tracker_user::{
-    config::{self, Config, UnknownKeys},
+    config::{self, Config, UdpConfig, UnknownKeys},
     dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, PostHook, PreHook, Refusal},
     storage::memory::{MemoryStorage, Origin, TableSize},
-    udp::{UdpOptions, UdpServer},
+    udp::{UdpServer, UdpSettings},
 };
 
 const CONFIG: &str = "
@@ -119,7 +119,8 @@ fn start(
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
     let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 10);
     let grants = Grants::default();
-    let data_plane = DataPlane::start(kernel, config, ids, &storage, &pipeline, &grants, metrics)?;
+    let udp = UdpSettings::new(config.udp.clone(), ids);
+    let data_plane = DataPlane::start(kernel, config, &udp, &storage, &pipeline, &grants, metrics)?;
     Ok(Parts { pipeline, ids, _data_plane: data_plane })
 }
 
@@ -224,8 +225,9 @@ fn a_hook_that_says_nothing_of_the_kernel_sees_every_announce_and_is_heard() -> 
     let tracker = SocketAddr::new(server.ip(Family::Ipv4), 6969);
     let (_parts, udp) = server.namespace.enter(|| {
         let parts = start(&config, vec![Box::new(doorman)], vec![], &metrics)?;
-        let options = UdpOptions::new(vec![tracker], parts.ids);
-        let udp = UdpServer::start(options, Arc::clone(&parts.pipeline), Arc::new(()))?;
+        let udp = UdpConfig { addr: vec![tracker.into()], ..UdpConfig::default() };
+        let settings = UdpSettings::new(udp, parts.ids);
+        let udp = UdpServer::start(settings, Arc::clone(&parts.pipeline), Arc::new(()))?;
         anyhow::Ok((parts, udp))
     })?;
     let mut client = UdpClient::connect(&client.namespace, tracker)?;

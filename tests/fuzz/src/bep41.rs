@@ -1,7 +1,10 @@
 //! The options at the end of an announce (BEP 41), and the query within.
 
 use tracker_common::{connection::ConnectionIds, hash::SipKey, wire::action};
-use tracker_user::udp::{UdpFrontend, UdpOptions};
+use tracker_user::{
+    config::UdpConfig,
+    udp::{UdpFrontend, UdpSettings},
+};
 
 use crate::udp::exchange;
 
@@ -21,6 +24,6 @@ pub fn run(data: &[u8]) {
         data,
     ];
     let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 0);
-    let frontend = UdpFrontend::new(UdpOptions::new(Vec::new(), ids));
+    let frontend = UdpFrontend::new(UdpSettings::new(UdpConfig::default(), ids));
     exchange(&frontend, "192.0.2.1:5000".parse().unwrap(), &announce.concat());
 }

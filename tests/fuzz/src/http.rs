@@ -9,7 +9,8 @@ use std::{
 use arc_swap::ArcSwap;
 use http_body_util::BodyExt as _;
 use tracker_user::{
-    http::{HttpFrontend, HttpOptions, Settings},
+    config::HttpConfig,
+    http::{HttpFrontend, Settings},
     metrics::{Metrics, WebTorrentMetrics},
 };
 
@@ -23,8 +24,8 @@ static WEBTORRENT: LazyLock<WebTorrentMetrics> =
 pub fn run(data: &[u8]) {
     let Some((&choice, query)) = data.split_first() else { return };
     let Ok(query) = std::str::from_utf8(query) else { return };
-    let options = HttpOptions { allow_ip_spoofing: choice & 4 != 0, ..HttpOptions::default() };
-    let settings = Settings::new(options).expect("the default is a good one");
+    let config = HttpConfig { allow_ip_spoofing: choice & 4 != 0, ..HttpConfig::default() };
+    let settings = Settings::new(config).expect("the default is a good one");
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline()));
     let frontend = HttpFrontend::new(settings, pipeline, Arc::new(()), WEBTORRENT.clone());
     let path = if choice & 1 == 0 { "/announce" } else { "/scrape" };

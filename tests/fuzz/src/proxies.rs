@@ -6,8 +6,10 @@ use hyper::{
     HeaderMap,
     header::{FORWARDED, HeaderName, HeaderValue},
 };
-use ipnet::IpNet;
-use tracker_user::http::proxies::{Named, named};
+use tracker_user::{
+    config::Network,
+    http::proxies::{Named, named},
+};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5));
 
@@ -20,7 +22,7 @@ pub fn run(data: &[u8]) {
     } else {
         (FORWARDED, "for=\"203.0.113.5:4711\";proto=https")
     };
-    let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
+    let trusted: [Network; 1] = ["10.0.0.0/8".parse().expect("a network")];
     let mut lines: Vec<_> = text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
     // Not even of what only the client has written anything panics.
     let _ = named(&headers(&name, &lines), &name, &trusted);

@@ -7,7 +7,10 @@ use tracker_common::{
     hash::SipKey,
     wire::{PROTOCOL_ID, REQUEST_BYTES_MIN, action},
 };
-use tracker_user::udp::{Datagram, Scratch, UdpFrontend, UdpOptions};
+use tracker_user::{
+    config::UdpConfig,
+    udp::{Datagram, Scratch, UdpFrontend, UdpSettings},
+};
 
 use crate::pipeline::pipeline;
 
@@ -22,12 +25,12 @@ pub fn run(data: &[u8]) {
     let client = ["192.0.2.1:5000", "[2001:db8::1]:5000", "[::ffff:192.0.2.9]:5000"];
     let client = client[usize::from(choice % 3)].parse().unwrap();
     let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 0);
-    let options = UdpOptions {
+    let config = UdpConfig {
         allow_ip_spoofing: choice & 64 != 0,
-        max_numwant: if choice & 32 == 0 { 100 } else { u16::MAX },
-        ..UdpOptions::new(Vec::new(), ids)
+        max_numwant: if choice & 32 == 0 { 100 } else { u32::MAX },
+        ..UdpConfig::default()
     };
-    exchange(&UdpFrontend::new(options), client, packet);
+    exchange(&UdpFrontend::new(UdpSettings::new(config, ids)), client, packet);
 }
 
 /// Sends a datagram from an address that is not verified, and then with a good connection id.

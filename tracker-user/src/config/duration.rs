@@ -28,6 +28,12 @@ impl GoDuration {
 }
 
 impl GoDuration {
+    /// Whole seconds, as the protocols count them. `u32::MAX` where there are more.
+    #[must_use]
+    pub fn whole_seconds(self) -> u32 {
+        u32::try_from(self.0.as_secs()).unwrap_or(u32::MAX)
+    }
+
     /// So many nanoseconds.
     ///
     /// # Errors
@@ -37,6 +43,13 @@ impl GoDuration {
             return Err(ParseDurationError::Range);
         }
         Ok(Self(Duration::from_nanos(nanoseconds)))
+    }
+}
+
+impl From<Duration> for GoDuration {
+    /// A duration that Go cannot hold becomes the longest that it can.
+    fn from(duration: Duration) -> Self {
+        Self(duration.min(Duration::from_nanos(i64::MAX.unsigned_abs())))
     }
 }
 

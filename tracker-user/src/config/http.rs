@@ -14,6 +14,9 @@ const OFFERS_MAX: u32 = 100;
 /// The kernel's default limit of file descriptors of a process (`fs.nr_open`): each connection needs one.
 const BROWSERS_MAX: u32 = 1 << 20;
 
+/// However small `max_connections` is, a household has some browsers.
+const BROWSERS_OF_SOURCE_MIN: u32 = 16;
+
 /// HTTP and HTTPS (BEP 3). Listens only where an address is given.
 #[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -124,4 +127,13 @@ pub struct WebTorrentConfig {
     /// limit. Unset: an eighth of `max_connections`, at least 16.
     #[schemars(extend("x-no-limit" = 0), example = 2048)]
     pub max_connections_per_source: Option<u32>,
+}
+
+impl WebTorrentConfig {
+    /// The most connections of one source; 0 for no limit.
+    #[must_use]
+    pub fn connections_per_source(&self) -> u32 {
+        let default = (self.max_connections / 8).max(BROWSERS_OF_SOURCE_MIN);
+        self.max_connections_per_source.unwrap_or(default)
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::{mem::replace, time::Duration};
 
+use ::http::HeaderName;
 use bytesize::ByteSize;
-use hyper::header::HeaderName;
 use tracker_common::{
     peers::{PEERS_V4_MAX, PEERS_V6_MAX},
     table::layout::CHUNKS_MAX,
@@ -12,10 +12,9 @@ use tracker_common::{
 };
 
 use super::{
-    Broker, Config, GoDuration, HookConfig, HttpConfig, RedisConfig, StorageConfig, UdpConfig,
-    WebTorrentConfig, XdpConfig, findings::Findings, path::Path,
+    Broker, Config, GoDuration, HookConfig, HttpConfig, RedisConfig, Route, StorageConfig,
+    UdpConfig, WebTorrentConfig, XdpConfig, findings::Findings, path::Path,
 };
-use crate::http::Router;
 
 /// Info-hashes that fit a URL of 65,534 bytes when all of their bytes are escaped.
 const HTTP_SCRAPE_MAX: u32 = 900;
@@ -130,7 +129,7 @@ fn routes(
     path: &Path,
     findings: &mut Findings,
 ) {
-    let Err(error) = Router::new(announces.1, scrapes.1) else { return };
+    let Err(error) = Route::parse_all(announces.1, scrapes.1) else { return };
     // The second of two equal ones is the one too many.
     let place = [scrapes, announces].into_iter().find_map(|(key, routes)| {
         let index = routes.iter().rposition(|route| Some(&**route) == error.route())?;

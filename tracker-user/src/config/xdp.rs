@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 use super::{GoDuration, LimitsConfig, pattern::Size};
-use crate::pipeline::Interest;
 
 /// Answering in the kernel (XDP).
 #[derive(Debug, Clone, PartialEq, SmartDefault, Serialize, Deserialize, JsonSchema)]
@@ -135,16 +134,6 @@ pub enum EventLevel {
     Transitions,
     /// Every announce.
     Every,
-}
-
-impl From<EventLevel> for Interest {
-    fn from(level: EventLevel) -> Self {
-        match level {
-            EventLevel::None => Self::Nothing,
-            EventLevel::Transitions => Self::Transitions,
-            EventLevel::Every => Self::Every,
-        }
-    }
 }
 
 /// What the kernel program logs.

@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tracker_common::budget::meters_of_row;
 
 use super::{
-    announce_urls::announce_urls, control::Status, frontends::Frontends, hooks, prepared::Prepared,
-    restart, secrets,
+    announce_urls::announce_urls, control::Status, frontends::Frontends, hooks, kept::Grantors,
+    prepared::Prepared, restart, secrets,
 };
 use crate::{
     config::{Config, OnExit, StorageConfig},
@@ -44,6 +44,8 @@ pub(super) struct Engine {
     pipeline: Arc<ArcSwap<Pipeline>>,
     pub(super) frontends: Frontends,
     grants: Arc<Grants>,
+    /// The hooks whose grants count.
+    grantors: Grantors,
     data_plane: Option<DataPlane>,
 }
 
@@ -71,8 +73,9 @@ impl Engine {
             StorageConfig::Redis(redis) => Some(Replica::start(redis, &storage, metrics)?),
         };
         let feed = replica.as_ref().map(Replica::feed);
+        let grantors = prepared.grantors();
         let (config, pipeline, settings) = prepared.split(storage.clone(), feed, &connection_key);
-        let connection_ids = settings.connection_ids;
+        let udp = settings.udp.clone();
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let frontends = {
             let _runtime = runtime.enter();
@@ -86,15 +89,7 @@ impl Engine {
         }
         let data_plane = kernel
             .map(|kernel| {
-                DataPlane::start(
-                    kernel,
-                    &config,
-                    connection_ids,
-                    &storage,
-                    &pipeline,
-                    grants,
-                    metrics,
-                )
+                DataPlane::start(kernel, &config, &udp, &storage, &pipeline, grants, metrics)
             })
             .transpose()?;
         Ok(Self {
@@ -106,6 +101,7 @@ impl Engine {
             pipeline,
             frontends,
             grants: Arc::clone(grants),
+            grantors,
             data_plane,
         })
     }
@@ -140,21 +136,24 @@ impl Engine {
             replica.reload(redis);
         }
         let feed = self.replica.as_ref().map(Replica::feed);
+        let grantors = prepared.grantors();
         let (config, pipeline, settings) =
             prepared.split(self.storage.clone(), feed, &self.connection_key);
-        let connection_ids = settings.connection_ids;
+        let udp = settings.udp.clone();
         let pipeline = Arc::new(pipeline);
         let change = || {
             self.pipeline.store(Arc::clone(&pipeline));
-            // Those that the hooks before have left.
-            self.grants.revoke_all();
-            self.frontends.reload(&config, settings);
+            // A hook that has gone, or has changed, would not admit all that it admitted.
+            if !grantors.are(&self.grantors) {
+                self.grants.revoke_all();
+            }
+            self.frontends.reload(settings);
         };
         match &self.data_plane {
-            Some(kernel) => kernel.reload(&config, connection_ids, Arc::clone(&pipeline), change),
+            Some(kernel) => kernel.reload(&config, &udp, Arc::clone(&pipeline), change),
             None => change(),
         }
-        self.config = config;
+        (self.config, self.grantors) = (config, grantors);
         restart::needed(&self.started_with, &self.config, self.data_plane.is_some())
     }
 

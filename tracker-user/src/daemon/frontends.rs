@@ -5,12 +5,10 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
-use tracker_common::connection::ConnectionIds;
 
 use super::{
     listen::listen_tcp,
     observe::{HttpObserver, UdpObserver},
-    options::udp_options,
 };
 use crate::{
     config::Config,
@@ -18,7 +16,7 @@ use crate::{
     metrics::{self, Metrics},
     pipeline::Pipeline,
     stopped::{Stop, Stopped},
-    udp::UdpServer,
+    udp::{UdpServer, UdpSettings},
 };
 
 /// What listens.
@@ -51,7 +49,7 @@ pub(super) struct FrontendSettings {
     pub(super) http: http::Settings,
     /// Where HTTPS is served.
     pub(super) certificate: Option<(Certificate, CertificateFiles)>,
-    pub(super) connection_ids: ConnectionIds,
+    pub(super) udp: UdpSettings,
 }
 
 /// Running frontends.
@@ -78,7 +76,7 @@ impl Frontends {
         metrics: &Arc<Metrics>,
         pipeline: &Arc<ArcSwap<Pipeline>>,
     ) -> anyhow::Result<Self> {
-        let FrontendSettings { http, certificate, connection_ids } = settings;
+        let FrontendSettings { http, certificate, udp } = settings;
         let (stop, stopped) = Stopped::new();
         let mut tcp = JoinSet::new();
         let mut addresses = Vec::new();
@@ -111,9 +109,8 @@ impl Frontends {
             None
         } else {
             let observer = Arc::new(UdpObserver::new(metrics));
-            let options = udp_options(config, connection_ids);
             let server =
-                UdpServer::start(options, Arc::clone(pipeline), observer).context("udp.addr")?;
+                UdpServer::start(udp, Arc::clone(pipeline), observer).context("udp.addr")?;
             addresses.extend(server.local_addrs().iter().map(|&addr| (Frontend::Udp, addr)));
             Some(server)
         };
@@ -122,14 +119,14 @@ impl Frontends {
 
     /// Goes by another configuration from the next request, or connection, on. What listens, and
     /// where, stays.
-    pub(super) fn reload(&self, config: &Config, settings: FrontendSettings) {
-        let FrontendSettings { http, certificate, connection_ids } = settings;
+    pub(super) fn reload(&self, settings: FrontendSettings) {
+        let FrontendSettings { http, certificate, udp } = settings;
         self.http.reload(http);
         if let (Some(tls), Some((certificate, files))) = (&self.tls, certificate) {
             tls.replace(certificate, files);
         }
-        if let Some(udp) = &self.udp {
-            udp.reload(udp_options(config, connection_ids));
+        if let Some(server) = &self.udp {
+            server.reload(udp);
         }
     }
 

@@ -1,23 +1,22 @@
 //! From the names of hooks to hooks.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
-use super::preflight::{self, Found, Occasion};
+use super::{
+    kept::KeptHooks,
+    preflight::{self, Found, Occasion},
+};
 use crate::{
-    config::{
-        Config, HookConfig, Network, PreferredSubnetConfig, ReportConfig, ReportedAnnounces, key,
-    },
+    config::{Config, HookConfig, PreferredSubnetConfig, key},
     dataplane::Grants,
     metrics::Metrics,
     middleware::{
-        ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
-        IpApproval, IpApprovalOptions, Jwt, JwtOptions, Passkey, PasskeyOptions, PasskeyService,
-        PortApproval, PreferredSubnet, Report, ReportOptions, Reports, TorrentApproval,
-        TorrentApprovalOptions,
+        ClientApproval, IntervalVariation, IpApproval, Jwt, Passkey, PortApproval, PreferredSubnet,
+        Report, Reports, TorrentApproval,
     },
-    pipeline::{self, GrantSink, Interest, PostHook, PreHook},
+    pipeline::{self, GrantSink, PostHook, PreHook},
 };
 
 /// Hooks of the program that embeds the tracker. They come after those of the configuration, and stay when it is
@@ -36,12 +35,21 @@ pub(super) struct HookMaker {
     grants: Arc<Grants>,
     metrics: Arc<Metrics>,
     reports: Reports,
+    /// Those in force.
+    kept_pre_hooks: KeptHooks<dyn PreHook>,
+    kept_reports: KeptHooks<Report>,
 }
 
 impl HookMaker {
     pub(super) fn new(own: &OwnHooks, metrics: &Arc<Metrics>) -> Self {
-        let (grants, reports) = (Arc::default(), Reports::default());
-        Self { own: own.clone(), grants, metrics: Arc::clone(metrics), reports }
+        Self {
+            own: own.clone(),
+            grants: Arc::default(),
+            metrics: Arc::clone(metrics),
+            reports: Reports::default(),
+            kept_pre_hooks: KeptHooks::default(),
+            kept_reports: KeptHooks::default(),
+        }
     }
 
     /// Where its hooks leave grants.
@@ -50,14 +58,14 @@ impl HookMaker {
     }
 
     /// The pre-hooks: those of the configuration in its order, then one's own. Takes as long as it takes to
-    /// read their lists and to fetch their keys. `None` where one of them cannot be made; what is wrong with each
+    /// read the lists and to fetch the keys of those that are not in force already. `None` where one of them cannot be made; what is wrong with each
     /// is then among what is `found`.
     pub(super) fn pre_hooks(
         &self,
         config: &Config,
         occasion: Occasion,
         found: &mut Found,
-    ) -> Option<Vec<Box<dyn PreHook>>> {
+    ) -> Option<Vec<Arc<dyn PreHook>>> {
         let grants: Arc<dyn GrantSink> = self.grants.clone();
         let mut hooks = Vec::new();
         let mut is_complete = true;
@@ -66,7 +74,8 @@ impl HookMaker {
                 found.note(format!("not told: prehooks[{index}] ({}): {why}", hook.name()));
                 continue;
             }
-            match pre_hook(hook, &self.metrics, &grants) {
+            let make = || pre_hook(hook, &self.metrics, &grants);
+            match self.kept_pre_hooks.get(hook, make) {
                 Ok(hook) => hooks.push(hook),
                 Err(error) => {
                     is_complete = false;
@@ -74,7 +83,7 @@ impl HookMaker {
                 }
             }
         }
-        hooks.extend(self.own.pre_hooks.iter().map(|hook| Box::new(Arc::clone(hook)) as _));
+        hooks.extend(self.own.pre_hooks.iter().cloned());
         is_complete.then_some(hooks)
     }
 
@@ -88,8 +97,9 @@ impl HookMaker {
         let mut hooks: Vec<Box<dyn PostHook>> = Vec::new();
         let mut is_complete = true;
         for (index, hook) in config.posthooks.iter().enumerate() {
-            let HookConfig::Report(options) = hook else { continue };
-            match self.report(options) {
+            let HookConfig::Report(config) = hook else { continue };
+            let make = || Ok(self.reports.start(config, &self.metrics)?);
+            match self.kept_reports.get(hook, make) {
                 Ok(hook) => hooks.push(Box::new(hook)),
                 Err(error) => {
                     is_complete = false;
@@ -104,25 +114,6 @@ impl HookMaker {
     /// To be called when nothing will be announced any more. May take a few seconds.
     pub(super) fn stop(&self) {
         self.reports.stop(&self.metrics);
-    }
-
-    fn report(&self, options: &ReportConfig) -> anyhow::Result<Arc<Report>> {
-        let options = options.clone();
-        let names: BTreeSet<_> =
-            options.parameters.iter().map(|name| name.to_ascii_lowercase()).collect();
-        let options = ReportOptions {
-            url: options.url,
-            interest: match options.announces {
-                ReportedAnnounces::Every => Interest::Every,
-                ReportedAnnounces::Transitions => Interest::Transitions,
-            },
-            parameters: names.into_iter().collect(),
-            interval: *options.interval,
-            timeout: *options.timeout,
-            batch_max: NonZeroUsize::new(options.batch_max as usize).context("`batch_max` is 0")?,
-            queue_max: options.queue_max as usize,
-        };
-        Ok(self.reports.get(options, &self.metrics)?)
     }
 }
 
@@ -142,71 +133,16 @@ fn pre_hook(
     config: &HookConfig,
     metrics: &Metrics,
     grants: &Arc<dyn GrantSink>,
-) -> anyhow::Result<Box<dyn PreHook>> {
+) -> anyhow::Result<Arc<dyn PreHook>> {
     Ok(match config {
-        HookConfig::Jwt(options) => {
-            let options = options.clone();
-            let options = JwtOptions {
-                issuer: options.issuer,
-                audience: options.audience,
-                jwk_set_url: options.jwk_set_url,
-                jwk_set_update_interval: *options.jwk_set_update_interval,
-            };
-            Box::new(Jwt::new(options, metrics, Arc::clone(grants))?)
-        }
-        HookConfig::Passkey(options) => {
-            let options = options.clone();
-            let options = match options.url {
-                None => PasskeyOptions::Files(options.files),
-                Some(url) => PasskeyOptions::Service(PasskeyService {
-                    url,
-                    timeout: *options.timeout,
-                    admitted_lifetime: *options.admitted_lifetime,
-                    refused_lifetime: *options.refused_lifetime,
-                    answers_max: NonZeroUsize::new(options.answers_max as usize)
-                        .context("`answers_max` is 0")?,
-                    unknown_keys: options.unknown_keys,
-                    unknown_keys_per_source: options.unknown_keys_per_source,
-                }),
-            };
-            Box::new(Passkey::new(options, metrics, Arc::clone(grants))?)
-        }
-        HookConfig::TorrentApproval(options) => {
-            let options = options.clone();
-            let options = TorrentApprovalOptions {
-                whitelist: options.whitelist,
-                whitelist_files: options.whitelist_files,
-                blacklist: options.blacklist,
-                blacklist_files: options.blacklist_files,
-            };
-            Box::new(TorrentApproval::new(options, metrics)?)
-        }
-        HookConfig::ClientApproval(options) => {
-            Box::new(ClientApproval::new(ClientApprovalOptions {
-                whitelist: options.whitelist.clone(),
-                blacklist: options.blacklist.clone(),
-            })?)
-        }
-        HookConfig::IpApproval(options) => {
-            let options = options.clone();
-            let networks = |list: Vec<Network>| list.into_iter().map(Into::into).collect();
-            let options = IpApprovalOptions {
-                allow: networks(options.allow),
-                allow_files: options.allow_files,
-                deny: networks(options.deny),
-                deny_files: options.deny_files,
-            };
-            Box::new(IpApproval::new(options, metrics)?)
-        }
-        HookConfig::PortApproval(options) => Box::new(PortApproval::new(options)?),
-        HookConfig::IntervalVariation(options) => {
-            Box::new(IntervalVariation::new(&IntervalVariationOptions {
-                modify_response_probability: options.modify_response_probability,
-                max_increase_delta_s: options.max_increase_delta,
-                modify_min_interval: options.modify_min_interval,
-            })?)
-        }
-        HookConfig::PreferredSubnet(options) => Box::new(PreferredSubnet::new(bits(options))?),
+        HookConfig::Jwt(config) => Arc::new(Jwt::new(config, metrics, Arc::clone(grants))?),
+        HookConfig::Passkey(config) => Arc::new(Passkey::new(config, metrics, Arc::clone(grants))?),
+        HookConfig::TorrentApproval(config) => Arc::new(TorrentApproval::new(config, metrics)?),
+        HookConfig::ClientApproval(config) => Arc::new(ClientApproval::new(config)?),
+        HookConfig::IpApproval(config) => Arc::new(IpApproval::new(config, metrics)?),
+        HookConfig::PortApproval(config) => Arc::new(PortApproval::new(config)?),
+        HookConfig::IntervalVariation(config) => Arc::new(IntervalVariation::new(config)?),
+        HookConfig::PreferredSubnet(config) => Arc::new(PreferredSubnet::new(bits(config))?),
         HookConfig::Report(_) => bail!("only runs after a reply: put it into posthooks"),
     })
 }

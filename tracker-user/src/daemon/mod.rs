@@ -9,6 +9,7 @@ mod figures;
 mod frontends;
 mod handle;
 mod hooks;
+mod kept;
 mod listen;
 mod notify;
 mod observe;

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::SystemTime};
 use super::{
     frontends::FrontendSettings,
     hooks::HookMaker,
-    options::{certificate_files, http_options, seconds},
+    kept::Grantors,
+    options::{certificate_files, udp_settings},
     preflight::{self, Found, Occasion},
     secrets::ConnectionKey,
 };
@@ -19,7 +20,7 @@ use crate::{
 /// All that can be exchanged while a tracker runs.
 pub(super) struct Prepared {
     pub(super) config: Config,
-    pre_hooks: Vec<Box<dyn PreHook>>,
+    pre_hooks: Vec<Arc<dyn PreHook>>,
     post_hooks: Vec<Box<dyn PostHook>>,
     http: http::Settings,
     certificate: Option<(Certificate, CertificateFiles)>,
@@ -38,7 +39,7 @@ impl Prepared {
         let of_http = |found: &mut Found, error: anyhow::Error| {
             found.error_below(key("http"), "/http", &error);
         };
-        let http = http::Settings::new(http_options(&config))
+        let http = http::Settings::new(config.http.clone())
             .map_err(|error| of_http(found, error.into()))
             .ok();
         let files = certificate_files(&config).filter(|_| is_certificate_here);
@@ -64,6 +65,11 @@ impl Prepared {
         })
     }
 
+    /// The hooks that leave grants.
+    pub(super) fn grantors(&self) -> Grantors {
+        Grantors::of(&self.pre_hooks)
+    }
+
     /// What it is made from.
     pub(super) fn config(&self) -> &Config {
         &self.config
@@ -81,12 +87,12 @@ impl Prepared {
         post_hooks.extend(feed);
         let pipeline = Pipeline::new(
             storage,
-            pre_hooks,
+            pre_hooks.into_iter().map(|hook| Box::new(hook) as _).collect(),
             post_hooks,
-            seconds(&config.announce_interval),
-            seconds(&config.min_announce_interval),
+            config.announce_interval.whole_seconds(),
+            config.min_announce_interval.whole_seconds(),
         );
-        let connection_ids = key.ids(&config.udp);
-        (config, pipeline, FrontendSettings { http, certificate, connection_ids })
+        let udp = udp_settings(&config, key.ids(&config.udp), http.routes());
+        (config, pipeline, FrontendSettings { http, certificate, udp })
     }
 }

@@ -20,9 +20,9 @@ use tracker_common::{
 
 use super::Kernel;
 use crate::{
-    config::{Config, LogLevel},
-    http::Router,
+    config::{LogLevel, XdpConfig},
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, Pipeline, SwarmStats},
+    routes::Router,
     udp,
 };
 
@@ -52,39 +52,36 @@ impl Events {
     /// When the program's maps are not what they should be.
     pub(super) fn new(
         kernel: &mut Kernel,
-        config: &Config,
+        config: &XdpConfig,
         policy: &abi::Config,
-        pipeline: Arc<ArcSwap<Pipeline>>,
+        routes: &Arc<Router>,
+        pipeline: &Arc<ArcSwap<Pipeline>>,
     ) -> anyhow::Result<Self> {
         let announces = kernel.take(name::EVENTS)?;
-        let logger = (config.xdp.log_level != LogLevel::Off)
+        let logger = (config.log_level != LogLevel::Off)
             .then(|| EbpfLogger::init(kernel.ebpf()).context("xdp.log_level: no log to read"))
             .transpose()?;
         let mut events = Self {
             announces,
             announces_wanted: false,
             logger,
-            pipeline,
+            pipeline: Arc::clone(pipeline),
             interval_s: 0,
             floor: Interest::Nothing,
             url_data: Vec::new(),
             routes: Arc::default(),
         };
-        events.reload(
-            policy,
-            config.xdp.events.into(),
-            Router::of_announces(&config.http.announce_routes),
-        );
+        events.reload(policy, config.events.into(), Arc::clone(routes));
         Ok(events)
     }
 
     /// Goes by what is published next.
-    pub(super) fn reload(&mut self, policy: &abi::Config, floor: Interest, routes: Router) {
+    pub(super) fn reload(&mut self, policy: &abi::Config, floor: Interest, routes: Arc<Router>) {
         // What is still in the ring is told even when nobody wants more.
         self.announces_wanted |= policy.events != 0;
         self.interval_s = policy.interval_s;
         self.floor = floor;
-        self.routes = routes.into();
+        self.routes = routes;
     }
 
     /// Whether [`Events::drain`] has anything to do at all.

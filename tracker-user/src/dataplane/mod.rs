@@ -48,7 +48,7 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tracker_common::{abi::flag, connection::ConnectionIds};
+use tracker_common::abi::flag;
 
 pub use load::Kernel;
 pub(crate) use pins::{PinsError, check as check_pins};
@@ -57,11 +57,12 @@ pub use survey::{Finding, survey};
 
 use crate::{
     config::{AttachMode, Config, XdpConfig},
-    http::Router,
     metrics::Metrics,
     pipeline::Pipeline,
     privileges,
+    routes::Router,
     storage::memory::{MemoryStorage, TableSize},
+    udp::UdpSettings,
 };
 use attach::Attacher;
 use endpoints::Endpoints;
@@ -194,7 +195,7 @@ struct Update {
     interfaces: Vec<String>,
     config: XdpConfig,
     /// Of announces.
-    routes: Router,
+    routes: Arc<Router>,
     /// Told when the kernel leaves to the daemon all that is going to be decided otherwise.
     ready: mpsc::Sender<()>,
     /// Ends when the daemon goes by the new configuration.
@@ -219,7 +220,7 @@ impl DataPlane {
     pub fn start(
         mut kernel: Kernel,
         config: &Config,
-        connection_ids: ConnectionIds,
+        udp: &UdpSettings,
         storage: &Arc<MemoryStorage>,
         pipeline: &Arc<ArcSwap<Pipeline>>,
         grants: &Grants,
@@ -227,12 +228,12 @@ impl DataPlane {
     ) -> anyhow::Result<Self> {
         counters::register(&mut kernel, metrics)?;
         grants.connect(kernel.ebpf())?;
-        let policies = Policies::new(config, connection_ids, storage, pipeline.load_full());
+        let policies = Policies::new(config, udp.connection_ids, storage, pipeline.load_full());
         let names = interfaces(config)?;
         let endpoints = Endpoints::new(&config.udp, names.clone(), metrics);
         let publisher = Publisher::new(&mut kernel, *config.xdp.orphan_limit)?;
         let events =
-            Events::new(&mut kernel, config, &policies.abi_config(), Arc::clone(pipeline))?;
+            Events::new(&mut kernel, &config.xdp, &policies.abi_config(), &udp.routes, pipeline)?;
         let maps = HookMaps::take(kernel.ebpf())?;
         let attacher = Attacher::new(kernel, names, &config.xdp, Arc::clone(metrics));
         let mut worker = Worker {
@@ -265,7 +266,7 @@ impl DataPlane {
     pub fn reload(
         &self,
         config: &Config,
-        connection_ids: ConnectionIds,
+        udp: &UdpSettings,
         pipeline: Arc<Pipeline>,
         change: impl FnOnce(),
     ) {
@@ -276,8 +277,8 @@ impl DataPlane {
                 return tracing::error!("the kernel goes on as before: {error:#}");
             }
         };
-        let policies = Policies::new(config, connection_ids, &self.storage, pipeline);
-        let routes = Router::of_announces(&config.http.announce_routes);
+        let policies = Policies::new(config, udp.connection_ids, &self.storage, pipeline);
+        let routes = Arc::clone(&udp.routes);
         let config = config.xdp.clone();
         let ((ready, is_ready), (has_changed, changed)) = (mpsc::channel(), mpsc::channel());
         let update = Update { policies, interfaces, config, routes, ready, changed };

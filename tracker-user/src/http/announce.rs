@@ -6,10 +6,12 @@ use tracker_common::{announce::Event, id::PeerId, source::may_be_claimed};
 
 use super::{
     claims::{Place, places},
-    options::HttpOptions,
     query::Query,
 };
-use crate::pipeline::{AnnounceRequest, Params, Refusal};
+use crate::{
+    config::HttpConfig,
+    pipeline::{AnnounceRequest, Params, Refusal},
+};
 
 /// An announce and how its reply shall look.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ pub(super) fn parse(
     query: &Query,
     route_params: Vec<(&str, String)>,
     client: Option<IpAddr>,
-    options: &HttpOptions,
+    config: &HttpConfig,
 ) -> Result<Announce, Refusal> {
     let event = query.get("event").and_then(parse_event).unwrap_or_default();
     let info_hash = match query.info_hashes() {
@@ -71,13 +73,11 @@ pub(super) fn parse(
     let left = number(query, "left").unwrap_or(LEFT_UNKNOWN);
     let downloaded = number(query, "downloaded").unwrap_or(0);
     let uploaded = number(query, "uploaded").unwrap_or(0);
-    let numwant = match number(query, "numwant") {
-        None => options.default_numwant,
-        Some(wish) => wish.min(options.max_numwant.into()) as u16,
-    };
+    let wish = number(query, "numwant").unwrap_or(config.default_numwant.into());
+    let numwant = wish.min(config.max_numwant.into()).min(u16::MAX.into()) as u16;
     let port = number(query, "port").and_then(|port| u16::try_from(port).ok());
     let port = port.ok_or_else(|| unparsed("port"))?;
-    let (place, other) = if options.allow_ip_spoofing {
+    let (place, other) = if config.allow_ip_spoofing {
         places(query, client)?
     } else {
         (Place { address: client.ok_or(NO_ADDRESS)?, port: None }, None)
@@ -172,7 +172,7 @@ mod tests {
     fn parse_from(
         text: &str,
         client: Option<&str>,
-        options: &HttpOptions,
+        options: &HttpConfig,
     ) -> Result<Announce, String> {
         let mut query = Query::default();
         query.parse(text).map_err(|error| error.to_string())?;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn parse_text(text: &str) -> Result<Announce, String> {
-        parse_from(text, Some("192.0.2.1"), &HttpOptions::default())
+        parse_from(text, Some("192.0.2.1"), &HttpConfig::default())
     }
 
     /// The failure reason of the good announce with `from` replaced by `to`.
@@ -239,7 +239,7 @@ mod tests {
     fn of_several_faults_the_first_in_chihaya_s_order_is_told() {
         let mut text = "port=0;ip=x;event=x;numwant=x".to_owned();
         let mut proxied = |repair: &str, expected: &str| {
-            let options = HttpOptions::default();
+            let options = HttpConfig::default();
             assert_eq!(parse_from(&text, None, &options).unwrap_err(), expected);
             text.push_str(repair);
         };
@@ -311,13 +311,13 @@ mod tests {
 
     #[test]
     fn a_claimed_address_counts_only_where_spoofing_is_allowed() {
-        let spoofing = HttpOptions { allow_ip_spoofing: true, ..HttpOptions::default() };
-        let address = |extra: &str, options: &HttpOptions| {
+        let spoofing = HttpConfig { allow_ip_spoofing: true, ..HttpConfig::default() };
+        let address = |extra: &str, options: &HttpConfig| {
             parse_from(&format!("{GOOD}{extra}"), Some("192.0.2.1"), options)
                 .map(|announce| announce.request.peer.ip().to_string())
         };
         let claims = "&ipv6=2001:db8::1&ipv4=::ffff:198.51.100.4";
-        assert_eq!(address(claims, &HttpOptions::default()).unwrap(), "192.0.2.1");
+        assert_eq!(address(claims, &HttpConfig::default()).unwrap(), "192.0.2.1");
         assert_eq!(address("", &spoofing).unwrap(), "192.0.2.1");
         assert_eq!(address(claims, &spoofing).unwrap(), "198.51.100.4");
         assert_eq!(address("&ipv6=2001:db8::1", &spoofing).unwrap(), "192.0.2.1");

@@ -19,7 +19,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{HttpOptions, frontend::Answered, places::Activity};
+use super::{frontend::Answered, places::Activity};
+use crate::config::HttpConfig;
 
 /// The announces whose replies hyper has not yet sent.
 ///
@@ -103,16 +104,16 @@ impl<S> Connection<S> {
         stream: S,
         says_goodbye: bool,
         activity: Activity,
-        options: &HttpOptions,
+        config: &HttpConfig,
     ) -> Self {
-        let deadline = Instant::now() + options.read_timeout;
+        let deadline = Instant::now() + *config.read_timeout;
         Self {
             stream,
             outbox: Arc::default(),
-            activity: options.keepalive.then_some(activity),
-            read_timeout: options.read_timeout,
-            write_timeout: options.write_timeout,
-            idle_timeout: options.idle_timeout,
+            activity: config.enable_keepalive.then_some(activity),
+            read_timeout: *config.read_timeout,
+            write_timeout: *config.write_timeout,
+            idle_timeout: *config.idle_timeout,
             phase: Phase::Reading,
             deadline,
             timer: Box::pin(sleep_until(deadline)),

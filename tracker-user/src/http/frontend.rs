@@ -16,18 +16,18 @@ use hyper::{
 };
 
 use super::{
-    Action, HttpOptions, Observe, Settings, announce,
+    Action, Observe, Settings, announce,
     places::Places,
     query::{Query, QueryError},
-    reply,
-    router::Match,
-    scrape,
+    reply, scrape,
     webtorrent::WebTorrent,
 };
 use crate::{
+    config::{DualStack, HttpConfig},
     log_limit::LogLimit,
     metrics::WebTorrentMetrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Pending, Pipeline, Refusal, SwarmStats},
+    routes::Match,
 };
 
 /// A reply with its body in one piece.
@@ -124,20 +124,20 @@ impl HttpFrontend {
         observer: Arc<dyn Observe>,
         webtorrent: WebTorrentMetrics,
     ) -> Self {
-        let connections = Places::new(settings.options.connections_max.max(1));
-        let webtorrent = WebTorrent::new(webtorrent, &settings.options.webtorrent);
+        let connections = Places::new(settings.connections_max.max(1));
+        let webtorrent = WebTorrent::new(webtorrent, &settings.config.webtorrent);
         let settings = ArcSwap::from_pointee(settings);
         let internal_errors = LogLimit::default();
         Self { pipeline, settings, connections, webtorrent, observer, internal_errors }
     }
 
-    /// Replaces the options: at once for requests; for timeouts, keep-alive and the size of heads
+    /// Replaces the settings: at once for requests; for timeouts, keep-alive and the size of heads
     /// with the next connection; for the limit of connections, not at all.
     pub fn reload(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
     }
 
-    /// The options in force.
+    /// The settings in force.
     pub(super) fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
     }
@@ -188,14 +188,14 @@ impl HttpFrontend {
             reply::write_refusal(&mut scratch.out, refusal);
         }
         let refusal = result.as_ref().err();
-        self.observe(&settings.options, action, outcome.client, refusal, head.received);
+        self.observe(&settings.config, action, outcome.client, refusal, head.received);
         Ok((plain(StatusCode::OK, scratch.out.split().freeze()), outcome.answered))
     }
 
     /// Tells the observer what has become of a request.
     pub(super) fn observe(
         &self,
-        options: &HttpOptions,
+        config: &HttpConfig,
         action: Action,
         client: Option<IpAddr>,
         refusal: Option<&Refusal>,
@@ -212,7 +212,8 @@ impl HttpFrontend {
                 "internal error"
             }
         };
-        let elapsed = if options.request_timing { received.elapsed() } else { Duration::ZERO };
+        let elapsed =
+            if config.enable_request_timing { received.elapsed() } else { Duration::ZERO };
         self.observer.response(action, client, error, elapsed);
     }
 
@@ -226,22 +227,23 @@ impl HttpFrontend {
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
         let Scratch { query, response, other, swarms, out } = scratch;
-        let options = &settings.options;
+        let config = &settings.config;
+        let gives_both_families = config.dual_stack == DualStack::Both;
         query.parse(head.uri.query().unwrap_or_default())?;
         let pipeline = self.pipeline.load();
         match found.action {
             Action::Announce => {
                 let client = settings.client(head.remote, head.headers);
-                let announce = announce::parse(query, found.params, client, options)?;
+                let announce = announce::parse(query, found.params, client, config)?;
                 outcome.client = Some(announce.request.peer.ip());
                 pipeline.announce(&announce.request, response)?;
                 let also = announce.also();
                 // A hook that refuses the peer's other address keeps it out of that swarm alone.
                 let also = also.filter(|also| pipeline.announce(also, other).is_ok());
-                if also.is_none() && options.gives_both_families {
+                if also.is_none() && gives_both_families {
                     pipeline.look(&announce.request, other)?;
                 }
-                let has_other = also.is_some() || options.gives_both_families;
+                let has_other = also.is_some() || gives_both_families;
                 if has_other {
                     let own = [Some(announce.request.peer), announce.also_at];
                     reply::name_itself_beside_none(
@@ -260,10 +262,10 @@ impl HttpFrontend {
                 let asks = settings.scraper(head.remote, head.headers);
                 let asks = asks.ok_or(announce::NO_ADDRESS)?;
                 let source = SocketAddr::new(asks, head.remote.port());
-                let request = scrape::parse(query, found.params, source, options)?;
+                let request = scrape::parse(query, found.params, source, config)?;
                 outcome.client = Some(asks);
                 pipeline.scrape(&request, swarms)?;
-                if options.gives_both_families {
+                if gives_both_families {
                     pipeline.scrape_other_family(&request, swarms)?;
                 }
                 reply::write_scrape(out, &request.info_hashes, swarms);

@@ -2,8 +2,8 @@
 //! Chihaya's rules and failure reasons.
 //!
 //! [`serve`] accepts connections and bounds them, on bare TCP or on [`Tls`]; [`HttpFrontend`] turns
-//! each request into a call of the [`Pipeline`](crate::pipeline::Pipeline): `router` names the
-//! action, [`query`] and `announce` or `scrape` read the request, `reply` writes the answer in
+//! each request into a call of the [`Pipeline`](crate::pipeline::Pipeline): `routes` names
+//! the action, [`query`] and `announce` or `scrape` read the request, `reply` writes the answer in
 //! bencode. `upgrade` makes of a connection a WebSocket, on which browsers announce (`webtorrent`).
 
 mod announce;
@@ -11,14 +11,13 @@ mod bencode;
 mod claims;
 mod connection;
 mod frontend;
-mod options;
 mod places;
 pub mod proxies;
 pub mod query;
 mod reply;
-mod router;
 mod scrape;
 mod server;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -31,27 +30,17 @@ use std::{net::IpAddr, time::Duration};
 #[cfg(not(feature = "webtorrent"))]
 use webtorrent::absent as upgrade;
 
+pub use crate::routes::Action;
 pub use frontend::HttpFrontend;
-pub use options::{HttpOptions, OptionsError, Settings};
-pub use router::{ROUTES_MAX, RouteError, Router};
 pub use server::{Plain, Transport, serve};
+pub use settings::{Settings, SettingsError};
 pub use tls::{Certificate, CertificateFiles, PemError, Tls, TlsError};
-pub use webtorrent::WebTorrentOptions;
-
-/// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Enter a swarm and be given peers.
-    Announce,
-    /// Be told the figures of swarms.
-    Scrape,
-}
 
 /// Sees what the frontend does; for metrics. Calls are on the request path and must not block.
 pub trait Observe: Send + Sync {
     /// A request was answered. `client` is unknown where the request could not be read. `error` is
     /// the failure reason, "internal error", or "" for success: a label from a small set.
-    /// `elapsed` is zero unless the options ask for timing.
+    /// `elapsed` is zero unless the configuration asks for timing.
     fn response(&self, action: Action, client: Option<IpAddr>, error: &str, elapsed: Duration);
 
     /// The limit of connections is reached: one more waits until an idle one makes way, or another ends.

@@ -11,7 +11,8 @@ use hyper::{
     HeaderMap,
     header::{FORWARDED, HeaderName},
 };
-use ipnet::IpNet;
+
+use crate::config::Network;
 
 /// The most elements of the list that are looked at, empty ones included. A request that has come through more
 /// trusted proxies has no readable client.
@@ -31,7 +32,7 @@ pub enum Named {
 /// Reads the list of the header `name`, which a trusted proxy has sent. `Forwarded` has the syntax of RFC 7239;
 /// in any other header an element is one address.
 #[must_use]
-pub fn named(headers: &HeaderMap, name: &HeaderName, trusted: &[IpNet]) -> Named {
+pub fn named(headers: &HeaderMap, name: &HeaderName, trusted: &[Network]) -> Named {
     let parse = if *name == FORWARDED { parse_forwarded } else { parse_node };
     let lines = headers.get_all(name).iter().rev();
     let elements = lines.flat_map(|line| unquoted_rsplit(line.as_bytes(), b','));
@@ -54,8 +55,8 @@ pub fn named(headers: &HeaderMap, name: &HeaderName, trusted: &[IpNet]) -> Named
 }
 
 /// Whether an address is that of a trusted proxy.
-pub(super) fn trusts(trusted: &[IpNet], address: IpAddr) -> bool {
-    trusted.iter().any(|network| network.contains(&address))
+pub(super) fn trusts(trusted: &[Network], address: IpAddr) -> bool {
+    trusted.iter().any(|network| network.contains(address))
 }
 
 /// An address in text; an IPv4-mapped IPv6 one is IPv4.

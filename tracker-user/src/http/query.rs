@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use tracker_common::id::InfoHash;
 
+use crate::percent::{self, BadEscape, Plus};
+
 /// The most parameters, info-hashes apart, that a query may have. Clients send about a dozen.
 pub const PARAMETERS_MAX: usize = 64;
 
@@ -39,6 +41,12 @@ pub enum QueryError {
     InfoHash,
     /// More than [`PARAMETERS_MAX`].
     TooMany,
+}
+
+impl From<BadEscape> for QueryError {
+    fn from(_: BadEscape) -> Self {
+        Self::Escape
+    }
 }
 
 impl QueryError {
@@ -80,9 +88,9 @@ impl Query {
     /// Info-hashes leave nothing behind in `decoded`.
     fn parse_pair(&mut self, key: &str, value: &str) -> Result<(), QueryError> {
         let start = self.decoded.len();
-        decode(key, Plus::Space, &mut self.decoded)?;
+        percent::decode(key.as_bytes(), Plus::Space, &mut self.decoded)?;
         let middle = self.decoded.len();
-        decode(value, Plus::Space, &mut self.decoded)?;
+        percent::decode(value.as_bytes(), Plus::Space, &mut self.decoded)?;
         if self.decoded[start..middle] == *b"info_hash" {
             let bytes = self.decoded[middle..].try_into().map_err(|_| QueryError::InfoHash)?;
             self.info_hashes.push(InfoHash(bytes));
@@ -123,31 +131,6 @@ fn is_whole_id(pair: &str) -> bool {
     let is_id = key == "info_hash" || key.eq_ignore_ascii_case("peer_id");
     let escapes = value.bytes().filter(|&byte| byte == b'%').count();
     is_id && value.len().checked_sub(2 * escapes) == Some(20)
-}
-
-/// What a `+` stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plus {
-    /// A space: in a query.
-    Space,
-    /// Itself: in a path.
-    Literal,
-}
-
-/// Appends the percent-decoded `text` to `out`.
-pub(super) fn decode(text: &str, plus: Plus, out: &mut Vec<u8>) -> Result<(), QueryError> {
-    let digit = |byte: Option<u8>| {
-        byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(QueryError::Escape)
-    };
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => (digit(bytes.next())? << 4 | digit(bytes.next())?) as u8,
-            b'+' if plus == Plus::Space => b' ',
-            _ => byte,
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ use tracker_common::id::InfoHash;
 
 use super::{
     announce::{NO_INFO_HASH, params},
-    options::HttpOptions,
     query::Query,
 };
-use crate::pipeline::{Refusal, ScrapeRequest};
+use crate::{
+    config::HttpConfig,
+    pipeline::{Refusal, ScrapeRequest},
+};
 
 /// The info-hashes beyond the limit are left out; the others are sorted, each is there once, as the
 /// reply's dictionary demands. The swarms are those of the family of `source`.
@@ -20,18 +22,18 @@ pub(super) fn parse(
     query: &Query,
     route_params: Vec<(&str, String)>,
     source: SocketAddr,
-    options: &HttpOptions,
+    config: &HttpConfig,
 ) -> Result<ScrapeRequest, Refusal> {
     if query.info_hashes().is_empty() {
         return Err(NO_INFO_HASH);
     }
-    let info_hashes = tidied(query.info_hashes().to_vec(), options);
+    let info_hashes = tidied(query.info_hashes().to_vec(), config);
     Ok(ScrapeRequest { info_hashes, source, params: params(query, &[], route_params) })
 }
 
 /// The info-hashes of which a reply tells.
-pub(super) fn tidied(mut info_hashes: Vec<InfoHash>, options: &HttpOptions) -> Vec<InfoHash> {
-    info_hashes.truncate(options.max_scrape_infohashes);
+pub(super) fn tidied(mut info_hashes: Vec<InfoHash>, config: &HttpConfig) -> Vec<InfoHash> {
+    info_hashes.truncate(config.max_scrape_infohashes as usize);
     info_hashes.sort_unstable();
     info_hashes.dedup();
     info_hashes
@@ -44,8 +46,8 @@ mod tests {
     fn parse_text(text: &str) -> Result<ScrapeRequest, Refusal> {
         let mut query = Query::default();
         query.parse(text).unwrap();
-        let options = HttpOptions { max_scrape_infohashes: 3, ..HttpOptions::default() };
-        parse(&query, vec![], "192.0.2.1:4711".parse().unwrap(), &options)
+        let config = HttpConfig { max_scrape_infohashes: 3, ..HttpConfig::default() };
+        parse(&query, vec![], "192.0.2.1:4711".parse().unwrap(), &config)
     }
 
     fn hashes(letters: &str) -> String {

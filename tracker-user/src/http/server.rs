@@ -28,14 +28,14 @@ use tokio::{
 };
 
 use super::{
-    HttpFrontend, HttpOptions,
+    HttpFrontend, Settings,
     connection::{Connection, Outbox},
     frontend::{Head, Reply, Scratch, WAITS_MAX},
     places::{Full, Place},
     upgrade,
     webtorrent::Session,
 };
-use crate::{log_limit::LogLimit, pipeline::Pending, stopped::Stopped};
+use crate::{config::HttpConfig, log_limit::LogLimit, pipeline::Pending, stopped::Stopped};
 
 /// The smallest buffer that hyper takes.
 const HEAD_BYTES_MIN: usize = 8192;
@@ -108,9 +108,9 @@ pub async fn serve<T: Transport>(
         });
     }
     drop(listener);
-    let HttpOptions { read_timeout, write_timeout, .. } = frontend.settings().options;
+    let HttpConfig { read_timeout, write_timeout, .. } = frontend.settings().config;
     let ended = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(read_timeout + write_timeout, ended).await;
+    let _ = timeout(*read_timeout + *write_timeout, ended).await;
     connections.shutdown().await;
 }
 
@@ -167,11 +167,11 @@ async fn serve_connection<T: Transport>(
     stopped: &Stopped,
 ) -> Option<Session> {
     let settings = frontend.settings();
-    let options = &settings.options;
-    match timeout(options.read_timeout, transport.open(tcp)).await {
+    let config = &settings.config;
+    match timeout(*config.read_timeout, transport.open(tcp)).await {
         Ok(Ok(stream)) => {
-            let stream = Connection::new(stream, T::SAYS_GOODBYE, place.activity(), options);
-            serve_stream(stream, remote, place, frontend, stopped, options).await
+            let stream = Connection::new(stream, T::SAYS_GOODBYE, place.activity(), config);
+            serve_stream(stream, remote, place, frontend, stopped, &settings).await
         }
         Ok(Err(_)) | Err(_) => {
             frontend.observer.handshake_failed();
@@ -187,15 +187,15 @@ pub(super) async fn serve_stream(
     place: &Place,
     frontend: &Arc<HttpFrontend>,
     stopped: &Stopped,
-    options: &HttpOptions,
+    settings: &Settings,
 ) -> Option<Session> {
     let outbox = stream.outbox();
     let session = Arc::default();
     let (frontend, upgraded) = (Arc::clone(frontend), Arc::clone(&session));
-    let is_kept = options.keepalive;
+    let is_kept = settings.config.enable_keepalive;
     let connection = Handle { frontend, remote, outbox, is_kept, session: upgraded };
     let exchange = Exchange { connection, scratch: RefCell::default() };
-    let connection = http(options).serve_connection(TokioIo::new(stream), exchange);
+    let connection = http(settings).serve_connection(TokioIo::new(stream), exchange);
     let mut connection = pin!(connection.with_upgrades());
     let is_told_to_end = async {
         tokio::select! {
@@ -218,11 +218,11 @@ pub(super) async fn serve_stream(
 ///
 /// Connections that shall not be kept are closed by a header of their reply: where hyper knew of it, it would
 /// say so of those, too, that become WebSockets.
-fn http(options: &HttpOptions) -> http1::Builder {
+fn http(settings: &Settings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .writev(true)
-        .max_buf_size(options.head_bytes_max.max(HEAD_BYTES_MIN))
+        .max_buf_size(settings.head_bytes_max.max(HEAD_BYTES_MIN))
         .header_read_timeout(None);
     builder
 }

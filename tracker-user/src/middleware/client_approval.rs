@@ -1,18 +1,11 @@
 //! The hook `client approval`: refuses announces by the software that makes them. Scrapes pass.
 
-use tracker_common::{id::ClientId, policy::Rule};
+use tracker_common::policy::Rule;
 
-use crate::pipeline::{KeyList, List, ListKind, Offload, PreHook};
-
-/// The hook's options; without a list it approves of everything.
-#[derive(Debug, Clone, Default)]
-pub struct ClientApprovalOptions {
-    /// If given, only these clients are approved: none if it is empty. An empty one beside a blacklist with
-    /// entries counts as not given.
-    pub whitelist: Option<Vec<ClientId>>,
-    /// Clients that are not approved.
-    pub blacklist: Vec<ClientId>,
-}
+use crate::{
+    config::ClientApprovalConfig,
+    pipeline::{KeyList, List, ListKind, Offload, PreHook},
+};
 
 /// Why the hook cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,14 +26,14 @@ impl ClientApproval {
     ///
     /// # Errors
     /// When both lists have entries.
-    pub fn new(options: ClientApprovalOptions) -> Result<Self, ClientApprovalError> {
-        let ClientApprovalOptions { whitelist, blacklist } = options;
+    pub fn new(config: &ClientApprovalConfig) -> Result<Self, ClientApprovalError> {
+        let ClientApprovalConfig { whitelist, blacklist } = config;
         let (kind, ids) = match whitelist {
             Some(whitelist) if blacklist.is_empty() => (ListKind::Allow, whitelist),
             Some(whitelist) if !whitelist.is_empty() => return Err(ClientApprovalError::BothLists),
             _ => (ListKind::Deny, blacklist),
         };
-        Ok(Self { list: KeyList::of_clients(kind, ids) })
+        Ok(Self { list: KeyList::of_clients(kind, ids.iter().copied()) })
     }
 }
 
@@ -61,22 +54,22 @@ mod tests {
         middleware::tests::{announce_of, judge as judge_by},
         pipeline::{AnnounceRequest, Refusal},
     };
-    use tracker_common::id::{InfoHash, PeerId};
+    use tracker_common::id::{ClientId, InfoHash, PeerId};
 
     const LISTED: ClientId = ClientId(*b"TR4050");
 
-    fn whitelist() -> ClientApprovalOptions {
-        ClientApprovalOptions { whitelist: Some(vec![LISTED]), ..Default::default() }
+    fn whitelist() -> ClientApprovalConfig {
+        ClientApprovalConfig { whitelist: Some(vec![LISTED]), ..Default::default() }
     }
 
-    fn blacklist() -> ClientApprovalOptions {
-        ClientApprovalOptions { blacklist: vec![LISTED], ..Default::default() }
+    fn blacklist() -> ClientApprovalConfig {
+        ClientApprovalConfig { blacklist: vec![LISTED], ..Default::default() }
     }
 
-    fn judge(options: ClientApprovalOptions, peer_id: &[u8; 20]) -> Result<(), Refusal> {
+    fn judge(options: ClientApprovalConfig, peer_id: &[u8; 20]) -> Result<(), Refusal> {
         let request =
             AnnounceRequest { peer_id: PeerId(*peer_id), ..announce_of(InfoHash([1; 20])) };
-        judge_by(ClientApproval::new(options).unwrap(), &request)
+        judge_by(ClientApproval::new(&options).unwrap(), &request)
     }
 
     fn unapproved() -> Result<(), Refusal> {
@@ -103,21 +96,21 @@ mod tests {
 
     #[test]
     fn without_a_list_all_is_approved() {
-        assert_eq!(judge(ClientApprovalOptions::default(), b"-TR4050-abcdefghijkl"), Ok(()));
+        assert_eq!(judge(ClientApprovalConfig::default(), b"-TR4050-abcdefghijkl"), Ok(()));
     }
 
     #[test]
     fn a_whitelist_that_is_given_and_empty_approves_of_nothing() {
-        let empty = ClientApprovalOptions { whitelist: Some(Vec::new()), ..Default::default() };
+        let empty = ClientApprovalConfig { whitelist: Some(Vec::new()), ..Default::default() };
         assert_eq!(judge(empty.clone(), b"-TR4050-abcdefghijkl"), unapproved());
-        let beside = ClientApprovalOptions { blacklist: vec![LISTED], ..empty };
+        let beside = ClientApprovalConfig { blacklist: vec![LISTED], ..empty };
         assert_eq!(judge(beside.clone(), b"-TR4050-abcdefghijkl"), unapproved());
         assert_eq!(judge(beside, b"-TR4060-abcdefghijkl"), Ok(()));
     }
 
     #[test]
     fn both_lists_together_are_an_error() {
-        let both = ClientApprovalOptions { whitelist: Some(vec![LISTED]), blacklist: vec![LISTED] };
-        assert_eq!(ClientApproval::new(both).unwrap_err(), ClientApprovalError::BothLists);
+        let both = ClientApprovalConfig { whitelist: Some(vec![LISTED]), blacklist: vec![LISTED] };
+        assert_eq!(ClientApproval::new(&both).unwrap_err(), ClientApprovalError::BothLists);
     }
 }

@@ -3,18 +3,10 @@
 
 use tracker_common::policy;
 
-use crate::pipeline::{AnnounceRequest, AnnounceResponse, Offload, PreHook, Refusal};
-
-/// The hook's options.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct IntervalVariationOptions {
-    /// The share of clients whose interval is lengthened: above 0, at most 1.
-    pub modify_response_probability: f32,
-    /// The longest addition in seconds, at least 1.
-    pub max_increase_delta_s: i64,
-    /// Whether the minimum interval grows too.
-    pub modify_min_interval: bool,
-}
+use crate::{
+    config::IntervalVariationConfig,
+    pipeline::{AnnounceRequest, AnnounceResponse, Offload, PreHook, Refusal},
+};
 
 /// Why the hook cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
@@ -41,20 +33,20 @@ impl IntervalVariation {
     ///
     /// # Errors
     /// When an option is out of its range.
-    pub fn new(options: &IntervalVariationOptions) -> Result<Self, IntervalVariationError> {
-        let probability = options.modify_response_probability;
+    pub fn new(config: &IntervalVariationConfig) -> Result<Self, IntervalVariationError> {
+        let probability = config.modify_response_probability;
         // Written so that NaN is out of range.
         if !(probability > 0.0 && probability <= 1.0) {
             return Err(IntervalVariationError::Probability(probability));
         }
-        let increase_max_s = u32::try_from(options.max_increase_delta_s)
+        let increase_max_s = u32::try_from(config.max_increase_delta)
             .ok()
             .filter(|increase| (1..=INCREASE_MAX_S).contains(increase))
-            .ok_or(IntervalVariationError::Increase(options.max_increase_delta_s))?;
+            .ok_or(IntervalVariationError::Increase(config.max_increase_delta))?;
         let policy = policy::IntervalVariation {
             threshold: threshold(probability),
             increase_max_s,
-            modify_min_interval: options.modify_min_interval.into(),
+            modify_min_interval: config.modify_min_interval.into(),
         };
         Ok(Self { policy })
     }
@@ -96,14 +88,14 @@ mod tests {
     use proptest::prelude::*;
     use tracker_common::id::{InfoHash, PeerId};
 
-    const ALWAYS: IntervalVariationOptions = IntervalVariationOptions {
+    const ALWAYS: IntervalVariationConfig = IntervalVariationConfig {
         modify_response_probability: 1.0,
-        max_increase_delta_s: 60,
+        max_increase_delta: 60,
         modify_min_interval: false,
     };
 
     /// The intervals that a peer is told whose announce would else be answered with 1800 and 900.
-    fn intervals(options: &IntervalVariationOptions, peer_id: PeerId) -> (u32, u32) {
+    fn intervals(options: &IntervalVariationConfig, peer_id: PeerId) -> (u32, u32) {
         let request = AnnounceRequest { peer_id, ..announce_of(InfoHash([1; 20])) };
         let mut response =
             AnnounceResponse { interval_s: 1800, min_interval_s: 900, ..Default::default() };
@@ -113,9 +105,9 @@ mod tests {
     }
 
     fn error(probability: f32, increase_s: i64) -> IntervalVariationError {
-        IntervalVariation::new(&IntervalVariationOptions {
+        IntervalVariation::new(&IntervalVariationConfig {
             modify_response_probability: probability,
-            max_increase_delta_s: increase_s,
+            max_increase_delta: increase_s,
             modify_min_interval: false,
         })
         .unwrap_err()
@@ -131,7 +123,7 @@ mod tests {
 
         #[test]
         fn the_minimum_interval_grows_as_much_where_it_shall(peer_id: [u8; 20]) {
-            let options = IntervalVariationOptions { modify_min_interval: true, ..ALWAYS };
+            let options = IntervalVariationConfig { modify_min_interval: true, ..ALWAYS };
             let (interval_s, min_interval_s) = intervals(&options, PeerId(peer_id));
             prop_assert_eq!(interval_s - 1800, min_interval_s - 900);
         }
@@ -147,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_probability_is_the_share_of_clients() {
-        let options = IntervalVariationOptions { modify_response_probability: 0.25, ..ALWAYS };
+        let options = IntervalVariationConfig { modify_response_probability: 0.25, ..ALWAYS };
         let lengthened = (0..1000_u32)
             .map(peer_id_of)
             .filter(|peer_id| intervals(&options, *peer_id).0 > 1800)

@@ -1,8 +1,7 @@
 //! The hook `ip approval`: refuses announces and scrapes by the address that they come from.
 
-use std::{io, path::PathBuf};
+use std::io;
 
-use ipnet::IpNet;
 use tracker_common::policy::Rule;
 
 use super::{
@@ -10,46 +9,12 @@ use super::{
     lists::{self, ListError, read_networks},
 };
 use crate::{
+    config::IpApprovalConfig,
     metrics::Metrics,
     pipeline::{List, ListKind, Live, NetworkList, Offload, PreHook},
 };
 
 const NAME: &str = Rule::Network.name();
-
-/// The hook's options; with everything empty it approves of everybody.
-///
-/// Of the networks that hold an address the smallest decides. Files have a network or a range of addresses a
-/// line, and are read again when they change.
-#[derive(Debug, Clone, Default)]
-pub struct IpApprovalOptions {
-    /// Networks that are approved. If there are any, here or in files, all others are not.
-    pub allow: Vec<IpNet>,
-    /// Files of such networks.
-    pub allow_files: Vec<PathBuf>,
-    /// Networks that are not approved.
-    pub deny: Vec<IpNet>,
-    /// Files of such networks.
-    pub deny_files: Vec<PathBuf>,
-}
-
-impl IpApprovalOptions {
-    fn read(&self) -> Result<NetworkList, ListError> {
-        let allows_some = !self.allow.is_empty() || !self.allow_files.is_empty();
-        let mut list = NetworkList::new(allows_some);
-        for (kind, networks, files) in [
-            (ListKind::Allow, &self.allow, &self.allow_files),
-            (ListKind::Deny, &self.deny, &self.deny_files),
-        ] {
-            for network in networks {
-                list.add(*network, kind);
-            }
-            for file in files {
-                read_networks(file, |network| list.add(network, kind))?;
-            }
-        }
-        Ok(list)
-    }
-}
 
 /// Why the hook cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -74,13 +39,30 @@ impl IpApproval {
     /// Makes the hook, and reads its files.
     ///
     /// # Errors
-    /// When a file cannot be read.
-    pub fn new(options: IpApprovalOptions, metrics: &Metrics) -> Result<Self, IpApprovalError> {
-        let files = [&options.allow_files[..], &options.deny_files].concat();
-        let read = move || options.read().map(lists::Loaded::from);
+    /// When a file cannot be read, or there can be no thread.
+    pub fn new(config: &IpApprovalConfig, metrics: &Metrics) -> Result<Self, IpApprovalError> {
+        let files = [&config.allow_files[..], &config.deny_files].concat();
+        let config = config.clone();
+        let read = move || read(&config).map(lists::Loaded::from);
         let (list, background) = lists::live::<_, IpApprovalError>(NAME, files, metrics, read)?;
         Ok(Self { list, _background: background })
     }
+}
+
+fn read(config: &IpApprovalConfig) -> Result<NetworkList, ListError> {
+    let IpApprovalConfig { allow, allow_files, deny, deny_files } = config;
+    let mut list = NetworkList::new(!allow.is_empty() || !allow_files.is_empty());
+    for (kind, networks, files) in
+        [(ListKind::Allow, allow, allow_files), (ListKind::Deny, deny, deny_files)]
+    {
+        for &network in networks {
+            list.add(network.into(), kind);
+        }
+        for file in files {
+            read_networks(file, |network| list.add(network, kind))?;
+        }
+    }
+    Ok(list)
 }
 
 impl PreHook for IpApproval {
@@ -99,17 +81,18 @@ mod tests {
 
     use super::*;
     use crate::{
+        config::Network,
         middleware::tests::announce_of,
         pipeline::{AnnounceRequest, AnnounceResponse, Params, Pipeline, Refusal, ScrapeRequest},
     };
     use tracker_common::id::InfoHash;
 
-    fn networks(text: &[&str]) -> Vec<IpNet> {
+    fn networks(text: &[&str]) -> Vec<Network> {
         text.iter().map(|network| network.parse().unwrap()).collect()
     }
 
-    fn make(options: IpApprovalOptions) -> Arc<IpApproval> {
-        Arc::new(IpApproval::new(options, &Metrics::new().unwrap()).unwrap())
+    fn make(options: IpApprovalConfig) -> Arc<IpApproval> {
+        Arc::new(IpApproval::new(&options, &Metrics::new().unwrap()).unwrap())
     }
 
     /// What a hook says to an announce and to a scrape.
@@ -130,7 +113,7 @@ mod tests {
     #[test]
     fn denied_networks_are_refused_and_others_admitted() {
         let deny = networks(&["192.0.2.0/24", "2001:db8::/32"]);
-        let hook = make(IpApprovalOptions { deny, ..Default::default() });
+        let hook = make(IpApprovalConfig { deny, ..Default::default() });
         assert_eq!(judge(&hook, "192.0.2.1"), unapproved());
         assert_eq!(judge(&hook, "2001:db8::1"), unapproved());
         assert_eq!(judge(&hook, "198.51.100.1"), Ok(()));
@@ -140,7 +123,7 @@ mod tests {
     fn allowed_networks_are_admitted_and_others_refused() {
         let allow = networks(&["192.0.2.0/24"]);
         let deny = networks(&["192.0.2.128/25"]);
-        let hook = make(IpApprovalOptions { allow, deny, ..Default::default() });
+        let hook = make(IpApprovalConfig { allow, deny, ..Default::default() });
         assert_eq!(judge(&hook, "192.0.2.1"), Ok(()));
         assert_eq!(judge(&hook, "192.0.2.129"), unapproved());
         assert_eq!(judge(&hook, "2001:db8::1"), unapproved());
@@ -150,7 +133,7 @@ mod tests {
     fn an_allow_file_that_is_empty_admits_nobody() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let allow_files = vec![file.path().to_owned()];
-        let hook = make(IpApprovalOptions { allow_files, ..Default::default() });
+        let hook = make(IpApprovalConfig { allow_files, ..Default::default() });
         assert_eq!(judge(&hook, "192.0.2.1"), unapproved());
     }
 
@@ -159,7 +142,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "# bad\n192.0.2.0/24 # a whole network\n2001:db8::1\n").unwrap();
         let deny_files = vec![file.path().to_owned()];
-        let hook = make(IpApprovalOptions { deny_files, ..Default::default() });
+        let hook = make(IpApprovalConfig { deny_files, ..Default::default() });
         assert_eq!(judge(&hook, "192.0.2.200"), unapproved());
         assert_eq!(judge(&hook, "2001:db8::1"), unapproved());
         assert_eq!(judge(&hook, "2001:db8::2"), Ok(()));
@@ -174,7 +157,7 @@ mod tests {
             A, B:203.0.113.7-203.0.113.9\r\n";
         fs::write(file.path(), list).unwrap();
         let deny_files = vec![file.path().to_owned()];
-        let hook = make(IpApprovalOptions { deny_files, ..Default::default() });
+        let hook = make(IpApprovalConfig { deny_files, ..Default::default() });
         for refused in ["192.0.2.0", "192.0.2.255", "203.0.113.7", "203.0.113.9"] {
             assert_eq!(judge(&hook, refused), unapproved(), "{refused}");
         }
@@ -188,8 +171,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "192.0.2.0/24\n192.0.2.0/33\n").unwrap();
         let deny_files = vec![file.path().to_owned()];
-        let options = IpApprovalOptions { deny_files, ..Default::default() };
-        let error = IpApproval::new(options, &Metrics::new().unwrap()).unwrap_err().to_string();
+        let options = IpApprovalConfig { deny_files, ..Default::default() };
+        let error = IpApproval::new(&options, &Metrics::new().unwrap()).unwrap_err().to_string();
         assert!(error.contains(":2: `192.0.2.0/33`: a network is written"), "{error}");
     }
 }

@@ -15,16 +15,16 @@ mod report;
 mod torrent_approval;
 
 pub use client::ClientError;
-pub use client_approval::{ClientApproval, ClientApprovalError, ClientApprovalOptions};
-pub use interval_variation::{IntervalVariation, IntervalVariationError, IntervalVariationOptions};
-pub use ip_approval::{IpApproval, IpApprovalError, IpApprovalOptions};
-pub use jwt::{Jwt, JwtError, JwtOptions, KeySetError, KeysError};
+pub use client_approval::{ClientApproval, ClientApprovalError};
+pub use interval_variation::{IntervalVariation, IntervalVariationError};
+pub use ip_approval::{IpApproval, IpApprovalError};
+pub use jwt::{Jwt, JwtError, KeySetError, KeysError};
 pub use lists::ListError;
-pub use passkey::{Passkey, PasskeyError, PasskeyOptions, PasskeyService};
+pub use passkey::{Passkey, PasskeyError};
 pub use port_approval::{PortApproval, PortApprovalError};
 pub use preferred_subnet::{PreferredSubnet, PreferredSubnetError};
-pub use report::{Report, ReportOptions, Reports};
-pub use torrent_approval::{TorrentApproval, TorrentApprovalError, TorrentApprovalOptions};
+pub use report::{Report, ReportError, Reports};
+pub use torrent_approval::{TorrentApproval, TorrentApprovalError};
 
 #[cfg(test)]
 pub(crate) mod tests;

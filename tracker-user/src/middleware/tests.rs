@@ -40,8 +40,8 @@ pub(crate) fn judge(
 }
 
 /// An HTTP service on loopback that answers with what it is told to, and remembers what it was asked.
-pub(super) struct Service {
-    pub(super) url: String,
+pub(crate) struct Service {
+    pub(crate) url: String,
     state: Arc<Mutex<State>>,
 }
 
@@ -56,7 +56,7 @@ struct State {
 
 impl Service {
     /// Runs until the test ends.
-    pub(super) fn start(answer: impl ToString) -> Self {
+    pub(crate) fn start(answer: impl ToString) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let answer = answer.to_string();
@@ -87,12 +87,12 @@ impl Service {
     }
 
     /// The bodies of all requests.
-    pub(super) fn questions(&self) -> Vec<String> {
+    pub(crate) fn questions(&self) -> Vec<String> {
         self.state.lock().unwrap().bodies.clone()
     }
 
     /// From now on connections are closed without an answer.
-    pub(super) fn go_down(&self) {
+    pub(crate) fn go_down(&self) {
         self.state.lock().unwrap().is_down = true;
     }
 

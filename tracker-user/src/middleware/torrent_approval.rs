@@ -1,36 +1,20 @@
 //! The hook `torrent approval`: refuses announces of torrents by info-hash. Scrapes pass.
 
-use std::{io, path::PathBuf};
+use std::io;
 
-use tracker_common::{id::InfoHash, policy::Rule};
+use tracker_common::policy::Rule;
 
 use super::{
     background::Background,
     lists::{self, ListError, TorrentFiles},
 };
 use crate::{
+    config::TorrentApprovalConfig,
     metrics::Metrics,
     pipeline::{List, ListKind, Offload, PreHook, TorrentList},
 };
 
 const NAME: &str = Rule::Torrent.name();
-
-/// The hook's options; without a list it approves of everything.
-///
-/// Files are text files of info-hashes, one a line, or directories of `.torrent` files. They are read
-/// again when they change.
-#[derive(Debug, Clone, Default)]
-pub struct TorrentApprovalOptions {
-    /// If given, only these torrents are approved, and those in `whitelist_files`: none if both are empty. An
-    /// empty one beside a blacklist with entries counts as not given.
-    pub whitelist: Option<Vec<InfoHash>>,
-    /// If there are any files, only the torrents in these are approved, and those in `whitelist`.
-    pub whitelist_files: Vec<PathBuf>,
-    /// Torrents that are not approved.
-    pub blacklist: Vec<InfoHash>,
-    /// Files of torrents that are not approved.
-    pub blacklist_files: Vec<PathBuf>,
-}
 
 /// Why the hook cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -58,26 +42,26 @@ impl TorrentApproval {
     /// Makes the hook, and reads its files.
     ///
     /// # Errors
-    /// When there are both lists, or one cannot be read.
+    /// When there are both lists, a file cannot be read, or there can be no thread.
     pub fn new(
-        options: TorrentApprovalOptions,
+        config: &TorrentApprovalConfig,
         metrics: &Metrics,
     ) -> Result<Self, TorrentApprovalError> {
-        let TorrentApprovalOptions { whitelist, whitelist_files, blacklist, blacklist_files } =
-            options;
+        let TorrentApprovalConfig { whitelist, whitelist_files, blacklist, blacklist_files } =
+            config;
         let is_whitelist_given = whitelist.is_some() || !whitelist_files.is_empty();
-        let whitelist = whitelist.unwrap_or_default();
+        let whitelist = whitelist.as_deref().unwrap_or_default();
         let has_whitelist = !whitelist.is_empty() || !whitelist_files.is_empty();
         let has_blacklist = !blacklist.is_empty() || !blacklist_files.is_empty();
         let (kind, written, files) = match (has_whitelist, has_blacklist) {
             (true, true) => return Err(TorrentApprovalError::BothLists),
             (_, false) if is_whitelist_given => (ListKind::Allow, whitelist, whitelist_files),
-            _ => (ListKind::Deny, blacklist, blacklist_files),
+            _ => (ListKind::Deny, &blacklist[..], blacklist_files),
         };
-        let mut source = TorrentFiles::new(written, files.clone());
+        let mut source = TorrentFiles::new(written.to_vec(), files.clone());
         let read = move || source.read();
         let (info_hashes, background) =
-            lists::live::<_, TorrentApprovalError>(NAME, files, metrics, read)?;
+            lists::live::<_, TorrentApprovalError>(NAME, files.clone(), metrics, read)?;
         Ok(Self { list: TorrentList { kind, info_hashes }, _background: background })
     }
 }
@@ -97,6 +81,8 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use tracker_common::id::InfoHash;
+
     use crate::{
         middleware::tests::{announce_of, judge as judge_by},
         pipeline::{AnnounceResponse, Pipeline, Refusal},
@@ -105,19 +91,19 @@ mod tests {
     const LISTED: InfoHash = InfoHash([1; 20]);
     const OTHER: InfoHash = InfoHash([2; 20]);
 
-    fn whitelist() -> TorrentApprovalOptions {
-        TorrentApprovalOptions { whitelist: Some(vec![LISTED]), ..Default::default() }
+    fn whitelist() -> TorrentApprovalConfig {
+        TorrentApprovalConfig { whitelist: Some(vec![LISTED]), ..Default::default() }
     }
 
-    fn blacklist() -> TorrentApprovalOptions {
-        TorrentApprovalOptions { blacklist: vec![LISTED], ..Default::default() }
+    fn blacklist() -> TorrentApprovalConfig {
+        TorrentApprovalConfig { blacklist: vec![LISTED], ..Default::default() }
     }
 
-    fn make(options: TorrentApprovalOptions) -> Result<TorrentApproval, TorrentApprovalError> {
-        TorrentApproval::new(options, &Metrics::new().unwrap())
+    fn make(options: TorrentApprovalConfig) -> Result<TorrentApproval, TorrentApprovalError> {
+        TorrentApproval::new(&options, &Metrics::new().unwrap())
     }
 
-    fn judge(options: TorrentApprovalOptions, info_hash: InfoHash) -> Result<(), Refusal> {
+    fn judge(options: TorrentApprovalConfig, info_hash: InfoHash) -> Result<(), Refusal> {
         judge_by(make(options).unwrap(), &announce_of(info_hash))
     }
 
@@ -139,7 +125,7 @@ mod tests {
 
     #[test]
     fn without_a_list_all_is_approved() {
-        assert_eq!(judge(TorrentApprovalOptions::default(), OTHER), Ok(()));
+        assert_eq!(judge(TorrentApprovalConfig::default(), OTHER), Ok(()));
     }
 
     #[test]
@@ -147,11 +133,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), OTHER.to_string()).unwrap();
         let files = vec![file.path().to_owned()];
-        let whitelist = TorrentApprovalOptions { whitelist_files: files.clone(), ..whitelist() };
+        let whitelist = TorrentApprovalConfig { whitelist_files: files.clone(), ..whitelist() };
         assert_eq!(judge(whitelist.clone(), LISTED), Ok(()));
         assert_eq!(judge(whitelist.clone(), OTHER), Ok(()));
         assert_eq!(judge(whitelist, InfoHash([3; 20])), unapproved());
-        let blacklist = TorrentApprovalOptions { blacklist_files: files, ..Default::default() };
+        let blacklist = TorrentApprovalConfig { blacklist_files: files, ..Default::default() };
         assert_eq!(judge(blacklist, OTHER), unapproved());
     }
 
@@ -159,29 +145,29 @@ mod tests {
     fn a_whitelist_whose_file_is_empty_approves_of_nothing() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let whitelist_files = vec![file.path().to_owned()];
-        let options = TorrentApprovalOptions { whitelist_files, ..Default::default() };
+        let options = TorrentApprovalConfig { whitelist_files, ..Default::default() };
         assert_eq!(judge(options, LISTED), unapproved());
     }
 
     #[test]
     fn a_whitelist_that_is_given_and_empty_approves_of_nothing() {
-        let empty = TorrentApprovalOptions { whitelist: Some(Vec::new()), ..Default::default() };
+        let empty = TorrentApprovalConfig { whitelist: Some(Vec::new()), ..Default::default() };
         assert_eq!(judge(empty.clone(), LISTED), unapproved());
-        let beside = TorrentApprovalOptions { blacklist: vec![LISTED], ..empty };
+        let beside = TorrentApprovalConfig { blacklist: vec![LISTED], ..empty };
         assert_eq!(judge(beside.clone(), LISTED), unapproved());
         assert_eq!(judge(beside, OTHER), Ok(()));
     }
 
     #[test]
     fn both_lists_together_are_an_error() {
-        let both = TorrentApprovalOptions { blacklist_files: vec!["x".into()], ..whitelist() };
+        let both = TorrentApprovalConfig { blacklist_files: vec!["x".into()], ..whitelist() };
         assert!(matches!(make(both), Err(TorrentApprovalError::BothLists)));
     }
 
     #[test]
     fn a_file_that_cannot_be_read_is_an_error_at_start() {
         let whitelist_files = vec!["/no/such/list".into()];
-        let error = make(TorrentApprovalOptions { whitelist_files, ..Default::default() });
+        let error = make(TorrentApprovalConfig { whitelist_files, ..Default::default() });
         assert_eq!(error.unwrap_err().to_string(), "cannot read the list /no/such/list");
     }
 
@@ -189,7 +175,7 @@ mod tests {
     fn a_changed_file_waits_for_the_kernel() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let whitelist_files = vec![file.path().to_owned()];
-        let hook = make(TorrentApprovalOptions { whitelist_files, ..Default::default() }).unwrap();
+        let hook = make(TorrentApprovalConfig { whitelist_files, ..Default::default() }).unwrap();
         let Offload::Rule(List::Torrents(list)) = hook.offload() else { panic!("not offloaded") };
         let mut follower = list.info_hashes.follow();
         let pipeline = Pipeline::of_hooks(vec![Box::new(hook)]);

@@ -8,6 +8,7 @@ use tracker_common::{
 };
 
 use super::{AnnounceRequest, AnnounceResponse, Live, NetworkList, Refusal, ScrapeRequest};
+use crate::config::EventLevel;
 
 /// Runs before a reply is made: may refuse the request or change the response.
 pub trait PreHook: Send + Sync {
@@ -120,6 +121,16 @@ pub enum Interest {
     Transitions,
     /// Every announce.
     Every,
+}
+
+impl From<EventLevel> for Interest {
+    fn from(level: EventLevel) -> Self {
+        match level {
+            EventLevel::None => Self::Nothing,
+            EventLevel::Transitions => Self::Transitions,
+            EventLevel::Every => Self::Every,
+        }
+    }
 }
 
 /// What the kernel may do in the stead of a [`PreHook`]; the data plane composes those of all hooks.

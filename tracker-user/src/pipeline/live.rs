@@ -60,8 +60,8 @@ impl<T> Live<T> {
         }
     }
 
-    /// For whoever keeps a copy elsewhere, so that both can change at one moment. There should be one
-    /// at a time.
+    /// For the data plane, which keeps a copy elsewhere, so that both change at one moment. There is one follower at
+    /// a time, but for a reload that keeps the hook: then there are two, which one thread asks one after the other.
     #[must_use]
     pub fn follow(&self) -> Follower<T> {
         self.next().followers += 1;
@@ -219,6 +219,26 @@ mod tests {
         let mut follower = live.follow();
         live.replace(1);
         assert!(follower.prepare());
+    }
+
+    #[test]
+    fn two_followers_change_over_while_a_value_waits() {
+        let live = Live::new(1);
+        let mut before = live.follow();
+        live.replace(2);
+        assert!(before.prepare());
+        // A reload that keeps the hook: the pipeline that comes follows the same value.
+        let mut after = live.follow();
+        assert!(after.prepare(), "what one has prepared for, the other puts into force");
+        after.commit();
+        assert_eq!(**live.load(), 2);
+        before.commit();
+        live.replace(3);
+        drop(before);
+        assert_eq!(**live.load(), 2, "the other one still says when");
+        assert!(after.prepare());
+        after.commit();
+        assert_eq!(**live.load(), 3);
     }
 
     #[test]

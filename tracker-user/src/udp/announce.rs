@@ -7,10 +7,10 @@ use tracker_common::{
     wire::{self, AnnounceHead, AnnounceTail, Failure, action, option},
 };
 
-use super::{layout::split, options::UdpOptions, url_data};
+use super::{layout::split, settings::UdpSettings, url_data};
 use crate::{
-    http::Router,
     pipeline::{AnnounceRequest, Params},
+    routes::Router,
 };
 
 /// Checks come in Chihaya's order, so that a request with several faults gets the same answer.
@@ -21,19 +21,20 @@ use crate::{
 pub(super) fn parse(
     packet: &[u8],
     source: IpAddr,
-    options: &UdpOptions,
+    settings: &UdpSettings,
     url_data: &mut Vec<u8>,
 ) -> Result<AnnounceRequest, Failure> {
     let (head, rest) = split::<AnnounceHead>(packet).ok_or(Failure::MalformedPacket)?;
     let (claim, rest) = split_address(head.head.action, rest).ok_or(Failure::MalformedPacket)?;
     let (tail, rest) = split::<AnnounceTail>(rest).ok_or(Failure::MalformedPacket)?;
-    let params = read_options(rest, &options.routes, url_data);
+    let params = read_options(rest, &settings.routes, url_data);
     let port = u16::from_be_bytes(tail.port);
     if port == 0 {
         return Err(Failure::InvalidPort);
     }
-    let address = if options.allow_ip_spoofing { claimed(claim, source)? } else { source };
-    let (default, max) = (options.default_numwant.into(), options.max_numwant.into());
+    let address = if settings.config.allow_ip_spoofing { claimed(claim, source)? } else { source };
+    let max = settings.config.max_numwant.min(u16::MAX.into());
+    let default = settings.config.default_numwant;
     Ok(AnnounceRequest {
         info_hash: head.info_hash,
         peer_id: head.peer_id,
@@ -42,7 +43,7 @@ pub(super) fn parse(
         left: u64::from_be_bytes(head.left),
         downloaded: u64::from_be_bytes(head.downloaded),
         uploaded: u64::from_be_bytes(head.uploaded),
-        // The maximum is 16 bits wide.
+        // The maximum fits 16 bits.
         numwant: wire::numwant(tail.numwant, default, max) as u16,
         seed: head.seed(),
         interface: 0,

@@ -18,11 +18,14 @@ use tracker_common::{
 use super::{
     Action, announce,
     layout::{bytes, split},
-    options::{BadConnectionId, UdpOptions},
     own::OwnEndpoints,
+    settings::UdpSettings,
 };
-use crate::pipeline::{
-    AnnounceRequest, AnnounceResponse, Params, Pipeline, Refusal, ScrapeRequest, SwarmStats,
+use crate::{
+    config::BadConnectionId,
+    pipeline::{
+        AnnounceRequest, AnnounceResponse, Params, Pipeline, Refusal, ScrapeRequest, SwarmStats,
+    },
 };
 
 /// What a client reads when the fault is ours.
@@ -129,26 +132,26 @@ impl From<Refusal> for Unserved {
 
 /// The UDP tracker protocol, without sockets.
 pub struct UdpFrontend {
-    options: UdpOptions,
+    settings: UdpSettings,
     own: OwnEndpoints,
 }
 
 impl UdpFrontend {
-    /// A frontend with these options.
+    /// A frontend with these settings.
     #[must_use]
-    pub fn new(options: UdpOptions) -> Self {
-        let own = OwnEndpoints::new(options.addrs.clone());
-        Self { options, own }
+    pub fn new(settings: UdpSettings) -> Self {
+        let own = OwnEndpoints::new(settings.addrs());
+        Self { settings, own }
     }
 
-    /// The same, where the system has chosen ports for those that the options leave open.
-    pub(super) fn at(options: UdpOptions, addrs: &[SocketAddr]) -> Self {
-        Self { options, own: OwnEndpoints::new(addrs.to_vec()) }
+    /// The same, where the system has chosen ports for those that the settings leave open.
+    pub(super) fn at(settings: UdpSettings, addrs: &[SocketAddr]) -> Self {
+        Self { settings, own: OwnEndpoints::new(addrs.to_vec()) }
     }
 
-    /// The options that it was made with.
-    pub(super) const fn options(&self) -> &UdpOptions {
-        &self.options
+    /// The settings that it was made with.
+    pub(super) const fn settings(&self) -> &UdpSettings {
+        &self.settings
     }
 
     /// Answers one datagram. `reply` is overwritten, and empty afterwards if silence is the answer.
@@ -207,7 +210,7 @@ impl UdpFrontend {
         if head.connection_id != PROTOCOL_ID {
             return Outcome::unread(action, Failure::MalformedPacket);
         }
-        let (ids, now_ns) = (&self.options.connection_ids, datagram.wall_ns);
+        let (ids, now_ns) = (&self.settings.connection_ids, datagram.wall_ns);
         let connection_id = match client(datagram) {
             IpAddr::V4(source) => ids.issue::<V4>(&source.octets(), now_ns),
             IpAddr::V6(source) => ids.issue::<V6>(&source.octets(), now_ns),
@@ -219,7 +222,7 @@ impl UdpFrontend {
     }
 
     fn is_valid(&self, connection_id: [u8; 8], datagram: &Datagram<'_>) -> bool {
-        let (ids, now_ns) = (&self.options.connection_ids, datagram.wall_ns);
+        let (ids, now_ns) = (&self.settings.connection_ids, datagram.wall_ns);
         match client(datagram) {
             IpAddr::V4(source) => ids.is_valid::<V4>(connection_id, &source.octets(), now_ns),
             IpAddr::V6(source) => ids.is_valid::<V6>(connection_id, &source.octets(), now_ns),
@@ -235,7 +238,7 @@ impl UdpFrontend {
         reply: &mut Vec<u8>,
     ) -> Outcome {
         let is_told = is_told_of_bad_id(head, datagram.bytes.len());
-        if is_told && self.options.bad_connection_id == BadConnectionId::Reply {
+        if is_told && self.settings.bad_connection_id == BadConnectionId::Reply {
             write_error(head, Failure::BadConnectionId.text(), reply);
         }
         Outcome::unread(None, Failure::BadConnectionId)
@@ -251,7 +254,7 @@ impl UdpFrontend {
     ) -> Result<(), Unserved> {
         let Scratch { announced, response, url_data, .. } = scratch;
         let mut request =
-            announce::parse(datagram.bytes, client(datagram), &self.options, url_data)?;
+            announce::parse(datagram.bytes, client(datagram), &self.settings, url_data)?;
         request.interface = datagram.interface;
         pipeline.announce(&request, response)?;
         reply.extend_from_slice(bytes(&AnnounceReply {
@@ -278,11 +281,11 @@ impl UdpFrontend {
         if info_hashes.is_empty() || !rest.is_empty() {
             return Err(Failure::MalformedPacket.into());
         }
-        let max = self.options.max_scrape_infohashes.min(SCRAPE_MAX as u16);
+        let max = self.settings.config.max_scrape_infohashes.min(SCRAPE_MAX) as usize;
         let Scratch { scrape, swarms, .. } = scratch;
         scrape.source = SocketAddr::new(client(datagram), datagram.source.port());
         scrape.info_hashes.clear();
-        scrape.info_hashes.extend(info_hashes.iter().copied().take(max.into()).map(InfoHash));
+        scrape.info_hashes.extend(info_hashes.iter().copied().take(max).map(InfoHash));
         pipeline.scrape(scrape, swarms)?;
 
         let transaction_id = head.transaction_id;

@@ -7,11 +7,11 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{batch, options::UdpOptions};
+use super::{batch, settings::UdpSettings};
 
 /// The sockets of one address, or of two: see [`in_families`].
-pub(super) fn listen(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Vec<Socket>>> {
-    in_families(addr, &options.addrs, |addr| bind(addr, options))
+pub(super) fn listen(addr: SocketAddr, settings: &UdpSettings) -> io::Result<Vec<Vec<Socket>>> {
+    in_families(addr, &settings.addrs(), |addr| bind(addr, settings))
 }
 
 /// Tells whether [`listen`] could, and gives the address up at once. `all` are the addresses that are wanted.
@@ -54,15 +54,15 @@ fn in_families(
 ///
 /// Nobody else may be bound there, not even another instance of the tracker: the first socket is
 /// bound alone, and only then is the address shared.
-fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<Vec<Socket>> {
-    let first = open(addr, options)?;
+fn bind(addr: SocketAddr, settings: &UdpSettings) -> io::Result<Vec<Socket>> {
+    let first = open(addr, settings)?;
     first.bind(&addr.into())?;
     let bound = first.local_addr()?;
     first.set_reuse_port(true)?;
-    warn_of_small_buffers(&first, addr, options)?;
+    warn_of_small_buffers(&first, addr, settings)?;
     let mut sockets = vec![first];
-    for _ in 1..options.workers.get() {
-        let socket = open(addr, options)?;
+    for _ in 1..settings.workers().get() {
+        let socket = open(addr, settings)?;
         socket.set_reuse_port(true)?;
         socket.bind(&bound)?;
         sockets.push(socket);
@@ -79,13 +79,13 @@ fn new_socket(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn open(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
+fn open(addr: SocketAddr, settings: &UdpSettings) -> io::Result<Socket> {
     let socket = new_socket(addr)?;
     if addr.is_ipv4() {
         batch::never_fragment(&socket)?;
     }
     batch::enable_packet_info(&socket, addr.is_ipv6())?;
-    if let Some(bytes) = options.socket_buffer_bytes {
+    if let Some(bytes) = settings.socket_buffer_bytes {
         socket.set_recv_buffer_size(bytes)?;
         socket.set_send_buffer_size(bytes)?;
     }
@@ -106,9 +106,9 @@ fn is_for_both_families(addr: SocketAddr, all: &[SocketAddr]) -> bool {
 fn warn_of_small_buffers(
     socket: &Socket,
     addr: SocketAddr,
-    options: &UdpOptions,
+    settings: &UdpSettings,
 ) -> io::Result<()> {
-    let Some(wanted) = options.socket_buffer_bytes else { return Ok(()) };
+    let Some(wanted) = settings.socket_buffer_bytes else { return Ok(()) };
     let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
     if granted < wanted {
         tracing::warn!(

@@ -23,9 +23,9 @@ mod answer;
 mod batch;
 mod layout;
 mod listen;
-mod options;
 mod own;
 mod server;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod url_data;
@@ -35,9 +35,9 @@ use std::{net::IpAddr, time::Duration};
 #[cfg(feature = "xdp")]
 pub(crate) use announce::read_options;
 pub use answer::{Datagram, Outcome, Scratch, UdpFrontend};
-pub use options::{BadConnectionId, UdpOptions};
 pub(crate) use server::try_listen;
 pub use server::{UdpError, UdpServer};
+pub use settings::UdpSettings;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,7 +55,7 @@ pub trait Observe: Send + Sync {
     /// A datagram was dealt with. `action` is unknown where its head or its connection id is wrong.
     /// `client` is the source address, or nothing where the datagram could not be read. `error` is what the
     /// client was told or would have been, "internal error", or "" for success: a label from a small set.
-    /// `elapsed` is zero unless the options ask for timing.
+    /// `elapsed` is zero unless the configuration asks for timing.
     fn response(
         &self,
         action: Option<Action>,

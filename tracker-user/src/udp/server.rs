@@ -17,7 +17,7 @@ use super::{
     answer::{Datagram, Outcome, Scratch, UdpFrontend},
     batch::{BATCH, Batch, Poll, Request},
     listen::{self, listen},
-    options::UdpOptions,
+    settings::UdpSettings,
 };
 use crate::{
     clock::wall_ns,
@@ -32,7 +32,7 @@ pub enum UdpError {
     /// No socket for this address.
     #[error("cannot listen on udp {addr}{}", advice(.source))]
     Listen {
-        /// One of [`UdpOptions::addrs`].
+        /// One of the configuration's.
         addr: SocketAddr,
         /// What the system says.
         source: io::Error,
@@ -79,16 +79,16 @@ impl UdpServer {
     /// # Errors
     /// When an address cannot be bound or a thread cannot be started; nothing is running then.
     pub fn start(
-        options: UdpOptions,
+        settings: UdpSettings,
         pipeline: Arc<ArcSwap<Pipeline>>,
         observer: Arc<dyn Observe>,
     ) -> Result<Self, UdpError> {
         let mut addrs = Vec::new();
         let mut sockets_of_workers: Vec<Vec<Socket>> = Vec::new();
-        sockets_of_workers.resize_with(options.workers.get(), Vec::new);
-        for &addr in &options.addrs {
+        sockets_of_workers.resize_with(settings.workers().get(), Vec::new);
+        for addr in settings.addrs() {
             let failed = |source| UdpError::Listen { addr, source };
-            for sockets in listen(addr, &options).map_err(failed)? {
+            for sockets in listen(addr, &settings).map_err(failed)? {
                 let bound = sockets[0].local_addr().map_err(failed)?;
                 addrs.extend(bound.as_socket());
                 for (worker, socket) in sockets_of_workers.iter_mut().zip(sockets) {
@@ -97,7 +97,7 @@ impl UdpServer {
             }
         }
         let (stopped, stop) = io::pipe().map_err(UdpError::Worker)?;
-        let frontend = Arc::new(ArcSwap::from_pointee(UdpFrontend::at(options, &addrs)));
+        let frontend = Arc::new(ArcSwap::from_pointee(UdpFrontend::at(settings, &addrs)));
         let mut workers = Vec::new();
         for (index, sockets) in sockets_of_workers.into_iter().enumerate() {
             let worker = Worker {
@@ -116,10 +116,10 @@ impl UdpServer {
         Ok(Self { frontend, addrs, workers, stop })
     }
 
-    /// Replaces the options from the next batch of requests on, but for addresses, workers and
+    /// Replaces the settings from the next batch of requests on, but for addresses, workers and
     /// buffers: those of the start stay.
-    pub fn reload(&self, options: UdpOptions) {
-        self.frontend.store(Arc::new(UdpFrontend::at(options, &self.addrs)));
+    pub fn reload(&self, settings: UdpSettings) {
+        self.frontend.store(Arc::new(UdpFrontend::at(settings, &self.addrs)));
     }
 
     /// Where the server listens, with the ports that the system chose for port 0.
@@ -190,7 +190,7 @@ impl Worker {
         let mut answered = 0;
         for (request, scratch) in self.batch.requests().zip(&mut self.scratches) {
             let Request { bytes, source, interface, reply } = request;
-            let start = frontend.options().request_timing.then(Instant::now);
+            let start = frontend.settings().config.enable_request_timing.then(Instant::now);
             let datagram = Datagram { bytes, source, interface, wall_ns };
             let outcome = frontend.answer(&pipeline, &datagram, scratch, reply);
             let elapsed = start.map_or(Duration::ZERO, |start| start.elapsed());

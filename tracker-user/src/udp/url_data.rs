@@ -1,6 +1,10 @@
 //! The URL data of an announce (BEP 41): path and query of the tracker's URL, for hooks.
 
-use crate::{http::Router, pipeline::Params};
+use crate::{
+    percent::{self, Plus},
+    pipeline::Params,
+    routes::Router,
+};
 
 /// The most parameters that URL data may have.
 const PARAMETERS_MAX: usize = 64;
@@ -13,7 +17,7 @@ pub(super) fn params(url_data: &[u8], routes: &Router) -> Params {
     let (path, query) = url_data.split_at(end);
     let mut params = parse(query).unwrap_or_default();
     if let Ok(path) = str::from_utf8(path)
-        && let Ok(Some(found)) = routes.find(path)
+        && let Ok(Some(found)) = routes.find_announce(path)
     {
         for (name, value) in found.params {
             params.push(name, value);
@@ -40,16 +44,8 @@ fn parse(query: &[u8]) -> Option<Params> {
 
 /// Undoes percent-encoding. What is not UTF-8 is replaced.
 fn decode(text: &[u8]) -> Option<String> {
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
     let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => (digit(bytes.next())? << 4 | digit(bytes.next())?) as u8,
-            b'+' => b' ',
-            _ => *byte,
-        });
-    }
+    percent::decode(text, Plus::Space, &mut decoded).ok()?;
     Some(String::from_utf8_lossy(&decoded).into_owned())
 }
 

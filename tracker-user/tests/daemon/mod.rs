@@ -15,12 +15,13 @@ use tracker_common::{
     time::lifetime_from_secs,
 };
 use tracker_user::{
+    config::UdpConfig,
     pipeline::{AnnounceRequest, Pipeline, Refusal, SwarmStats},
     storage::{
         Storage,
         memory::{MappedMemory, TableSize},
     },
-    udp::{Datagram, Scratch, UdpFrontend, UdpOptions},
+    udp::{Datagram, Scratch, UdpFrontend, UdpSettings},
 };
 
 use super::{PORT, TRACKER_V4, world::World};
@@ -90,8 +91,9 @@ impl Daemon {
         table.set_limits(world.limits());
         let storage = Arc::new(TableStorage(table));
         let pipeline = Pipeline::new(storage.clone(), world.hooks(), vec![], 1800, 900);
-        let addrs = vec![SocketAddr::from((TRACKER_V4, PORT))];
-        let frontend = UdpFrontend::new(UdpOptions::new(addrs, ids));
+        let addr = vec![SocketAddr::from((TRACKER_V4, PORT)).into()];
+        let udp = UdpConfig { addr, ..UdpConfig::default() };
+        let frontend = UdpFrontend::new(UdpSettings::new(udp, ids));
         Self { storage, pipeline, frontend, scratch: Scratch::default() }
     }
 

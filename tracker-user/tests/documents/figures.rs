@@ -39,7 +39,7 @@ Limits: endpoints in the kernel | per family | 0 | tracker-common/src/abi.rs END
 Limits: interfaces that the kernel | | 0 | tracker-common/src/abi.rs LINKS
 Limits: own addresses | | 0 | tracker-common/src/abi.rs LOCAL_MAX
 Limits: HTTP parameters, routes | each | 0 | tracker-user/src/http/query.rs PARAMETERS_MAX
-Limits: HTTP parameters, routes | each | 0 | tracker-user/src/http/router.rs ROUTES_MAX
+Limits: HTTP parameters, routes | each | 0 | tracker-user/src/config/route.rs ROUTES_MAX
 Limits: message of a browser | KiB | 10 | tracker-user/src/http/webtorrent/session.rs MESSAGE_BYTES_MAX
 Limits: offers and answers | | 0 | tracker-user/src/http/webtorrent/outlet.rs WAITING_MAX
 Limits: offers and answers | KiB | 10 | tracker-user/src/http/webtorrent/outlet.rs WAITING_BYTES_EACH_MAX

@@ -2,7 +2,6 @@
 //! code. A rule that is added to `Rule` is tested when [`approval`] can make its hook.
 
 use fastrand::Rng;
-use ipnet::IpNet;
 use tracker_common::{
     budget::{Budget, Kind},
     id::{ClientId, InfoHash},
@@ -10,12 +9,12 @@ use tracker_common::{
     policy::Rule,
 };
 use tracker_user::{
-    config::PortApprovalConfig,
-    metrics::Metrics,
-    middleware::{
-        ClientApproval, ClientApprovalOptions, IntervalVariation, IntervalVariationOptions,
-        IpApproval, IpApprovalOptions, PortApproval, TorrentApproval, TorrentApprovalOptions,
+    config::{
+        ClientApprovalConfig, IntervalVariationConfig, IpApprovalConfig, Network,
+        PortApprovalConfig, TorrentApprovalConfig,
     },
+    metrics::Metrics,
+    middleware::{ClientApproval, IntervalVariation, IpApproval, PortApproval, TorrentApproval},
     pipeline::{ListKind, PreHook, PreferredSubnet},
 };
 
@@ -133,27 +132,27 @@ fn approval(rule: Rule, kind: ListKind) -> Box<dyn PreHook> {
     let is_allow = kind == ListKind::Allow;
     match rule {
         Rule::Torrent => {
-            let options = TorrentApprovalOptions {
+            let options = TorrentApprovalConfig {
                 whitelist: is_allow.then(|| listed_torrents().collect()),
                 blacklist: if is_allow { Vec::new() } else { vec![REFUSED] },
                 ..Default::default()
             };
-            Box::new(TorrentApproval::new(options, &metrics).unwrap())
+            Box::new(TorrentApproval::new(&options, &metrics).unwrap())
         }
         Rule::Client => {
-            let options = ClientApprovalOptions {
+            let options = ClientApprovalConfig {
                 whitelist: is_allow.then(|| vec![CLIENT]),
                 blacklist: if is_allow { Vec::new() } else { vec![CLIENT] },
             };
-            Box::new(ClientApproval::new(options).unwrap())
+            Box::new(ClientApproval::new(&options).unwrap())
         }
         Rule::Network => {
-            let options = IpApprovalOptions {
+            let options = IpApprovalConfig {
                 allow: if is_allow { parsed(&ALLOWED) } else { Vec::new() },
                 deny: parsed(&DENIED),
                 ..Default::default()
             };
-            Box::new(IpApproval::new(options, &metrics).unwrap())
+            Box::new(IpApproval::new(&options, &metrics).unwrap())
         }
         Rule::Port => {
             let config = PortApprovalConfig {
@@ -176,14 +175,14 @@ impl PreHook for Plain {
 }
 
 fn variation() -> IntervalVariation {
-    IntervalVariation::new(&IntervalVariationOptions {
+    IntervalVariation::new(&IntervalVariationConfig {
         modify_response_probability: 0.5,
-        max_increase_delta_s: 600,
+        max_increase_delta: 600,
         modify_min_interval: false,
     })
     .expect("within bounds")
 }
 
-fn parsed(networks: &[&str]) -> Vec<IpNet> {
+fn parsed(networks: &[&str]) -> Vec<Network> {
     networks.iter().map(|net| net.parse().unwrap()).collect()
 }

@@ -17,8 +17,11 @@ use serde_json::json;
 use tracker_common::announce::Event;
 
 use super::*;
-use crate::pipeline::{
-    AnnounceRequest, AnnounceResponse, Interest, PostHook, PreHook, Refusal, ScrapeRequest,
+use crate::{
+    middleware::tests::Service,
+    pipeline::{
+        AnnounceRequest, AnnounceResponse, Interest, PostHook, PreHook, Refusal, ScrapeRequest,
+    },
 };
 
 const LISTEN: &str = "http:
@@ -29,21 +32,21 @@ udp:
 ";
 
 /// A tracker with these hooks.
-fn tracker(prehooks: &str) -> Running {
+pub(super) fn tracker(prehooks: &str) -> Running {
     Running::start(&with(prehooks)).unwrap()
 }
 
-fn with(prehooks: &str) -> String {
+pub(super) fn with(prehooks: &str) -> String {
     format!("{LISTEN}prehooks:\n{prehooks}")
 }
 
 /// What an announce of the torrent `a` with these parameters is answered with by HTTP and by UDP:
 /// the reason of a refusal, or "".
-fn reasons(running: &Running, params: &str) -> [String; 2] {
+pub(super) fn reasons(running: &Running, params: &str) -> [String; 2] {
     [over_http(&running.get(&announce(1, &format!("&{params}")))), over_udp(running, params)]
 }
 
-fn over_http(reply: &str) -> String {
+pub(super) fn over_http(reply: &str) -> String {
     let Some((_, rest)) = reply.split_once("14:failure reason") else {
         assert!(reply.contains("8:interval"), "{reply}");
         return String::new();
@@ -74,7 +77,7 @@ fn udp_reason(reply: &[u8]) -> String {
     String::from_utf8(reply[8..reply.len() - 1].to_vec()).unwrap()
 }
 
-fn both(reason: &str) -> [String; 2] {
+pub(super) fn both(reason: &str) -> [String; 2] {
     [reason.to_owned(), reason.to_owned()]
 }
 
@@ -83,7 +86,7 @@ const HASH: &str = "6161616161616161616161616161616161616161";
 const OTHER_HASH: &str = "6262626262626262626262626262626262626262";
 
 /// A hook with these options in one line.
-fn hook(name: &str, options: &str) -> String {
+pub(super) fn hook(name: &str, options: &str) -> String {
     format!("  - {{ name: {name}, options: {{ {options} }} }}\n")
 }
 
@@ -183,22 +186,22 @@ fn preferred_subnet_refuses_nobody() {
 }
 
 /// Signs tokens for the torrent `a`, and publishes its key.
-struct Issuer {
+pub(super) struct Issuer {
     pair: Ed25519KeyPair,
-    url: String,
+    pub(super) service: Service,
 }
 
 impl Issuer {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
         let x = URL_SAFE_NO_PAD.encode(pair.public_key());
         let key = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x });
-        let url = service(move |_| json!({ "keys": [key] }).to_string());
-        Self { pair, url }
+        let service = Service::start(json!({ "keys": [key] }));
+        Self { pair, service }
     }
 
-    fn token(&self, info_hash: &str) -> String {
+    pub(super) fn token(&self, info_hash: &str) -> String {
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"1"}"#);
         let claims = json!({ "iss": "i", "aud": "a", "infohash": info_hash }).to_string();
         let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
@@ -233,7 +236,7 @@ fn service(answer: impl Fn(&str) -> String + Send + 'static) -> String {
 #[test]
 fn jwt_takes_the_token_from_query_route_and_url_data() {
     let issuer = Issuer::start();
-    let options = format!("issuer: i, audience: a, jwk_set_url: '{}'", issuer.url);
+    let options = format!("issuer: i, audience: a, jwk_set_url: '{}'", issuer.service.url);
     let running = tracker(&hook("jwt", &options));
     assert_eq!(reasons(&running, ""), both("unapproved request: missing jwt"));
     let (good, bad) = (issuer.token(&"a".repeat(20)), issuer.token(&"b".repeat(20)));

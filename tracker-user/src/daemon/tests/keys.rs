@@ -150,11 +150,12 @@ fn http_read_timeout() {
 /// What it does where a client does not read is shown by the frontend's own tests.
 #[test]
 fn http_write_timeout() {
-    let options = |lines: &str| {
-        super::super::options::http_options(&serde_yaml::from_str(lines).unwrap()).write_timeout
+    let timeout = |lines: &str| {
+        let config: config::Config = serde_yaml::from_str(lines).unwrap();
+        *config.http.write_timeout
     };
-    assert_eq!(options("http: { write_timeout: 5s }"), Duration::from_secs(5));
-    assert_eq!(options("{}"), Duration::from_secs(2));
+    assert_eq!(timeout("http: { write_timeout: 5s }"), Duration::from_secs(5));
+    assert_eq!(timeout("{}"), Duration::from_secs(2));
 }
 
 #[test]

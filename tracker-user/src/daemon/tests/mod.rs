@@ -3,6 +3,7 @@
 mod certificate;
 mod floods;
 mod hooks;
+mod kept;
 mod keys;
 mod reload;
 mod start;

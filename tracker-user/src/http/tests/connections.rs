@@ -14,16 +14,16 @@ use crate::{
     stopped::{Stop, Stopped},
 };
 
-const PATIENT: Duration = Duration::from_secs(600);
+const PATIENT: GoDuration = GoDuration::from_secs(600);
 
 /// Timeouts that no test reaches.
-pub(super) fn patient() -> HttpOptions {
-    HttpOptions {
-        keepalive: true,
+pub(super) fn patient() -> HttpConfig {
+    HttpConfig {
+        enable_keepalive: true,
         read_timeout: PATIENT,
         write_timeout: PATIENT,
         idle_timeout: PATIENT,
-        ..HttpOptions::default()
+        ..HttpConfig::default()
     }
 }
 
@@ -36,8 +36,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start(options: HttpOptions) -> Self {
+    pub(super) async fn start(options: HttpConfig) -> Self {
         Self::start_on(Plain, Tracker::new(options)).await
+    }
+
+    /// One that serves so many connections at a time.
+    pub(super) async fn start_with_connections(max: usize, config: HttpConfig) -> Self {
+        Self::start_on(Plain, Tracker::with_connections(max, config)).await
     }
 
     pub(super) async fn start_on<T: Transport + Sync>(transport: T, tracker: Tracker) -> Self {
@@ -128,7 +133,7 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn without_keep_alive_a_connection_carries_one_request() {
-    let server = Server::start(HttpOptions { keepalive: false, ..patient() }).await;
+    let server = Server::start(HttpConfig { enable_keepalive: false, ..patient() }).await;
     let mut stream = server.connect().await;
     stream.write_all(&get(&announce(1, ""))).await.unwrap();
     let reply = read_to_end(&mut stream).await;
@@ -171,7 +176,7 @@ async fn idle(server: &Server, source: &str) -> TcpStream {
 
 #[tokio::test]
 async fn at_the_limit_a_connection_waits_for_another_to_end_where_none_is_idle() {
-    let server = Server::start(HttpOptions { connections_max: 1, ..patient() }).await;
+    let server = Server::start_with_connections(1, patient()).await;
     let mut first = server.connect().await;
     first.write_all(b"GET /announce").await.unwrap();
     let mut second = server.connect().await;
@@ -187,7 +192,7 @@ async fn at_the_limit_a_connection_waits_for_another_to_end_where_none_is_idle()
 
 #[tokio::test]
 async fn at_the_limit_the_connection_that_has_been_idle_longest_makes_way() {
-    let server = Server::start(HttpOptions { connections_max: 16, ..patient() }).await;
+    let server = Server::start_with_connections(16, patient()).await;
     let mut kept = Vec::new();
     for number in 0..16 {
         kept.push(idle(&server, &format!("127.0.0.{}", number + 1)).await);
@@ -207,8 +212,8 @@ async fn at_the_limit_the_connection_that_has_been_idle_longest_makes_way() {
 
 #[tokio::test]
 async fn a_source_takes_no_more_connections_than_its_share_and_a_second_one_is_served_at_once() {
-    let options = HttpOptions { connections_max: 4, connections_per_source_max: 2, ..patient() };
-    let server = Server::start(options).await;
+    let options = HttpConfig { max_connections_per_source: 2, ..patient() };
+    let server = Server::start_with_connections(4, options).await;
     let mut greedy = Vec::new();
     for _ in 0..2 {
         let mut stream = server.connect_from("127.0.0.1").await;
@@ -228,7 +233,7 @@ async fn a_source_takes_no_more_connections_than_its_share_and_a_second_one_is_s
 
 #[tokio::test]
 async fn beyond_its_share_a_source_loses_an_idle_connection_of_its_own() {
-    let options = HttpOptions { connections_per_source_max: 2, ..patient() };
+    let options = HttpConfig { max_connections_per_source: 2, ..patient() };
     let server = Server::start(options).await;
     let mut other = idle(&server, "127.0.0.2").await;
     let mut first = idle(&server, "127.0.0.1").await;
@@ -243,13 +248,13 @@ async fn beyond_its_share_a_source_loses_an_idle_connection_of_its_own() {
 
 #[tokio::test]
 async fn proxies_have_no_share_of_connections() {
-    let trusted = HttpOptions {
+    let trusted = HttpConfig {
         real_ip_header: Some("X-Real-IP".to_owned()),
         trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
-        connections_per_source_max: 1,
+        max_connections_per_source: 1,
         ..patient()
     };
-    let any = HttpOptions { trusted_proxies: Vec::new(), ..trusted.clone() };
+    let any = HttpConfig { trusted_proxies: Vec::new(), ..trusted.clone() };
     for options in [trusted, any] {
         let server = Server::start(options).await;
         let mut first = idle(&server, "127.0.0.1").await;
@@ -274,8 +279,8 @@ async fn a_shutdown_closes_idle_connections_and_ends() {
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_a_request_that_never_ends() {
-    let short = Duration::from_millis(10);
-    let options = HttpOptions { read_timeout: short, write_timeout: short, ..patient() };
+    let short = Duration::from_millis(10).into();
+    let options = HttpConfig { read_timeout: short, write_timeout: short, ..patient() };
     let server = Server::start(options).await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET /announce").await.unwrap();
@@ -298,13 +303,13 @@ pub(super) fn pipe_from(
     let (client, stream) = duplex(capacity);
     let frontend = Arc::clone(&tracker.frontend);
     let task = tokio::spawn(async move {
-        let options = frontend.settings().options.clone();
+        let settings = frontend.settings();
         let remote = SocketAddr::from((address, 40000));
         let (_stop, stopped) = Stopped::new();
         let share = frontend.settings().connection_share(remote.ip());
         let place = frontend.connections.enter(share).await.unwrap();
-        let stream = Connection::new(stream, true, place.activity(), &options);
-        let session = serve_stream(stream, remote, &place, &frontend, &stopped, &options).await;
+        let stream = Connection::new(stream, true, place.activity(), &settings.config);
+        let session = serve_stream(stream, remote, &place, &frontend, &stopped, &settings).await;
         drop(place);
         if let Some(session) = session {
             session.run(frontend, stopped).await;
@@ -313,13 +318,13 @@ pub(super) fn pipe_from(
     (client, task)
 }
 
-fn hasty() -> HttpOptions {
-    HttpOptions {
-        keepalive: true,
-        read_timeout: Duration::from_secs(2),
-        write_timeout: Duration::from_secs(3),
-        idle_timeout: Duration::from_secs(30),
-        ..HttpOptions::default()
+fn hasty() -> HttpConfig {
+    HttpConfig {
+        enable_keepalive: true,
+        read_timeout: GoDuration::from_secs(2),
+        write_timeout: GoDuration::from_secs(3),
+        idle_timeout: GoDuration::from_secs(30),
+        ..HttpConfig::default()
     }
 }
 

@@ -65,7 +65,7 @@ fn tls(files: &CertificateFiles) -> Tls {
     Tls::new(Certificate::load(files).unwrap(), files.clone(), expiry).unwrap()
 }
 
-async fn serve_https(files: &CertificateFiles, options: HttpOptions) -> (Server, Tls) {
+async fn serve_https(files: &CertificateFiles, options: HttpConfig) -> (Server, Tls) {
     let tls = tls(files);
     (Server::start_on(tls.clone(), Tracker::new(options)).await, tls)
 }
@@ -124,7 +124,7 @@ async fn without_tls_there_is_no_answer_and_it_is_counted() {
 #[tokio::test]
 async fn a_handshake_has_the_read_timeout() {
     let folder = folder();
-    let options = HttpOptions { read_timeout: Duration::from_millis(20), ..patient() };
+    let options = HttpConfig { read_timeout: Duration::from_millis(20).into(), ..patient() };
     let (server, _) = serve_https(&write_pair(folder.path()), options).await;
     let mut stream = server.connect().await;
     // The head of a record that never comes.
@@ -137,7 +137,7 @@ async fn a_handshake_has_the_read_timeout() {
 async fn the_limit_of_connections_is_for_http_and_https_together() {
     let folder = folder();
     let files = write_pair(folder.path());
-    let tracker = Tracker::new(HttpOptions { connections_max: 1, ..patient() });
+    let tracker = Tracker::with_connections(1, patient());
     let https = Server::start_on(tls(&files), tracker.clone()).await;
     let http = Server::start_on(Plain, tracker).await;
     let first = shake_hands(&https, &connector(&files.chain, &TLS13)).await.unwrap();

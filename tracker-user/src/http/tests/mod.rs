@@ -18,8 +18,9 @@ use std::{
 use arc_swap::ArcSwap;
 use tracker_common::{announce::Event, id::InfoHash, peers::PeerBuf};
 
-use super::{Action, HttpFrontend, HttpOptions, Observe, Settings};
+use super::{Action, HttpFrontend, Observe, Settings};
 use crate::{
+    config::{GoDuration, HttpConfig},
     metrics::{Metrics, WebTorrentMetrics},
     pipeline::{
         AnnounceRequest, AnnounceResponse, Pipeline, PostHook, PreHook, Refusal, SwarmStats,
@@ -37,12 +38,22 @@ struct Tracker {
 }
 
 impl Tracker {
-    fn new(options: HttpOptions) -> Self {
+    fn new(config: HttpConfig) -> Self {
+        Self::with(Settings::new(config).unwrap())
+    }
+
+    /// One that serves so many connections at a time.
+    fn with_connections(max: usize, config: HttpConfig) -> Self {
+        let mut settings = Settings::new(config).unwrap();
+        settings.connections_max = max;
+        Self::with(settings)
+    }
+
+    fn with(settings: Settings) -> Self {
         let journal = Arc::new(Journal::default());
         let pipeline = pipeline(Arc::new(Swarms::default()), &journal, 1800);
         let pipeline = Arc::new(ArcSwap::from_pointee(pipeline));
         let observer = Arc::clone(&journal) as Arc<dyn Observe>;
-        let settings = Settings::new(options).unwrap();
         let webtorrent = Metrics::new().unwrap().webtorrent();
         let frontend =
             HttpFrontend::new(settings, Arc::clone(&pipeline), observer, webtorrent.clone());

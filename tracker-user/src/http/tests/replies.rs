@@ -37,7 +37,7 @@ fn get(tracker: &Tracker, remote: &str, path: &str) -> String {
 }
 
 fn tracker() -> Tracker {
-    Tracker::new(HttpOptions::default())
+    Tracker::new(HttpConfig::default())
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn dictionary_peers_name_the_announcer_s_peer_id_only() {
 
 #[test]
 fn a_client_that_names_its_address_of_the_other_family_is_in_both_swarms() {
-    let options = HttpOptions { allow_ip_spoofing: true, ..HttpOptions::default() };
+    let options = HttpConfig { allow_ip_spoofing: true, ..HttpConfig::default() };
     let tracker = Tracker::new(options);
     let claim = "&ipv6=[3031:3233:3435:3637:3839:4142:4344:4546]:18505";
     assert_eq!(
@@ -99,7 +99,7 @@ fn a_client_that_names_its_address_of_the_other_family_is_in_both_swarms() {
     assert!(listed.contains(peers) && listed.contains("4:porti18505ee"), "{listed}");
     assert_eq!(tracker.journal.announced.lock().unwrap().len(), 5);
     let swarms = |claim: &str| {
-        let tracker = Tracker::new(HttpOptions::default());
+        let tracker = Tracker::new(HttpConfig::default());
         get(&tracker, "192.0.2.1", &announce(1, claim))
     };
     assert_eq!(swarms("&ipv6=2001:db8::2"), swarms(""), "where claims do not count");
@@ -171,9 +171,9 @@ fn unknown_paths_are_not_found_and_only_get_is_allowed() {
 
 #[test]
 fn route_parameters_reach_the_hooks() {
-    let options = HttpOptions {
+    let options = HttpConfig {
         announce_routes: vec!["/announce".to_owned(), "/:refuse/announce".to_owned()],
-        ..HttpOptions::default()
+        ..HttpConfig::default()
     };
     let tracker = Tracker::new(options);
     let refused = get(&tracker, "192.0.2.1", &format!("/k3y{}", announce(1, "")));
@@ -203,7 +203,7 @@ fn post_hooks_see_what_was_answered_and_metrics_see_everything() {
 fn a_reload_applies_to_the_next_request() {
     let tracker = tracker();
     let announce_routes = vec!["/new".to_owned()];
-    let options = HttpOptions { announce_routes, ..HttpOptions::default() };
+    let options = HttpConfig { announce_routes, ..HttpConfig::default() };
     let status = |path| request(&tracker, "192.0.2.1", Method::GET, path).status();
     assert_eq!(status("/new"), StatusCode::NOT_FOUND);
     tracker.frontend.reload(Settings::new(options).unwrap());

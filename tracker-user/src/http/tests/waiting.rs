@@ -35,7 +35,7 @@ impl PreHook for Asker {
 
 pub(super) async fn server_that_asks(
     times: usize,
-    options: HttpOptions,
+    options: HttpConfig,
 ) -> (Server, mpsc::UnboundedReceiver<Asking>) {
     let server = Server::start(options).await;
     let (asks, asked) = mpsc::unbounded_channel();
@@ -88,13 +88,13 @@ async fn a_request_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn no_timeout_of_the_client_s_counts_while_it_waits() {
-    let hurried = Duration::from_millis(50);
-    let options = HttpOptions { read_timeout: hurried, idle_timeout: hurried, ..patient() };
+    let hurried = GoDuration::from(Duration::from_millis(50));
+    let options = HttpConfig { read_timeout: hurried, idle_timeout: hurried, ..patient() };
     let (server, mut asked) = server_that_asks(1, options).await;
     let mut client = server.connect().await;
     client.write_all(&get(&announce(1, ""))).await.unwrap();
     let asking = asked.recv().await.unwrap();
-    tokio::time::sleep(2 * hurried).await;
+    tokio::time::sleep(2 * *hurried).await;
     drop(asking);
     assert!(read_reply(&mut client).await.contains("8:interval"));
     // But it does again afterwards.

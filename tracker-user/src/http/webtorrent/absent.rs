@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use hyper::{Request, body::Incoming};
 
-use super::WebTorrentOptions;
 use crate::{
+    config::WebTorrentConfig,
     http::{HttpFrontend, connection::Outbox, frontend::Reply},
     metrics::WebTorrentMetrics,
     stopped::Stopped,
@@ -24,7 +24,7 @@ impl Session {
 pub(in crate::http) struct WebTorrent;
 
 impl WebTorrent {
-    pub(in crate::http) fn new(_: WebTorrentMetrics, _: &WebTorrentOptions) -> Self {
+    pub(in crate::http) fn new(_: WebTorrentMetrics, _: &WebTorrentConfig) -> Self {
         Self
     }
 }

@@ -9,15 +9,16 @@ use tracker_common::{
 };
 
 use super::{
-    WebTorrent, WebTorrentOptions,
+    WebTorrent,
     message::{self, Announce, Answer, Message, Subject, Unreadable},
     outlet::{Inlet, Kind, Left, Outlet},
     review::{Announced, Judges},
     swarms::{Peer, Progress, Taken},
 };
 use crate::{
+    config::{HttpConfig, WebTorrentConfig},
     http::{
-        Action, HttpFrontend, HttpOptions,
+        Action, HttpFrontend,
         announce::refusal,
         frontend::{Answered, WAITS_MAX},
         scrape,
@@ -64,16 +65,16 @@ impl Client {
     pub(super) async fn receive(&mut self, text: &str) -> Outcome {
         let received = Instant::now();
         let settings = self.frontend.settings();
-        let options = &settings.options;
+        let config = &settings.config;
         let (subject, result) = match Message::parse(text) {
             Ok(Message::Announce(announce)) => {
                 let info_hash = Some(announce.info_hash);
-                let result = self.announce(announce, &options.webtorrent).await;
+                let result = self.announce(announce, &config.webtorrent).await;
                 (Subject { action: Action::Announce, info_hash }, result)
             }
             Ok(Message::Scrape(info_hashes)) => {
                 let subject = Subject { action: Action::Scrape, info_hash: None };
-                (subject, self.scrape(info_hashes, options).await)
+                (subject, self.scrape(info_hashes, config).await)
             }
             Ok(Message::Answer(answer)) => {
                 self.relay_answer(&answer);
@@ -82,7 +83,7 @@ impl Client {
             Err(Unreadable { subject, refusal }) => (subject, Err(refusal)),
         };
         let (client, refusal) = (Some(self.source.ip()), result.as_ref().err());
-        self.frontend.observe(options, subject.action, client, refusal, received);
+        self.frontend.observe(config, subject.action, client, refusal, received);
         result.unwrap_or_else(|refusal| {
             let reply = Some(message::failure(subject, &refusal));
             Outcome { reply, answered: None }
@@ -92,13 +93,13 @@ impl Client {
     async fn announce(
         &mut self,
         announce: Announce<'_>,
-        options: &WebTorrentOptions,
+        config: &WebTorrentConfig,
     ) -> Result<Outcome, Refusal> {
-        let request = self.request(&announce, options);
+        let request = self.request(&announce, config);
         let mut response = AnnounceResponse::default();
         let admitted = self
             .admitted(|pipeline| {
-                let interval_s = options.announce_interval_s;
+                let interval_s = config.announce_interval.whole_seconds();
                 response = AnnounceResponse { interval_s, ..AnnounceResponse::default() };
                 pipeline.admit(&request, &mut response)
             })
@@ -111,7 +112,7 @@ impl Client {
         if request.event == Event::Stopped {
             response.swarm = self.leave(&request);
         } else {
-            response.swarm = self.enter(&request, response.interval_s, options)?;
+            response.swarm = self.enter(&request, response.interval_s, config)?;
             self.relay_offers(&announce, &request);
         }
         let AnnounceResponse { interval_s, swarm, .. } = response;
@@ -122,10 +123,10 @@ impl Client {
     async fn scrape(
         &self,
         info_hashes: Vec<InfoHash>,
-        options: &HttpOptions,
+        config: &HttpConfig,
     ) -> Result<Outcome, Refusal> {
         let (source, params) = (self.source, self.params.clone());
-        let info_hashes = scrape::tidied(info_hashes, options);
+        let info_hashes = scrape::tidied(info_hashes, config);
         let request = ScrapeRequest { info_hashes, source, params };
         self.admitted(|pipeline| pipeline.admit_scrape(&request)).await?;
         let swarms = &self.webtorrent().swarms;
@@ -134,9 +135,9 @@ impl Client {
         Ok(Outcome { reply, answered: None })
     }
 
-    fn request(&self, announce: &Announce, options: &WebTorrentOptions) -> AnnounceRequest {
+    fn request(&self, announce: &Announce, config: &WebTorrentConfig) -> AnnounceRequest {
         let &Announce { info_hash, peer_id, event, left, downloaded, uploaded, .. } = announce;
-        let numwant = announce.offers.len().min(options.offers_max);
+        let numwant = announce.offers.len().min(config.max_offers as usize);
         AnnounceRequest {
             info_hash,
             peer_id,
@@ -176,12 +177,13 @@ impl Client {
         &mut self,
         request: &AnnounceRequest,
         interval_s: u32,
-        options: &WebTorrentOptions,
+        config: &WebTorrentConfig,
     ) -> Result<SwarmStats, Refusal> {
         let &AnnounceRequest { info_hash, peer_id, .. } = request;
         let entry = (info_hash, peer_id);
         let webtorrent = &self.frontend.webtorrent;
-        if self.entered.len() >= options.torrents_max && !self.entered.contains_key(&entry) {
+        if self.entered.len() >= config.max_torrents as usize && !self.entered.contains_key(&entry)
+        {
             webtorrent.metrics.torrents_exhausted.inc();
             return Err(refusal("too many torrents"));
         }

@@ -29,33 +29,3 @@ mod swarms;
 pub(super) use absent::{Session, WebTorrent};
 #[cfg(feature = "webtorrent")]
 pub(super) use {session::Session, shared::WebTorrent};
-
-/// What an operator can choose of it.
-#[derive(Debug, Clone)]
-pub struct WebTorrentOptions {
-    /// Paths of connections, with `:name` and `*name` parameters. Without any, there are none.
-    pub routes: Vec<String>,
-    /// How often a client shall announce, in seconds.
-    pub announce_interval_s: u32,
-    /// The most offers of one announce that are passed on.
-    pub offers_max: usize,
-    /// The most torrents that one connection announces.
-    pub torrents_max: usize,
-    /// The most connections at a time. They do not count among those of HTTP.
-    pub connections_max: usize,
-    /// The most of one source (IPv4 address or IPv6 /64), a quarter of what an IPv6 /48 may have; 0 for no limit.
-    pub connections_per_source_max: usize,
-}
-
-impl Default for WebTorrentOptions {
-    fn default() -> Self {
-        Self {
-            routes: Vec::new(),
-            announce_interval_s: 120,
-            offers_max: 10,
-            torrents_max: 200,
-            connections_max: 16 << 10,
-            connections_per_source_max: 2 << 10,
-        }
-    }
-}

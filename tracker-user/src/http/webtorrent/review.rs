@@ -91,7 +91,8 @@ impl Client {
 
     /// Has the hooks judge each peer again; `false` where one of them has no judgement.
     async fn judge_again(&mut self) -> bool {
-        let interval_s = self.frontend.settings().options.webtorrent.announce_interval_s;
+        let interval = self.frontend.settings().config.webtorrent.announce_interval;
+        let interval_s = interval.whole_seconds();
         let peers: Vec<_> =
             self.entered.iter().map(|(peer, announced)| (*peer, *announced)).collect();
         let mut are_all_judged = true;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{WebTorrentOptions, outlet::Room, swarms::Swarms};
+use super::{outlet::Room, swarms::Swarms};
 use crate::{
+    config::WebTorrentConfig,
     http::places::{Full, Place, Places, Share},
     metrics::WebTorrentMetrics,
 };
@@ -18,8 +19,8 @@ pub(in crate::http) struct WebTorrent {
 }
 
 impl WebTorrent {
-    pub(in crate::http) fn new(metrics: WebTorrentMetrics, options: &WebTorrentOptions) -> Self {
-        let places = Places::new(options.connections_max);
+    pub(in crate::http) fn new(metrics: WebTorrentMetrics, config: &WebTorrentConfig) -> Self {
+        let places = Places::new(config.max_connections as usize);
         Self { swarms: Swarms::new(metrics.clone()), room: Room::default(), places, metrics }
     }
 

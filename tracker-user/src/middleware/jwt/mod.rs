@@ -24,7 +24,7 @@ use super::{
     credentials::{Credentials, GRANT_WITHOUT_END},
 };
 use crate::{
-    config::ServiceUrl,
+    config::{JwtConfig, ServiceUrl},
     log_limit::Trouble,
     metrics::{Metrics, Refreshes},
     pipeline::{AnnounceRequest, AnnounceResponse, GrantSink, Offload, PreHook, Refusal},
@@ -37,19 +37,6 @@ const NAME: &str = "jwt";
 
 /// How long the issuer may take to send its keys.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The hook's options.
-#[derive(Debug, Clone)]
-pub struct JwtOptions {
-    /// What tokens must have as `iss`.
-    pub issuer: String,
-    /// What tokens must have as `aud`, or among it.
-    pub audience: String,
-    /// Where the issuer publishes its keys: a JWK set, over HTTP or HTTPS.
-    pub jwk_set_url: ServiceUrl,
-    /// How often to fetch them. While they cannot be had the old ones stay.
-    pub jwk_set_update_interval: Duration,
-}
 
 /// Why the hook cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +80,12 @@ impl Jwt {
     /// # Errors
     /// When the keys cannot be had.
     pub fn new(
-        options: JwtOptions,
+        config: &JwtConfig,
         metrics: &Metrics,
         grants: Arc<dyn GrantSink>,
     ) -> Result<Self, JwtError> {
-        let interval = options.jwk_set_update_interval;
-        let (hook, mut updater) = Self::make(options, metrics, grants)?;
+        let interval = *config.jwk_set_update_interval;
+        let (hook, mut updater) = Self::make(config, metrics, grants)?;
         let step = move || {
             updater.update();
             interval
@@ -107,11 +94,11 @@ impl Jwt {
     }
 
     fn make(
-        options: JwtOptions,
+        config: &JwtConfig,
         metrics: &Metrics,
         grants: Arc<dyn GrantSink>,
     ) -> Result<(Self, Updater), JwtError> {
-        let JwtOptions { issuer, audience, jwk_set_url: url, .. } = options;
+        let JwtConfig { issuer, audience, jwk_set_url: url, .. } = config.clone();
         let client = Client::new(FETCH_TIMEOUT);
         let first =
             fetch(&client, &url).map_err(|source| JwtError::Keys { url: url.clone(), source })?;

@@ -21,7 +21,10 @@ use lru::LruCache;
 use tracker_common::limit::{Meter, Rate};
 
 use super::sources::Sources;
-use crate::pipeline::{Asking, Pending};
+use crate::{
+    config::PasskeyConfig,
+    pipeline::{Asking, Pending},
+};
 
 /// The most keys that one question is about.
 pub(super) const BATCH_MAX: usize = 10_000;
@@ -46,6 +49,19 @@ pub(super) struct Limits {
     pub(super) unknown_per_second: u32,
     /// Those of one source each minute; 0 for no limit.
     pub(super) unknown_per_source: u32,
+}
+
+impl Limits {
+    /// Those of the configuration. None where no answer could be kept.
+    pub(super) fn of(config: &PasskeyConfig) -> Option<Self> {
+        Some(Self {
+            admitted: *config.admitted_lifetime,
+            refused: *config.refused_lifetime,
+            answers: NonZeroUsize::new(config.answers_max as usize)?,
+            unknown_per_second: config.unknown_keys,
+            unknown_per_source: config.unknown_keys_per_source,
+        })
+    }
 }
 
 /// What is known of a key.

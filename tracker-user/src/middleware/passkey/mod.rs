@@ -14,13 +14,12 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     io,
-    num::NonZeroUsize,
     path::PathBuf,
     sync::{
         Arc,
         mpsc::{self, Receiver},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use prometheus::IntCounter;
@@ -32,7 +31,7 @@ use super::{
     lists::{self, Entries as _, ListError, read_words},
 };
 use crate::{
-    config::ServiceUrl,
+    config::{PasskeyConfig, ServiceUrl},
     log_limit::Trouble,
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, GrantSink, Offload, PreHook, Refusal},
@@ -45,41 +44,15 @@ const NAME: &str = "passkey";
 /// Longer keys are no good: nobody is asked about them.
 const KEY_BYTES_MAX: usize = 64;
 
-/// Who knows which keys are good.
-#[derive(Debug, Clone)]
-pub enum PasskeyOptions {
-    /// Files with a key a line, which are read again when they change.
-    Files(Vec<PathBuf>),
-    /// A service.
-    Service(PasskeyService),
-}
-
-/// A service that says which keys are good: it is sent `{"passkeys": [...]}` by POST, and answers with
-/// the same, reduced to those that are.
-#[derive(Debug, Clone)]
-pub struct PasskeyService {
-    /// Its URL, of HTTP or HTTPS.
-    pub url: ServiceUrl,
-    /// How long it may take to answer.
-    pub timeout: Duration,
-    /// How long it counts that a key is good. For as long again it counts while it is asked for anew.
-    pub admitted_lifetime: Duration,
-    /// How long it counts that a key is not.
-    pub refused_lifetime: Duration,
-    /// How many good keys are remembered. Of keys that are not good a quarter as many are.
-    pub answers_max: NonZeroUsize,
-    /// Unknown keys that the service is asked about each second; 0 for no limit.
-    pub unknown_keys: u32,
-    /// Those of one IPv4 address or IPv6 /64 each minute; 0 for no limit.
-    pub unknown_keys_per_source: u32,
-}
-
 /// Why the hook cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PasskeyError {
     /// A file cannot be read.
     #[error(transparent)]
     List(#[from] ListError),
+    /// No answer could be remembered, so every announce would wait.
+    #[error("`answers_max` is 0")]
+    NoAnswers,
     /// There can be no thread.
     #[error("cannot follow changes of the keys")]
     Thread(#[from] io::Error),
@@ -111,16 +84,16 @@ impl Passkey {
     /// Makes the hook, and reads its files. The service is not asked yet.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// When a file cannot be read, or an option is out of its range.
     pub fn new(
-        options: PasskeyOptions,
+        config: &PasskeyConfig,
         metrics: &Metrics,
         grants: Arc<dyn GrantSink>,
     ) -> Result<Self, PasskeyError> {
-        let keys = match options {
-            PasskeyOptions::Files(files) => Keys::of_files(files, metrics, grants)?,
-            PasskeyOptions::Service(options) => {
-                let (keys, service, woken) = Keys::of_service(options, metrics, grants);
+        let keys = match &config.url {
+            None => Keys::of_files(config.files.clone(), metrics, grants)?,
+            Some(url) => {
+                let (keys, service, woken) = Keys::of_service(config, url, metrics, grants)?;
                 service.start(woken)?;
                 keys
             }
@@ -154,22 +127,17 @@ impl Keys {
 
     /// The keys, what gets answers for them, and what tells it to.
     fn of_service(
-        options: PasskeyService,
+        config: &PasskeyConfig,
+        url: &ServiceUrl,
         metrics: &Metrics,
         grants: Arc<dyn GrantSink>,
-    ) -> (Self, Service, Receiver<()>) {
-        let limits = Limits {
-            admitted: options.admitted_lifetime,
-            refused: options.refused_lifetime,
-            answers: options.answers_max,
-            unknown_per_second: options.unknown_keys,
-            unknown_per_source: options.unknown_keys_per_source,
-        };
+    ) -> Result<(Self, Service, Receiver<()>), PasskeyError> {
+        let limits = Limits::of(config).ok_or(PasskeyError::NoAnswers)?;
         let (wake, woken) = mpsc::sync_channel(1);
         let cache = Arc::new(Cache::new(limits, wake));
         let service = Service {
-            client: Client::new(options.timeout),
-            url: options.url,
+            client: Client::new(*config.timeout),
+            url: url.clone(),
             cache: Arc::downgrade(&cache),
             refreshes: metrics.hook_refreshes(NAME),
             trouble: Trouble::default(),
@@ -177,7 +145,7 @@ impl Keys {
         let overloads = metrics.limit_reached("passkey_questions");
         let source_limited = metrics.limit_reached("passkeys_per_source");
         let cache = Credentials::new(cache, grants);
-        (Self::Asked { cache, overloads, source_limited }, service, woken)
+        Ok((Self::Asked { cache, overloads, source_limited }, service, woken))
     }
 }
 

@@ -1,9 +1,10 @@
-use std::fs;
+use std::{fs, time::Duration};
 
 use tracker_common::id::InfoHash;
 
 use super::*;
 use crate::{
+    config::GoDuration,
     middleware::{
         credentials::tests::Ledger,
         tests::{Service as HttpService, announce_of},
@@ -38,7 +39,10 @@ impl Stage {
     fn new(answer: &str) -> Self {
         let http = HttpService::start(answer);
         let (metrics, ledger) = (Metrics::new().unwrap(), Arc::new(Ledger::default()));
-        let (keys, service, woken) = Keys::of_service(options(&http.url), &metrics, ledger.clone());
+        let config = options(&http.url);
+        let url = config.url.as_ref().unwrap();
+        let made = Keys::of_service(&config, url, &metrics, ledger.clone());
+        let (keys, service, woken) = made.unwrap();
         Self { http, hook: Passkey { keys }, service, _woken: woken, ledger, metrics }
     }
 
@@ -53,16 +57,21 @@ impl Stage {
     }
 }
 
-fn options(url: &str) -> PasskeyService {
-    PasskeyService {
-        url: url.into(),
-        timeout: Duration::from_secs(10),
-        admitted_lifetime: Duration::from_secs(600),
-        refused_lifetime: Duration::from_secs(60),
-        answers_max: NonZeroUsize::new(100).unwrap(),
+fn options(url: &str) -> PasskeyConfig {
+    PasskeyConfig {
+        files: Vec::new(),
+        url: Some(url.into()),
+        timeout: GoDuration::from_secs(10),
+        admitted_lifetime: GoDuration::from_secs(600),
+        refused_lifetime: GoDuration::from_secs(60),
+        answers_max: 100,
         unknown_keys: 100_000,
         unknown_keys_per_source: 1000,
     }
+}
+
+fn files(files: Vec<PathBuf>) -> PasskeyConfig {
+    PasskeyConfig { files, ..PasskeyConfig::default() }
 }
 
 #[test]
@@ -70,8 +79,8 @@ fn keys_in_a_file_are_approved_of_and_leave_a_grant() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "\u{feff}k3y # of a user\r\n# no\r\n0ther\r\n").unwrap();
     let ledger = Arc::new(Ledger::default());
-    let options = PasskeyOptions::Files(vec![file.path().to_owned()]);
-    let hook = Passkey::new(options, &Metrics::new().unwrap(), ledger.clone()).unwrap();
+    let options = files(vec![file.path().to_owned()]);
+    let hook = Passkey::new(&options, &Metrics::new().unwrap(), ledger.clone()).unwrap();
     assert_eq!(announce(&hook, Some("no")), invalid());
     assert_eq!(announce(&hook, Some("")), invalid());
     assert_eq!(ledger.grants(), []);
@@ -84,9 +93,9 @@ fn keys_in_a_file_are_approved_of_and_leave_a_grant() {
 fn a_key_that_is_taken_out_of_its_file_changes_the_revision() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "k3y\n0ther\n").unwrap();
-    let options = PasskeyOptions::Files(vec![file.path().to_owned()]);
+    let options = files(vec![file.path().to_owned()]);
     let hook =
-        Passkey::new(options, &Metrics::new().unwrap(), Arc::new(Ledger::default())).unwrap();
+        Passkey::new(&options, &Metrics::new().unwrap(), Arc::new(Ledger::default())).unwrap();
     let before = hook.revision();
     fs::write(file.path(), "0ther\n").unwrap();
     while hook.revision() == before {
@@ -97,8 +106,8 @@ fn a_key_that_is_taken_out_of_its_file_changes_the_revision() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_an_error_at_start() {
-    let options = PasskeyOptions::Files(vec!["/no/such/list".into()]);
-    let hook = Passkey::new(options, &Metrics::new().unwrap(), Arc::new(Ledger::default()));
+    let options = files(vec!["/no/such/list".into()]);
+    let hook = Passkey::new(&options, &Metrics::new().unwrap(), Arc::new(Ledger::default()));
     assert_eq!(hook.err().unwrap().to_string(), "cannot read the list /no/such/list");
 }
 
@@ -169,9 +178,9 @@ fn a_client_whose_address_has_brought_too_many_keys_is_told_so_and_counted() {
 #[tokio::test]
 async fn the_hook_asks_by_itself() {
     let http = HttpService::start(r#"{"passkeys":["good"]}"#);
-    let options = PasskeyOptions::Service(options(&http.url));
+    let options = options(&http.url);
     let metrics = Metrics::new().unwrap();
-    let hook = Passkey::new(options, &metrics, Arc::new(Ledger::default())).unwrap();
+    let hook = Passkey::new(&options, &metrics, Arc::new(Ledger::default())).unwrap();
     let Err(Refusal::Pending(pending)) = announce(&hook, Some("good")) else { panic!("was known") };
     pending.ended().await;
     assert_eq!(announce(&hook, Some("good")), Ok(()));

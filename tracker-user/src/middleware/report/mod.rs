@@ -4,7 +4,7 @@
 //! * `record`: an announce as it is told;
 //! * `queue`: those that wait;
 //! * `sender`: brings them to the service, in batches, each of which it repeats until it is taken;
-//! * `pool`: keeps a hook over reloads that leave it as it is.
+//! * `pool`: the threads of all hooks, for the tracker's end to wait for.
 
 mod pool;
 mod queue;
@@ -13,11 +13,11 @@ mod sender;
 #[cfg(test)]
 mod tests;
 
-use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use crate::{
     clock::wall_ns,
-    config::ServiceUrl,
+    config::{ReportConfig, ReportedAnnounces},
     metrics::Metrics,
     pipeline::{AnnounceRequest, AnnounceResponse, Interest, PostHook},
     worker::Worker,
@@ -29,36 +29,22 @@ use sender::Sender;
 
 const NAME: &str = "report";
 
-/// What is told, to whom, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportOptions {
-    /// The service's URL, of HTTP or HTTPS.
-    pub url: ServiceUrl,
-    /// Which of the announces that the kernel answers.
-    pub interest: Interest,
-    /// Names of the announces' parameters that are told, in lower case.
-    pub parameters: Vec<String>,
-    /// How long announces may wait for others to go along with them.
-    pub interval: Duration,
-    /// How long the service may take to answer.
-    pub timeout: Duration,
-    /// How many announces are told at once.
-    pub batch_max: NonZeroUsize,
-    /// How many may wait.
-    pub queue_max: usize,
-}
-
-impl ReportOptions {
-    /// A batch is no larger than the queue.
-    fn batch_max(&self) -> usize {
-        self.batch_max.get().min(self.queue_max)
-    }
+/// Why the hook cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// Nothing could be sent.
+    #[error("`batch_max` is 0")]
+    NoBatch,
+    /// There can be no thread, or no randomness.
+    #[error(transparent)]
+    System(#[from] io::Error),
 }
 
 /// The hook. When it is dropped, what waits is still told: nobody waits for that.
 pub struct Report {
     queue: Arc<Queue>,
     interest: Interest,
+    /// Names of the announces' parameters that are told, in lower case.
     parameters: Arc<[String]>,
     /// So many do not wait for others.
     batch_max: usize,
@@ -69,14 +55,25 @@ impl Report {
     /// Makes the hook. The service is not asked anything yet.
     ///
     /// # Errors
-    /// When there can be no thread, or no randomness.
-    pub fn new(options: ReportOptions, metrics: &Metrics) -> io::Result<Self> {
+    /// When an option is out of its range, or there can be no thread or no randomness.
+    pub fn new(config: &ReportConfig, metrics: &Metrics) -> Result<Self, ReportError> {
+        // A batch is no larger than the queue.
+        let batch_max = config.batch_max.min(config.queue_max) as usize;
+        if config.batch_max == 0 {
+            return Err(ReportError::NoBatch);
+        }
         let (figures, dropped) = (metrics.reports(), metrics.limit_reached("report_queue"));
-        let queue = Arc::new(Queue::new(options.queue_max, figures.queued.clone(), dropped));
-        let mut sender = Sender::new(&options, Arc::clone(&queue), figures)?;
+        let queue =
+            Arc::new(Queue::new(config.queue_max as usize, figures.queued.clone(), dropped));
+        let mut sender = Sender::new(config, batch_max, Arc::clone(&queue), figures)?;
         let worker = Arc::new(Worker::start("hook-report", move |stopping| sender.run(stopping))?);
-        let (interest, batch_max) = (options.interest, options.batch_max());
-        Ok(Self { queue, interest, parameters: options.parameters.into(), batch_max, worker })
+        let names = config.parameters.iter().map(|name| name.to_ascii_lowercase());
+        let names: BTreeSet<_> = names.collect();
+        let interest = match config.announces {
+            ReportedAnnounces::Every => Interest::Every,
+            ReportedAnnounces::Transitions => Interest::Transitions,
+        };
+        Ok(Self { queue, interest, parameters: names.into_iter().collect(), batch_max, worker })
     }
 }
 

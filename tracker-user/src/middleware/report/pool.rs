@@ -1,53 +1,44 @@
-//! Hooks that outlive a reload, and those that have been replaced by one and are still busy: what waits for a
-//! service that is down is not to be lost by either.
+//! Hooks that have been replaced by a reload and are still busy: what waits for a service that is down is not lost.
 
 use std::{
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::{NAME, Report, ReportOptions};
-use crate::{metrics::Metrics, worker::Worker};
+use super::{NAME, Report, ReportError};
+use crate::{config::ReportConfig, metrics::Metrics, worker::Worker};
 
 /// How long the tracker's end waits for services.
 const STOP_MAX: Duration = Duration::from_secs(3);
 
-/// The hooks of a tracker.
+/// The threads of all such hooks of a tracker.
 #[derive(Default)]
-pub struct Reports(Mutex<Vec<Known>>);
-
-struct Known {
-    options: ReportOptions,
-    hook: Weak<Report>,
-    worker: Arc<Worker>,
-}
+pub struct Reports(Mutex<Vec<Arc<Worker>>>);
 
 impl Reports {
-    /// The hook with these options: the one that there is, or another.
+    /// Makes a hook, whose end [`Reports::stop`] waits for.
     ///
     /// # Errors
     /// As [`Report::new`].
-    pub fn get(&self, options: ReportOptions, metrics: &Metrics) -> io::Result<Arc<Report>> {
-        let mut hooks = self.lock();
-        hooks.retain(|known| !known.worker.has_ended());
-        let same = hooks.iter().filter(|known| known.options == options);
-        if let Some(hook) = same.filter_map(|known| known.hook.upgrade()).next() {
-            return Ok(hook);
-        }
-        let hook = Arc::new(Report::new(options.clone(), metrics)?);
-        let worker = Arc::clone(&hook.worker);
-        hooks.push(Known { options, hook: Arc::downgrade(&hook), worker });
+    pub fn start(
+        &self,
+        config: &ReportConfig,
+        metrics: &Metrics,
+    ) -> Result<Arc<Report>, ReportError> {
+        let hook = Arc::new(Report::new(config, metrics)?);
+        let mut workers = self.lock();
+        workers.retain(|worker| !worker.has_ended());
+        workers.push(Arc::clone(&hook.worker));
         Ok(hook)
     }
 
     /// The tracker ends: tells what still waits, if the services are there.
     pub fn stop(&self, metrics: &Metrics) {
         let deadline = Instant::now() + STOP_MAX;
-        let hooks = self.lock();
-        hooks.iter().for_each(|known| known.worker.tell());
-        let ended = hooks.iter().filter(|known| known.worker.stop_until(deadline)).count();
-        if ended < hooks.len() {
+        let workers = self.lock();
+        workers.iter().for_each(|worker| worker.tell());
+        let ended = workers.iter().filter(|worker| worker.stop_until(deadline)).count();
+        if ended < workers.len() {
             let lost = metrics.reports().queued.get();
             tracing::error!(
                 "the hook `{NAME}`: its service does not take what waits: {lost} announces are told to nobody"
@@ -55,8 +46,8 @@ impl Reports {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
-        // Whoever panicked has left it whole: each change is one call.
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Worker>>> {
+        // A thread that panicked has left it whole: each change is one call.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,9 +14,9 @@ use std::{
 
 use serde::Serialize;
 
-use super::{NAME, ReportOptions, queue::Queue, record::Record};
+use super::{NAME, queue::Queue, record::Record};
 use crate::{
-    config::ServiceUrl,
+    config::{ReportConfig, ServiceUrl},
     log_limit::{LogLimit, Trouble},
     metrics::ReportMetrics,
     middleware::client::{Client, ClientError},
@@ -65,20 +65,21 @@ impl Sender {
     /// # Errors
     /// When there is no randomness.
     pub(super) fn new(
-        options: &ReportOptions,
+        config: &ReportConfig,
+        batch_max: usize,
         queue: Arc<Queue>,
         metrics: ReportMetrics,
     ) -> io::Result<Self> {
         Ok(Self {
-            client: Client::new(options.timeout),
-            url: options.url.clone(),
-            interval: options.interval,
-            batch_max: options.batch_max(),
+            client: Client::new(*config.timeout),
+            url: config.url.clone(),
+            interval: *config.interval,
+            batch_max,
             queue,
             metrics,
             tracker: format!("{:016x}", getrandom::u64().map_err(io::Error::from)?),
             taken: Vec::new(),
-            size: options.batch_max(),
+            size: batch_max,
             number: 1,
             outage: Trouble::default(),
             refusals: LogLimit::default(),

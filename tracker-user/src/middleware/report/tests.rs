@@ -12,14 +12,14 @@ use crate::middleware::tests::{Service, announce_of};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn options(service: &Service) -> ReportOptions {
-    ReportOptions {
+fn options(service: &Service) -> ReportConfig {
+    ReportConfig {
         url: service.url.clone().into(),
-        interest: Interest::Every,
-        parameters: vec!["passkey".to_owned()],
-        interval: Duration::from_millis(1),
-        timeout: Duration::from_secs(10),
-        batch_max: NonZeroUsize::MIN,
+        announces: ReportedAnnounces::Every,
+        parameters: vec!["PassKey".to_owned()],
+        interval: Duration::from_millis(1).into(),
+        timeout: Duration::from_secs(10).into(),
+        batch_max: 1,
         queue_max: 1000,
     }
 }
@@ -40,14 +40,12 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A hook that could not tell its service of torrent 0, for the service is down.
-fn of_a_service_that_is_down(
-    change: impl FnOnce(&mut ReportOptions),
-) -> (Service, Metrics, Report) {
+fn of_a_service_that_is_down(change: impl FnOnce(&mut ReportConfig)) -> (Service, Metrics, Report) {
     let (service, metrics) = (Service::start(""), Metrics::new().unwrap());
     service.go_down();
     let mut options = options(&service);
     change(&mut options);
-    let report = Report::new(options, &metrics).unwrap();
+    let report = Report::new(&options, &metrics).unwrap();
     announce(&report, 0);
     eventually("it is tried", || metrics.reports().failures.get() > 0);
     (service, metrics, report)
@@ -61,7 +59,7 @@ fn batches(service: &Service) -> Vec<Value> {
 fn an_announce_is_told_with_the_parameters_that_are_named() {
     let service = Service::start("");
     let metrics = Metrics::new().unwrap();
-    let report = Report::new(options(&service), &metrics).unwrap();
+    let report = Report::new(&options(&service), &metrics).unwrap();
     announce(&report, 0xab);
     report.worker.stop();
     let [batch] = &batches(&service)[..] else { panic!("one batch") };
@@ -128,9 +126,7 @@ fn a_batch_is_repeated_under_its_number_until_it_is_taken_and_what_comes_meanwhi
 
 #[test]
 fn the_announce_that_a_service_does_not_like_is_found_and_given_up() {
-    let batch_max = NonZeroUsize::new(16).unwrap();
-    let (service, metrics, report) =
-        of_a_service_that_is_down(|options| options.batch_max = batch_max);
+    let (service, metrics, report) = of_a_service_that_is_down(|config| config.batch_max = 16);
     service.refuse(&"07".repeat(20));
     (1..16).for_each(|torrent| announce(&report, torrent));
     service.come_back();
@@ -149,7 +145,7 @@ fn the_announce_that_a_service_does_not_like_is_found_and_given_up() {
 fn the_rest_of_an_answer_does_not_matter() {
     let service = Service::start("x".repeat(2 << 20));
     let metrics = Metrics::new().unwrap();
-    let report = Report::new(options(&service), &metrics).unwrap();
+    let report = Report::new(&options(&service), &metrics).unwrap();
     announce(&report, 1);
     eventually("it is taken", || metrics.reports().delivered.get() == 1);
     assert_eq!(metrics.reports().failures.get(), 0);
@@ -160,7 +156,7 @@ fn who_redirects_has_taken_nothing() {
     let service = Service::start("");
     service.answer_with_status(302);
     let metrics = Metrics::new().unwrap();
-    let report = Report::new(options(&service), &metrics).unwrap();
+    let report = Report::new(&options(&service), &metrics).unwrap();
     announce(&report, 1);
     eventually("it fails", || metrics.reports().failures.get() > 0);
     service.answer_with_status(200);
@@ -196,27 +192,12 @@ fn a_service_that_is_down_is_left_alone_however_many_announces_come() {
 }
 
 #[test]
-fn a_hook_is_the_same_as_long_as_its_options_are() {
-    let (service, metrics) = (Service::start(""), Metrics::new().unwrap());
-    let reports = Reports::default();
-    let hook = reports.get(options(&service), &metrics).unwrap();
-    let same = reports.get(options(&service), &metrics).unwrap();
-    let other = ReportOptions { queue_max: 7, ..options(&service) };
-    assert!(Arc::ptr_eq(&hook, &same));
-    assert!(!Arc::ptr_eq(&hook, &reports.get(other, &metrics).unwrap()));
-    drop((hook, same));
-    let hook = reports.get(options(&service), &metrics).unwrap();
-    announce(&hook, 1);
-    eventually("another one works", || metrics.reports().delivered.get() == 1);
-}
-
-#[test]
 fn a_full_batch_does_not_wait_for_the_interval() {
     let service = Service::start("");
     let metrics = Metrics::new().unwrap();
-    let batch_max = NonZeroUsize::new(2).unwrap();
-    let options = ReportOptions { interval: PATIENCE * 2, batch_max, ..options(&service) };
-    let report = Report::new(options, &metrics).unwrap();
+    let options =
+        ReportConfig { interval: (PATIENCE * 2).into(), batch_max: 2, ..options(&service) };
+    let report = Report::new(&options, &metrics).unwrap();
     // By then it rests.
     thread::sleep(Duration::from_millis(50));
     announce(&report, 1);
@@ -229,11 +210,11 @@ fn the_end_waits_for_a_hook_that_a_reload_has_replaced() {
     let (service, metrics) = (Service::start(""), Metrics::new().unwrap());
     let reports = Reports::default();
     service.go_down();
-    let hook = reports.get(options(&service), &metrics).unwrap();
+    let hook = reports.start(&options(&service), &metrics).unwrap();
     announce(&hook, 1);
     eventually("it is tried", || metrics.reports().failures.get() > 0);
-    let other = ReportOptions { queue_max: 7, ..options(&service) };
-    let _other = reports.get(other, &metrics).unwrap();
+    let other = ReportConfig { queue_max: 7, ..options(&service) };
+    let _other = reports.start(&other, &metrics).unwrap();
     drop(hook);
     service.come_back();
     reports.stop(&metrics);
@@ -244,8 +225,8 @@ fn the_end_waits_for_a_hook_that_a_reload_has_replaced() {
 fn what_waits_when_the_hook_is_dropped_is_told() {
     let service = Service::start("");
     let metrics = Metrics::new().unwrap();
-    let options = ReportOptions { interval: PATIENCE * 2, ..options(&service) };
-    let report = Report::new(options, &metrics).unwrap();
+    let options = ReportConfig { interval: (PATIENCE * 2).into(), ..options(&service) };
+    let report = Report::new(&options, &metrics).unwrap();
     announce(&report, 1);
     drop(report);
     eventually("it is told", || metrics.reports().delivered.get() == 1);

@@ -2,7 +2,6 @@
 
 use std::{
     net::{IpAddr, UdpSocket},
-    num::NonZeroUsize,
     sync::mpsc,
     time::Duration,
 };
@@ -19,17 +18,18 @@ fn pipeline_of(post_hooks: Vec<Box<dyn PostHook>>, interval_s: u32) -> Pipeline 
     Pipeline::new(Arc::new(FakeStorage::default()), Vec::new(), post_hooks, interval_s, 900)
 }
 
-fn listening(addrs: &[&str], workers: usize) -> UdpOptions {
-    UdpOptions {
-        addrs: addrs.iter().map(|addr| addr.parse().unwrap()).collect(),
-        workers: NonZeroUsize::new(workers).unwrap(),
-        ..options()
-    }
+fn listening(addrs: &[&str], workers: u16) -> UdpSettings {
+    settings_of(config_of(addrs, workers))
 }
 
-fn start(options: UdpOptions) -> Result<UdpServer, UdpError> {
+fn config_of(addrs: &[&str], workers: u16) -> UdpConfig {
+    let addr = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+    UdpConfig { addr, workers, ..UdpConfig::default() }
+}
+
+fn start(settings: UdpSettings) -> Result<UdpServer, UdpError> {
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline_of(Vec::new(), 1800)));
-    UdpServer::start(options, pipeline, Arc::new(()))
+    UdpServer::start(settings, pipeline, Arc::new(()))
 }
 
 /// A client whose requests fail the test, rather than hang it, if they are never answered.
@@ -157,8 +157,8 @@ fn nonsense_does_not_stop_a_worker() {
 #[test]
 fn a_new_pipeline_is_used_at_once() {
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline_of(Vec::new(), 1800)));
-    let options = listening(&["127.0.0.1:0"], 1);
-    let server = UdpServer::start(options, Arc::clone(&pipeline), Arc::new(())).unwrap();
+    let settings = listening(&["127.0.0.1:0"], 1);
+    let server = UdpServer::start(settings, Arc::clone(&pipeline), Arc::new(())).unwrap();
     let client = Client::new("127.0.0.1", server.local_addrs()[0]);
     assert_eq!(client.announce()[8..12], 1800_u32.to_be_bytes());
     pipeline.store(Arc::new(pipeline_of(Vec::new(), 600)));
@@ -173,7 +173,8 @@ fn new_options_are_used_at_once_and_addresses_stay() {
     let mut claiming = Announce { ip: vec![127, 9, 9, 9], ..Announce::default() }.packet();
     claiming[..8].copy_from_slice(&client.ask(&connect())[8..]);
     assert_eq!(client.ask(&claiming)[20..24], [127, 0, 0, 1]);
-    server.reload(UdpOptions { allow_ip_spoofing: true, ..listening(&["127.0.0.9:1"], 9) });
+    let config = UdpConfig { allow_ip_spoofing: true, ..config_of(&["127.0.0.9:1"], 9) };
+    server.reload(settings_of(config));
     assert_eq!(client.ask(&claiming)[20..24], [127, 9, 9, 9]);
     server.stop();
 }
@@ -193,8 +194,8 @@ fn post_hooks_see_announces() {
 
     let (told, peers) = mpsc::channel();
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline_of(vec![Box::new(Tell(told))], 1800)));
-    let options = listening(&["127.0.0.1:0"], 1);
-    let server = UdpServer::start(options, pipeline, Arc::new(())).unwrap();
+    let settings = listening(&["127.0.0.1:0"], 1);
+    let server = UdpServer::start(settings, pipeline, Arc::new(())).unwrap();
     Client::new("127.0.0.1", server.local_addrs()[0]).announce();
     assert_eq!(peers.recv().unwrap(), "127.0.0.1:6881".parse().unwrap());
     server.stop();
@@ -222,8 +223,9 @@ fn every_datagram_is_observed() {
 
     let (record, seen) = mpsc::channel();
     let pipeline = Arc::new(ArcSwap::from_pointee(pipeline_of(Vec::new(), 1800)));
-    let options = listening(&["[::]:0"], 1);
-    let server = UdpServer::start(options, pipeline, Arc::new(Record(Mutex::new(record)))).unwrap();
+    let settings = listening(&["[::]:0"], 1);
+    let server =
+        UdpServer::start(settings, pipeline, Arc::new(Record(Mutex::new(record)))).unwrap();
     let to = SocketAddr::from(([127, 0, 0, 1], server.local_addrs()[0].port()));
     let client = Client::new("127.0.0.1", to);
     client.announce();

@@ -39,7 +39,7 @@ fn replies() -> Vec<Vec<u8>> {
 
 #[test]
 fn no_reply_of_a_tracker_is_answered() {
-    let mut tracker = Tracker::new(options());
+    let mut tracker = Tracker::new(settings());
     for reply in replies() {
         for client in [CLIENT_V4, CLIENT_V6] {
             tracker.answer(&reply, client);
@@ -52,7 +52,7 @@ fn no_reply_of_a_tracker_is_answered() {
 fn what_the_tracker_replies_is_not_answered_by_it() {
     let broken = FakeStorage { broken: true, ..FakeStorage::default() };
     for storage in [FakeStorage::default(), broken] {
-        let mut tracker = Tracker::with(options(), storage, Vec::new());
+        let mut tracker = Tracker::with(settings(), storage, Vec::new());
         let announce =
             |options: &[u8]| Announce { options: options.to_vec(), ..Announce::default() }.packet();
         for packet in [
@@ -88,8 +88,8 @@ fn what_the_tracker_replies_is_not_answered_by_it() {
 
 #[test]
 fn ports_of_services_and_the_trackers_own_endpoints_are_not_answered() {
-    let addrs = vec!["192.0.2.7:6969".parse().unwrap()];
-    let mut tracker = Tracker::new(UdpOptions { addrs, ..options() });
+    let addr = vec!["192.0.2.7:6969".parse().unwrap()];
+    let mut tracker = Tracker::new(settings_of(UdpConfig { addr, ..UdpConfig::default() }));
     for source in
         ["192.0.2.1:53", "[2001:db8::1]:1023", "192.0.2.7:6969", "[::ffff:192.0.2.7]:6969"]
     {

@@ -19,8 +19,9 @@ use tracker_common::{
     wire::{PROTOCOL_ID, action},
 };
 
-use super::{Datagram, Outcome, Scratch, UdpFrontend, UdpOptions};
+use super::{Datagram, Outcome, Scratch, UdpFrontend, UdpSettings};
 use crate::{
+    config::UdpConfig,
     pipeline::{AnnounceRequest, Pipeline, PreHook, Refusal, SwarmStats},
     storage::Storage,
 };
@@ -65,9 +66,12 @@ impl Storage for FakeStorage {
     }
 }
 
-fn options() -> UdpOptions {
-    let ids = ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 0);
-    UdpOptions::new(Vec::new(), ids)
+fn settings() -> UdpSettings {
+    settings_of(UdpConfig::default())
+}
+
+fn settings_of(config: UdpConfig) -> UdpSettings {
+    UdpSettings::new(config, ConnectionIds::new(SipKey { k0: 1, k1: 2 }, 120, 0))
 }
 
 /// A frontend and all that is behind it.
@@ -80,14 +84,14 @@ struct Tracker {
 }
 
 impl Tracker {
-    fn new(options: UdpOptions) -> Self {
-        Self::with(options, FakeStorage::default(), Vec::new())
+    fn new(settings: UdpSettings) -> Self {
+        Self::with(settings, FakeStorage::default(), Vec::new())
     }
 
-    fn with(options: UdpOptions, storage: FakeStorage, hooks: Vec<Box<dyn PreHook>>) -> Self {
+    fn with(settings: UdpSettings, storage: FakeStorage, hooks: Vec<Box<dyn PreHook>>) -> Self {
         let storage = Arc::new(storage);
         Self {
-            frontend: UdpFrontend::new(options),
+            frontend: UdpFrontend::new(settings),
             pipeline: Pipeline::new(Arc::clone(&storage) as _, hooks, Vec::new(), 1800, 900),
             storage,
             scratch: Scratch::default(),

@@ -5,8 +5,9 @@ use tracker_common::wire::action;
 
 use super::*;
 use crate::{
+    config::TorrentApprovalConfig,
     metrics::Metrics,
-    middleware::{TorrentApproval, TorrentApprovalOptions},
+    middleware::TorrentApproval,
     pipeline::{AnnounceResponse, Pending},
     udp::Action,
 };
@@ -14,10 +15,10 @@ use crate::{
 #[test]
 fn a_refused_announce_is_answered_with_the_hook_s_text_and_a_scrape_passes() {
     let blacklist = vec![InfoHash([b'h'; 20])];
-    let options_of_hook = TorrentApprovalOptions { blacklist, ..Default::default() };
-    let hook = TorrentApproval::new(options_of_hook, &Metrics::new().unwrap());
+    let options_of_hook = TorrentApprovalConfig { blacklist, ..Default::default() };
+    let hook = TorrentApproval::new(&options_of_hook, &Metrics::new().unwrap());
     let hooks: Vec<Box<dyn PreHook>> = vec![Box::new(hook.unwrap())];
-    let mut tracker = Tracker::with(options(), FakeStorage::default(), hooks);
+    let mut tracker = Tracker::with(settings(), FakeStorage::default(), hooks);
     let outcome = tracker.verified(&Announce::default().packet(), CLIENT_V4);
     assert_eq!((outcome.action, outcome.error()), (Some(Action::Announce), "unapproved torrent"));
     assert_eq!(error_text(&tracker.reply), "unapproved torrent");
@@ -42,7 +43,7 @@ impl PreHook for Asker {
 fn while_a_hook_asks_there_is_silence_and_the_client_s_next_try_is_answered() {
     let (asking, pending) = Pending::new();
     let hooks: Vec<Box<dyn PreHook>> = vec![Box::new(Asker(pending))];
-    let mut tracker = Tracker::with(options(), FakeStorage::default(), hooks);
+    let mut tracker = Tracker::with(settings(), FakeStorage::default(), hooks);
     let packet = Announce::default().packet();
     let outcome = tracker.verified(&packet, CLIENT_V4);
     assert_eq!((outcome.action, outcome.error()), (Some(Action::Announce), "undecided"));
@@ -55,7 +56,7 @@ fn while_a_hook_asks_there_is_silence_and_the_client_s_next_try_is_answered() {
 #[test]
 fn of_a_fault_of_ours_the_client_learns_nothing() {
     let storage = FakeStorage { broken: true, ..FakeStorage::default() };
-    let mut tracker = Tracker::with(options(), storage, Vec::new());
+    let mut tracker = Tracker::with(settings(), storage, Vec::new());
     for packet in [Announce::default().packet(), scrape([1])] {
         let outcome = tracker.verified(&packet, CLIENT_V4);
         assert_eq!(outcome.error(), "internal error");
@@ -66,7 +67,7 @@ fn of_a_fault_of_ours_the_client_learns_nothing() {
 
 #[test]
 fn post_hooks_are_shown_good_announces_only() {
-    let mut tracker = Tracker::new(options());
+    let mut tracker = Tracker::new(settings());
     tracker.verified(&Announce::default().packet(), CLIENT_V4);
     let (request, response) = tracker.scratch.announced().unwrap();
     assert_eq!((request.left, response.swarm), (20, SWARM));
@@ -89,7 +90,7 @@ fn what_a_hook_refuses_could_be_read_and_what_is_malformed_could_not() {
             Err(Refusal::Client("no".into()))
         }
     }
-    let mut tracker = Tracker::with(options(), FakeStorage::default(), vec![Box::new(Refuses)]);
+    let mut tracker = Tracker::with(settings(), FakeStorage::default(), vec![Box::new(Refuses)]);
     let mut is_read = |packet: &[u8]| tracker.verified(packet, CLIENT_V4).is_read;
     assert!(is_read(&Announce::default().packet()));
     assert!(!is_read(&Announce { port: 0, ..Announce::default() }.packet()));

@@ -38,15 +38,15 @@ fn client() -> impl Strategy<Value = &'static str> {
 /// The maximum and the default of `numwant`, the limit of scrapes, and whether to allow spoofing.
 type Choices = (u16, u16, u16, bool);
 
-fn chosen(choices: Choices) -> UdpOptions {
+fn chosen(choices: Choices) -> UdpSettings {
     let (max_numwant, default_numwant, max_scrape_infohashes, allow_ip_spoofing) = choices;
-    UdpOptions {
-        max_numwant,
-        default_numwant,
-        max_scrape_infohashes,
+    settings_of(UdpConfig {
+        max_numwant: max_numwant.into(),
+        default_numwant: default_numwant.into(),
+        max_scrape_infohashes: max_scrape_infohashes.into(),
         allow_ip_spoofing,
-        ..options()
-    }
+        ..UdpConfig::default()
+    })
 }
 
 proptest! {

@@ -3,19 +3,16 @@
 use tracker_common::{announce::Event, family::V4, id::PeerId, wire::action};
 
 use super::*;
-use crate::{
-    pipeline::Params,
-    udp::{Action, BadConnectionId},
-};
+use crate::{config::BadConnectionId, pipeline::Params, udp::Action};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 fn tracker() -> Tracker {
-    Tracker::new(options())
+    Tracker::new(settings())
 }
 
 fn spoofing() -> Tracker {
-    Tracker::new(UdpOptions { allow_ip_spoofing: true, ..options() })
+    Tracker::new(settings_of(UdpConfig { allow_ip_spoofing: true, ..UdpConfig::default() }))
 }
 
 fn address(tracker: &mut Tracker, announce: &Announce, client: &str) -> String {
@@ -68,8 +65,8 @@ fn a_bad_connection_id_is_an_error() {
 
 #[test]
 fn a_bad_connection_id_is_met_with_silence_where_so_configured() {
-    let options = UdpOptions { bad_connection_id: BadConnectionId::Drop, ..options() };
-    let mut tracker = Tracker::new(options);
+    let bad_connection_id = BadConnectionId::Drop;
+    let mut tracker = Tracker::new(UdpSettings { bad_connection_id, ..settings() });
     let outcome = tracker.answer(&Announce::default().packet(), CLIENT_V4);
     assert_eq!(outcome.error(), "bad connection ID");
     assert!(tracker.reply.is_empty());
@@ -299,8 +296,8 @@ fn an_unknown_option_is_skipped_by_its_length() {
 #[test]
 fn a_parameter_in_the_path_of_the_url_data_is_read() {
     let routes = ["/:passkey/announce".to_owned()];
-    let routes = crate::http::Router::new(&routes, &[]).unwrap().into();
-    let mut tracker = Tracker::new(UdpOptions { routes, ..options() });
+    let routes = crate::routes::Router::new(&routes, &[]).unwrap().into();
+    let mut tracker = Tracker::new(UdpSettings { routes, ..settings() });
     let request = tracker.announced(&with_options(b"\x02\x0d/k3y/announce"), CLIENT_V4);
     assert_eq!(request.params.get("passkey"), Some("k3y"));
     let request = tracker.announced(&with_options(b"\x02\x09/announce"), CLIENT_V4);
@@ -397,11 +394,12 @@ fn a_scrape_has_one_info_hash_at_least_and_no_part_of_one() {
 #[test]
 fn a_scrape_is_clamped_to_the_limit_and_to_what_fits_a_frame() {
     let answered = |max_scrape_infohashes, asked| {
-        let mut tracker = Tracker::new(UdpOptions { max_scrape_infohashes, ..options() });
+        let mut tracker =
+            Tracker::new(settings_of(UdpConfig { max_scrape_infohashes, ..UdpConfig::default() }));
         tracker.verified(&scrape(0..asked), CLIENT_V4);
         (tracker.reply.len() - 8) / 12
     };
     assert_eq!(answered(50, 49), 49);
     assert_eq!(answered(50, 51), 50);
-    assert_eq!(answered(u16::MAX, 100), 74);
+    assert_eq!(answered(u32::MAX, 100), 74);
 }

@@ -9,7 +9,7 @@ use super::*;
 
 #[tokio::test]
 async fn one_connection_too_many_is_refused_and_none_counts_among_those_of_http() {
-    let server = Server::start(HttpOptions { connections_max: 1, ..options() }).await;
+    let server = Server::start_with_connections(1, options()).await;
     let mut browsers = Vec::new();
     for name in ['1', '2', '3'] {
         browsers.push(Browser::open(&server, "/", name).await);
@@ -24,7 +24,7 @@ async fn one_connection_too_many_is_refused_and_none_counts_among_those_of_http(
 #[tokio::test]
 async fn a_source_takes_no_more_places_of_browsers_than_its_share() {
     let mut options = options();
-    options.webtorrent.connections_per_source_max = 1;
+    options.webtorrent.max_connections_per_source = Some(1);
     let server = Server::start(options).await;
     let mut browser = Browser::open(&server, "/", '1').await;
     let reply = handshake(&server, "/", "Host", "X-Host").await;
@@ -60,7 +60,7 @@ async fn who_does_not_answer_pings_is_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_the_reply_that_makes_a_websocket_has_the_write_timeout() {
-    let tracker = Tracker::new(HttpOptions { write_timeout: Duration::from_secs(3), ..options() });
+    let tracker = Tracker::new(HttpConfig { write_timeout: GoDuration::from_secs(3), ..options() });
     let (mut client, session) = pipe(&tracker, 64);
     let start = Instant::now();
     client.write_all(request("/").as_bytes()).await.unwrap();
@@ -70,7 +70,7 @@ async fn who_does_not_read_the_reply_that_makes_a_websocket_has_the_write_timeou
 
 #[tokio::test(start_paused = true)]
 async fn who_pings_and_does_not_read_has_the_write_timeout_and_is_not_answered_on_and_on() {
-    let tracker = Tracker::new(HttpOptions { write_timeout: Duration::from_secs(3), ..options() });
+    let tracker = Tracker::new(HttpConfig { write_timeout: GoDuration::from_secs(3), ..options() });
     let (client, session) = pipe(&tracker, 1 << 10);
     let (mut socket, _) = client_async("ws://tracker/", client).await.unwrap();
     let start = Instant::now();
@@ -118,7 +118,7 @@ async fn a_request_for_a_websocket_is_answered_as_it_should() {
 
 #[tokio::test]
 async fn behind_a_proxy_a_browser_is_where_the_last_line_of_its_header_says() {
-    let server = Server::start(HttpOptions {
+    let server = Server::start(HttpConfig {
         real_ip_header: Some("X-Forwarded-For".to_owned()),
         trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
         ..options()

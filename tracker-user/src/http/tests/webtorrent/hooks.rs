@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::{
-    http::tests::waiting::server_that_asks,
-    middleware::{TorrentApproval, TorrentApprovalOptions},
-    pipeline::Live,
+    config::TorrentApprovalConfig, http::tests::waiting::server_that_asks,
+    middleware::TorrentApproval, pipeline::Live,
 };
 
 #[tokio::test]
@@ -97,11 +96,11 @@ async fn when_hooks_are_reloaded_the_browsers_that_they_refuse_leave_without_an_
     let tracker = Tracker::new(options());
     let mut browser = in_memory(&tracker, "/", '1').await;
     browser.enter(json!({})).await;
-    let blacklist = TorrentApprovalOptions {
+    let blacklist = TorrentApprovalConfig {
         blacklist: vec![InfoHash(*b"a\0\"\x7f\x80\xffaaaaaaaaaaaaaa")],
-        ..TorrentApprovalOptions::default()
+        ..TorrentApprovalConfig::default()
     };
-    let hook = TorrentApproval::new(blacklist, &Metrics::new().unwrap()).unwrap();
+    let hook = TorrentApproval::new(&blacklist, &Metrics::new().unwrap()).unwrap();
     let storage = Arc::new(Swarms::default());
     let pipeline = Pipeline::new(storage, vec![Box::new(hook)], vec![], 1800, 900);
     tracker.pipeline.store(Arc::new(pipeline));

@@ -20,21 +20,21 @@ use super::{
     connections::{Server, patient, pipe, pipe_from},
     *,
 };
-use crate::http::WebTorrentOptions;
+use crate::config::WebTorrentConfig;
 
 const TORRENT: &str = "a\u{0}\"\u{7f}\u{80}\u{ff}aaaaaaaaaaaaaa";
 
-fn options() -> HttpOptions {
+fn options() -> HttpConfig {
     let routes = vec!["/".to_owned(), "/:passkey/announce".to_owned()];
-    let webtorrent = WebTorrentOptions {
+    let webtorrent = WebTorrentConfig {
         routes,
-        offers_max: 2,
-        torrents_max: 2,
-        connections_max: 3,
-        ..WebTorrentOptions::default()
+        max_offers: 2,
+        max_torrents: 2,
+        max_connections: 3,
+        ..WebTorrentConfig::default()
     };
     // Connections that are not kept for another request become WebSockets all the same.
-    HttpOptions { webtorrent, keepalive: false, ..patient() }
+    HttpConfig { webtorrent, enable_keepalive: false, ..patient() }
 }
 
 /// A client, and the id of its peer.

@@ -83,8 +83,8 @@ async fn who_answers_must_be_in_the_swarm() {
 }
 
 /// The options with a short write timeout.
-fn hasty() -> HttpOptions {
-    HttpOptions { write_timeout: Duration::from_secs(3), ..options() }
+fn hasty() -> HttpConfig {
+    HttpConfig { write_timeout: GoDuration::from_secs(3), ..options() }
 }
 
 /// Two offers of 3 KB each.

@@ -10,6 +10,7 @@ use tracker_common::id::InfoHash;
 
 use super::*;
 use crate::{
+    config::GoDuration,
     middleware::{
         credentials::tests::Ledger,
         tests::{Service, announce_of},
@@ -52,7 +53,7 @@ impl Stage {
         let service = Service::start(issuer::key_set(signers));
         let metrics = Metrics::new().unwrap();
         let ledger = Arc::new(Ledger::default());
-        let (hook, updater) = Jwt::make(options(&service.url), &metrics, ledger.clone()).unwrap();
+        let (hook, updater) = Jwt::make(&options(&service.url), &metrics, ledger.clone()).unwrap();
         Self { service, hook, updater, ledger, metrics }
     }
 
@@ -71,12 +72,12 @@ impl Stage {
     }
 }
 
-fn options(url: &str) -> JwtOptions {
-    JwtOptions {
+fn options(url: &str) -> JwtConfig {
+    JwtConfig {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
         jwk_set_url: url.into(),
-        jwk_set_update_interval: Duration::from_secs(300),
+        jwk_set_update_interval: GoDuration::from_secs(300),
     }
 }
 
@@ -266,7 +267,7 @@ fn while_the_issuer_is_down_or_talks_nonsense_the_keys_stay() {
 fn without_first_keys_there_is_no_hook() {
     let error = |url: &str| {
         let options = options(url);
-        let hook = Jwt::new(options, &Metrics::new().unwrap(), Arc::new(Ledger::default()));
+        let hook = Jwt::new(&options, &Metrics::new().unwrap(), Arc::new(Ledger::default()));
         format!("{:#}", anyhow::Error::from(hook.err().unwrap()))
     };
     let service = Service::start("{}");

@@ -1,94 +1,36 @@
-//! How the frontend is set up.
+//! How the frontend is set up: the configuration, and what is derived from it.
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::Duration,
+    sync::Arc,
 };
 
 use hyper::{
     HeaderMap,
     header::{HeaderName, InvalidHeaderName},
 };
-use ipnet::IpNet;
 
 use super::{
     places::Share,
     proxies::{self, Named, parse_address, trusts},
-    router::{RouteError, Router},
-    webtorrent::WebTorrentOptions,
+};
+use crate::{
+    config::{HttpConfig, RouteError},
+    routes::Router,
 };
 
-/// What an operator can choose. The defaults are Chihaya's, where it has one.
-#[derive(Debug, Clone)]
-pub struct HttpOptions {
-    /// Paths of announces, with `:name` and `*name` parameters.
-    pub announce_routes: Vec<String>,
-    /// Paths of scrapes, likewise.
-    pub scrape_routes: Vec<String>,
-    /// Whether the parameters `ip`, `ipv4` and `ipv6` say where a peer is.
-    pub allow_ip_spoofing: bool,
-    /// The header in which proxies name their client: a list of addresses that each appends to, or, where
-    /// `trusted_proxies` is empty, one address.
-    pub real_ip_header: Option<String>,
-    /// The proxies whose header is believed; empty means any sender's, as in Chihaya.
-    pub trusted_proxies: Vec<IpNet>,
-    /// The most peers a client is given.
-    pub max_numwant: u16,
-    /// Whether a reply has the peers of both address families, and figures that are sums.
-    pub gives_both_families: bool,
-    /// How many it is given when it does not say.
-    pub default_numwant: u16,
-    /// Announces over WebSocket.
-    pub webtorrent: WebTorrentOptions,
-    /// The most info-hashes of one scrape; those beyond are left out.
-    pub max_scrape_infohashes: usize,
-    /// Whether the time that a request takes is measured.
-    pub request_timing: bool,
-    /// Whether a connection carries more than one request.
-    pub keepalive: bool,
-    /// From the first byte of a request, or from the accepted connection, to the end of its head.
-    pub read_timeout: Duration,
-    /// From the first to the last byte of a reply.
-    pub write_timeout: Duration,
-    /// Between two requests of a connection.
-    pub idle_timeout: Duration,
-    /// The longest request head in bytes, URL included; at least 8192, the URL at most 65534.
-    pub head_bytes_max: usize,
-    /// The most connections at a time; at least 1.
-    pub connections_max: usize,
-    /// The most of one source (IPv4 address or IPv6 /64), a quarter of what an IPv6 /48 may have; 0 for no limit.
-    /// Trusted proxies have none, nor has any source where each may be a proxy.
-    pub connections_per_source_max: usize,
-}
+/// The most connections at a time, in all.
+const CONNECTIONS_MAX: usize = 16 << 10;
 
-impl Default for HttpOptions {
-    fn default() -> Self {
-        Self {
-            announce_routes: vec!["/announce".to_owned()],
-            scrape_routes: vec!["/scrape".to_owned()],
-            allow_ip_spoofing: false,
-            real_ip_header: None,
-            trusted_proxies: Vec::new(),
-            max_numwant: 100,
-            gives_both_families: false,
-            default_numwant: 50,
-            webtorrent: WebTorrentOptions::default(),
-            max_scrape_infohashes: 50,
-            request_timing: false,
-            keepalive: false,
-            read_timeout: Duration::from_secs(2),
-            write_timeout: Duration::from_secs(2),
-            idle_timeout: Duration::from_secs(30),
-            head_bytes_max: 16 << 10,
-            connections_max: 16 << 10,
-            connections_per_source_max: 1 << 10,
-        }
-    }
-}
+/// Room for a request head without a long scrape in it.
+const HEAD_BYTES: usize = 16 << 10;
 
-/// Options that cannot be used, and why.
+/// More than the longest URL, which has 65,534 bytes.
+const HEAD_BYTES_MAX: usize = 80 << 10;
+
+/// A configuration that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
-pub enum OptionsError {
+pub enum SettingsError {
     /// In `announce_routes`, `scrape_routes` or `webtorrent.routes`.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -97,34 +39,53 @@ pub enum OptionsError {
     RealIpHeader(String, #[source] InvalidHeaderName),
 }
 
-/// Options, checked and made ready for use.
+/// The configuration, checked, and what is derived from it once.
 #[derive(Debug)]
 pub struct Settings {
-    pub(super) options: HttpOptions,
-    pub(super) router: Router,
+    pub(super) config: HttpConfig,
+    pub(super) router: Arc<Router>,
     /// Where connections become WebSockets.
     #[cfg_attr(not(feature = "webtorrent"), allow(dead_code, reason = "for browsers alone"))]
     pub(super) webtorrent_router: Router,
     real_ip_header: Option<HeaderName>,
+    /// The longest request head in bytes, URL included.
+    pub(super) head_bytes_max: usize,
+    /// The most connections at a time; at least 1.
+    pub(super) connections_max: usize,
 }
 
 impl Settings {
-    /// Checks the options.
+    /// Checks the configuration. Its addresses and certificate do not matter here.
     ///
     /// # Errors
-    /// What is wrong with them.
-    pub fn new(options: HttpOptions) -> Result<Self, OptionsError> {
-        let router = Router::new(&options.announce_routes, &options.scrape_routes)?;
-        let webtorrent_router = Router::new(&options.webtorrent.routes, &[])?;
-        let real_ip_header = options
+    /// What is wrong with it.
+    pub fn new(config: HttpConfig) -> Result<Self, SettingsError> {
+        let router = Router::new(&config.announce_routes, &config.scrape_routes)?.into();
+        let webtorrent_router = Router::new(&config.webtorrent.routes, &[])?;
+        let real_ip_header = config
             .real_ip_header
             .as_deref()
             .filter(|name| !name.is_empty())
             .map(|name| {
-                name.parse().map_err(|error| OptionsError::RealIpHeader(name.to_owned(), error))
+                name.parse().map_err(|error| SettingsError::RealIpHeader(name.to_owned(), error))
             })
             .transpose()?;
-        Ok(Self { options, router, webtorrent_router, real_ip_header })
+        let head_bytes_max = head_bytes_max(config.max_scrape_infohashes);
+        let connections_max = CONNECTIONS_MAX;
+        Ok(Self {
+            config,
+            router,
+            webtorrent_router,
+            real_ip_header,
+            head_bytes_max,
+            connections_max,
+        })
+    }
+
+    /// The routes of announces and scrapes, for other frontends.
+    #[must_use]
+    pub fn routes(&self) -> Arc<Router> {
+        Arc::clone(&self.router)
     }
 
     /// The client that sent the request: the other end of the connection, or the one that a trusted proxy there
@@ -133,7 +94,7 @@ impl Settings {
     /// Without `trusted_proxies` the first line of the header has to be one address, as in Chihaya.
     pub(super) fn client(&self, remote: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let remote = remote.ip().to_canonical();
-        let trusted = &self.options.trusted_proxies;
+        let trusted = &self.config.trusted_proxies;
         let Some(name) = &self.real_ip_header else { return Some(remote) };
         if trusted.is_empty() {
             let value = headers.get(name).filter(|value| !value.is_empty());
@@ -151,29 +112,35 @@ impl Settings {
 
     /// The share of a connection from `remote` in the connections of HTTP.
     pub(super) fn connection_share(&self, remote: IpAddr) -> Share {
-        let HttpOptions { trusted_proxies: trusted, connections_per_source_max: max, .. } =
-            &self.options;
+        let HttpConfig { trusted_proxies: trusted, max_connections_per_source: max, .. } =
+            &self.config;
         let remote = remote.to_canonical();
         let may_be_proxy = self.real_ip_header.is_some() && trusted.is_empty();
         let source = (!may_be_proxy && !trusts(trusted, remote)).then_some(remote);
-        Share { source, max: *max }
+        Share { source, max: *max as usize }
     }
 
     /// The share of a browser's connection in those over WebSocket.
     #[cfg(feature = "webtorrent")]
     pub(super) fn browser_share(&self, client: IpAddr) -> Share {
-        let HttpOptions { trusted_proxies: trusted, webtorrent, .. } = &self.options;
+        let HttpConfig { trusted_proxies: trusted, webtorrent, .. } = &self.config;
         let source = (!trusts(trusted, client)).then_some(client);
-        Share { source, max: webtorrent.connections_per_source_max }
+        Share { source, max: webtorrent.connections_per_source() as usize }
     }
 
     /// The client whose address family a scrape asks for. Where any proxy is believed, one that says nothing of
     /// use is itself the client, as in Chihaya.
     pub(super) fn scraper(&self, remote: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
-        let is_needed = !self.options.trusted_proxies.is_empty();
+        let is_needed = !self.config.trusted_proxies.is_empty();
         let client = self.client(remote, headers);
         client.or_else(|| (!is_needed).then(|| remote.ip().to_canonical()))
     }
+}
+
+/// Room for a scrape of so many info-hashes, each with all of its bytes escaped.
+fn head_bytes_max(info_hashes: u32) -> usize {
+    const OF_EACH: usize = "info_hash=&".len() + 3 * 20;
+    HEAD_BYTES.max((HEAD_BYTES / 2 + OF_EACH * info_hashes as usize).min(HEAD_BYTES_MAX))
 }
 
 #[cfg(test)]
@@ -181,10 +148,10 @@ mod tests {
     use super::*;
 
     fn behind_proxy(trusted: &[&str]) -> Settings {
-        Settings::new(HttpOptions {
+        Settings::new(HttpConfig {
             real_ip_header: Some("X-Real-IP".to_owned()),
             trusted_proxies: trusted.iter().map(|network| network.parse().unwrap()).collect(),
-            ..HttpOptions::default()
+            ..HttpConfig::default()
         })
         .unwrap()
     }
@@ -246,9 +213,9 @@ mod tests {
 
     #[test]
     fn a_bad_header_name_is_named() {
-        let options =
-            HttpOptions { real_ip_header: Some("X Real".to_owned()), ..HttpOptions::default() };
-        let error = Settings::new(options).unwrap_err();
+        let config =
+            HttpConfig { real_ip_header: Some("X Real".to_owned()), ..HttpConfig::default() };
+        let error = Settings::new(config).unwrap_err();
         assert_eq!(error.to_string(), "real_ip_header \"X Real\" is not a header name");
     }
 }
