@@ -20,6 +20,7 @@ pub mod middleware;
 mod percent;
 pub mod pipeline;
 pub mod privileges;
+pub mod replication;
 pub mod routes;
 pub mod stopped;
 pub mod storage;

@@ -8,6 +8,7 @@ use serde_yaml::Value;
 use super::{
     Config, ROOT, RedisConfig, StorageConfig, duplicate,
     example::shipped,
+    finding::{Finding, Findings, UnknownKeys},
     history,
     moved::{move_settings, refuse_before_the_reply},
     named_files::unreadable,
@@ -18,15 +19,6 @@ use super::{
     validate::validate,
 };
 use crate::files::{self, CONFIG_BYTES_MAX};
-
-/// What to do about keys that have no meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownKeys {
-    /// The file is not accepted.
-    Refuse,
-    /// Warn and go on, for files that Chihaya had accepted.
-    Ignore,
-}
 
 /// A configuration that can be used.
 #[derive(Debug, Clone)]
@@ -96,32 +88,6 @@ pub enum ConfigError {
 /// What to do about a file that Chihaya had accepted.
 const LENIENT: &str =
     "\nChihaya ignores unknown keys without a word. Correct them, or start with --lenient.";
-
-/// Something about the file that its writer should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The file.
-    pub file: String,
-    /// The line, counted from 1, where it is known.
-    pub line: Option<usize>,
-    /// The key, as `chihaya.http.addr`; empty when the whole file is meant.
-    pub key: String,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
-        }
-        write!(f, ": {}", self.message)
-    }
-}
 
 struct Lines<'a>(&'a [Finding]);
 
@@ -287,49 +253,8 @@ fn without_types(message: &str) -> String {
     large().unwrap_or_else(|| message.to_owned())
 }
 
-/// Complaints as they come up, before their lines are looked for.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    errors: Vec<(Path, String)>,
-    warnings: Vec<(Path, String)>,
-    has_unknown_keys: bool,
-    /// Where settings are now, and where the file has them.
-    moved: Vec<(Path, Path)>,
-}
-
 /// Complaints of one kind beyond this many are only counted: each costs a pass over the file.
 const FINDINGS_MAX: usize = 50;
-
-impl Findings {
-    pub(super) fn error(&mut self, path: &Path, message: impl Into<String>) {
-        let error = (self.as_written(path), message.into());
-        self.errors.push(error);
-    }
-
-    /// An error that Chihaya does not know.
-    pub(super) fn unknown_key(&mut self, path: &Path, message: String) {
-        self.has_unknown_keys = true;
-        self.error(path, message);
-    }
-
-    pub(super) fn warning(&mut self, path: &Path, message: impl Into<String>) {
-        let warning = (self.as_written(path), message.into());
-        // One setting of the file may have become several.
-        if !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
-        }
-    }
-
-    /// From here on, what is said of the setting at `now` is said of `written`.
-    pub(super) fn moved(&mut self, now: Path, written: Path) {
-        self.moved.push((now, written));
-    }
-
-    fn as_written(&self, path: &Path) -> Path {
-        let moved = self.moved.iter().find(|(now, _)| now == path);
-        moved.map_or(path, |(_, written)| written).clone()
-    }
-}
 
 fn in_order_of_lines(file: &str, text: &str, findings: Vec<(Path, String)>) -> Vec<Finding> {
     let excess = findings.len().saturating_sub(FINDINGS_MAX);

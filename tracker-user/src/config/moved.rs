@@ -7,7 +7,7 @@ use std::mem::take;
 
 use serde_yaml::{Mapping, Value};
 
-use super::{Config, HttpConfig, load::Findings, path::Path, tidy::truth};
+use super::{Config, HttpConfig, finding::Findings, path::Path, tidy::truth};
 
 /// The storage of Chihaya's that knew of subnets.
 pub(super) const MEMORY_BY_SUBNET: &str = "memorybysubnet";

@@ -6,7 +6,7 @@ use serde_yaml::Value;
 
 use super::{
     ROOT,
-    load::Finding,
+    finding::Finding,
     path::{Path, locate},
     tidy::ALIASES,
 };

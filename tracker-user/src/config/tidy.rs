@@ -5,8 +5,9 @@ use serde_json::Value as Schema;
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    ROOT, history,
-    load::{Findings, UnknownKeys},
+    ROOT,
+    finding::{Findings, UnknownKeys},
+    history,
     path::Path,
     scalar::{Verdict, amount, judge},
     schema::{has_type, kinds, properties, schema},

@@ -13,7 +13,7 @@ use tracker_common::{
 
 use super::{
     Broker, Config, GoDuration, HookConfig, HttpConfig, RedisConfig, Route, StorageConfig,
-    UdpConfig, WebTorrentConfig, XdpConfig, load::Findings, path::Path,
+    UdpConfig, WebTorrentConfig, XdpConfig, finding::Findings, path::Path,
 };
 
 /// Info-hashes that fit a URL of 65,534 bytes when all of their bytes are escaped.

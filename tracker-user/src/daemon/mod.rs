@@ -2,12 +2,14 @@
 //! and back down.
 
 mod control;
+mod found;
 mod frontends;
 mod hooks;
 mod kept;
 mod listen;
 mod notify;
 mod observe;
+mod offline;
 mod options;
 mod preflight;
 mod prepared;
@@ -34,9 +36,10 @@ use crate::{
     privileges,
 };
 use control::Control;
+use found::Occasion;
 use hooks::HookMaker;
 use notify::Watchdog;
-use preflight::{Examined, Occasion};
+use preflight::Examined;
 use reload::Reloads;
 use signals::{Signal, Signals};
 use start::Started;

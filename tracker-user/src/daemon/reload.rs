@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 use super::{
     Parts, Report,
     control::Client,
+    found::Occasion,
     notify,
-    preflight::{self, Examined, Occasion},
+    preflight::{self, Examined},
     tracker::Tracker,
 };
 use crate::privileges;

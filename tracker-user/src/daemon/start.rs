@@ -16,8 +16,9 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Parts,
+    found::Occasion,
     notify::{self, Watchdog},
-    preflight::{self, Occasion},
+    preflight,
     prepared::Prepared,
     signals::{Signal, Signals},
     tracker::Tracker,

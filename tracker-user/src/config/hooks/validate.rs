@@ -8,7 +8,7 @@ use super::{
     ClientApprovalConfig, HookConfig, JwtConfig, PasskeyConfig, PreferredSubnetConfig,
     ReportConfig, TorrentApprovalConfig,
 };
-use crate::config::{ServiceUrl, load::Findings, path::Path};
+use crate::config::{ServiceUrl, finding::Findings, path::Path};
 
 /// A service is not to be asked more often.
 const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(10);

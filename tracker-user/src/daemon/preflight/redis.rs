@@ -1,14 +1,15 @@
 //! Redis, where the storage is there.
 
-use super::{Found, Occasion, Subject, found::at};
+use super::Subject;
+use crate::daemon::found::{Found, Occasion, at};
 use crate::{
     config::{StorageConfig, key},
-    storage::redis,
+    replication,
 };
 
 /// The files for TLS can be used.
 pub(super) fn files_can_be_used(subject: &Subject, found: &mut Found) {
-    if let Err(error) = redis::check_files(&subject.config.storage) {
+    if let Err(error) = replication::check_files(&subject.config.storage) {
         found.error_below(key("storage.config"), "/storage/config", &error.into());
     }
 }
@@ -18,10 +19,10 @@ pub(super) fn can_be_reached(subject: &Subject, found: &mut Found) {
     let storage = &subject.config.storage;
     let StorageConfig::Redis(config) = storage else { return };
     // What is wrong with them has been said.
-    if redis::check_files(storage).is_err() {
+    if replication::check_files(storage).is_err() {
         return;
     }
-    if let Err(error) = redis::check(config) {
+    if let Err(error) = replication::check(config) {
         let text = error.to_string();
         let message = text.strip_prefix("storage.config.redis_broker: ").unwrap_or(&text);
         found.error(at("storage.config.redis_broker"), message);

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use super::addresses::overlap;
 use crate::daemon::control::{self, Asked, Status};
 
 /// What is served over which ports cannot be in each other's way.
@@ -10,6 +9,13 @@ use crate::daemon::control::{self, Asked, Status};
 pub(super) enum Transport {
     Tcp,
     Udp,
+}
+
+/// Whether two sockets of one protocol cannot have both. The system chooses another port for each 0.
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = |addr: SocketAddr| addr.ip().is_unspecified();
+    let same_ip = one.ip() == other.ip() || is_any(one) || is_any(other);
+    one.port() == other.port() && one.port() != 0 && same_ip
 }
 
 /// What the control socket tells.
@@ -63,5 +69,19 @@ impl Running {
     /// Whether it keeps its pins in this folder.
     pub(super) fn pins_at(&self, folder: &Path) -> bool {
         matches!(self, Self::Tracker(status) if status.pin_path == folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_port_overlap_where_one_is_unspecified() {
+        let overlap =
+            |one: &str, other: &str| overlap(one.parse().unwrap(), other.parse().unwrap());
+        assert!(overlap("127.0.0.1:1", "127.0.0.1:1") && overlap("[::]:1", "127.0.0.1:1"));
+        assert!(!overlap("127.0.0.1:1", "127.0.0.2:1") && !overlap("[::]:1", "[::]:2"));
+        assert!(!overlap("[::]:0", "[::]:0"));
     }
 }

@@ -21,8 +21,8 @@ use tracker_common::wire::{PROTOCOL_ID, action};
 use certificate::Certificate;
 
 use super::{
+    found::{Found, Occasion},
     hooks::{HookMaker, OwnHooks},
-    preflight::{Found, Occasion},
     prepared::Prepared,
     tracker::Tracker,
 };

@@ -8,6 +8,7 @@
 //! with the pipeline's hooks and the [`swarms`]. What others have for it comes by its [`outlet`].
 //! A [`review`] takes peers out of their swarms that have fallen silent, or that the hooks would not admit any more.
 
+mod announced;
 mod client;
 mod message;
 mod outlet;

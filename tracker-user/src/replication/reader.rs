@@ -10,11 +10,11 @@ use redis::{Connection, Msg};
 use tracker_common::{announce::Event, id::PeerId, peers::PeerBuf};
 
 use super::{
-    RETRY_PAUSE, Shared,
     change::State,
+    error::LinkError,
     health::Part,
-    link::LinkError,
     message::{self, Heard},
+    shared::{RETRY_PAUSE, Shared},
 };
 use crate::{
     pipeline::{AnnounceRequest, Params},
