@@ -83,6 +83,11 @@ pub mod middleware;
 mod percent;
 pub mod pipeline;
 pub mod privileges;
+#[cfg(feature = "redis")]
+pub mod replication;
+#[cfg(not(feature = "redis"))]
+#[path = "replication/absent.rs"]
+mod replication;
 pub mod routes;
 pub mod stopped;
 pub mod storage;

@@ -1,6 +1,6 @@
 //! What other trackers write into Redis, and say on its channel.
 
-use tracker_user::storage::redis::{
+use tracker_user::replication::{
     message,
     schema::{self, Group, Swarm},
 };

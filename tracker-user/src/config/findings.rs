@@ -7,6 +7,15 @@ use super::{
     tidy::ALIASES,
 };
 
+/// What to do about keys that have no meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownKeys {
+    /// The file is not accepted.
+    Refuse,
+    /// Warn and go on, for files that Chihaya had accepted.
+    Ignore,
+}
+
 /// Something about the file that its writer should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {

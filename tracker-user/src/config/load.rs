@@ -12,7 +12,7 @@ use serde_yaml::Value;
 use super::{
     Config, ROOT, RedisConfig, StorageConfig, duplicate,
     example::shipped,
-    findings::{AlsoWarned, Finding, Findings, Lines, in_order_of_lines},
+    findings::{AlsoWarned, Finding, Findings, Lines, UnknownKeys, in_order_of_lines},
     history,
     moved::{move_settings, refuse_before_the_reply},
     named_files::unreadable,
@@ -23,15 +23,6 @@ use super::{
     validate::validate,
 };
 use crate::files::{self, CONFIG_BYTES_MAX};
-
-/// What to do about keys that have no meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownKeys {
-    /// The file is not accepted.
-    Refuse,
-    /// Warn and go on, for files that Chihaya had accepted.
-    Ignore,
-}
 
 /// A configuration that can be used.
 #[derive(Debug, Clone)]

@@ -28,6 +28,7 @@ mod service_url;
 mod share;
 mod source;
 mod storage;
+mod table;
 mod tidy;
 mod udp;
 mod validate;
@@ -45,7 +46,7 @@ pub use broker::{Broker, BrokerError};
 pub use duration::GoDuration;
 pub use example::{example, shipped, to_yaml};
 pub use file_schema::{SCHEMA_PATH, file_schema, modeline};
-pub use findings::Finding;
+pub use findings::{Finding, UnknownKeys};
 pub use hooks::{
     ClientApprovalConfig, HookConfig, IntervalVariationConfig, IpApprovalConfig, JwtConfig,
     PasskeyConfig, PortApprovalConfig, PreferredSubnetConfig, ReportConfig, ReportedAnnounces,
@@ -54,7 +55,7 @@ pub use hooks::{
 pub use http::{DualStack, HttpConfig, WebTorrentConfig};
 pub use in_code::ConfigSource;
 pub use limits::LimitsConfig;
-pub use load::{ConfigError, ConfigFile, Loaded, PLACES, Reading, UnknownKeys, parse};
+pub use load::{ConfigError, ConfigFile, Loaded, PLACES, Reading, parse};
 pub use path::Path as KeyPath;
 pub(crate) use route::RoutePart;
 pub use route::{ROUTES_MAX, Route, RouteError};
@@ -62,10 +63,11 @@ pub use schema::schema;
 pub use service_url::ServiceUrl;
 pub use source::{Source, key};
 pub use storage::{MemoryConfig, RedisConfig, SnapshotConfig, StorageConfig};
+pub use table::TableConfig;
 pub use udp::{Secret, UdpConfig};
 pub use xdp::{
     AttachMode, BadConnectionId, EventLevel, LogLevel, OnExit, ReplyRoute, ReversePath,
-    TableConfig, VerifyChecksums, XdpConfig,
+    VerifyChecksums, XdpConfig,
 };
 
 /// The key that everything is below.

@@ -6,9 +6,8 @@ use serde_yaml::{Mapping, Value};
 
 use super::{
     ROOT,
-    findings::Findings,
+    findings::{Findings, UnknownKeys},
     history,
-    load::UnknownKeys,
     path::Path,
     scalar::{Verdict, amount, judge},
     schema::{has_type, kinds, properties, schema},

@@ -7,9 +7,10 @@ use prometheus::Registry;
 use tokio::runtime::{self, Handle, Runtime};
 
 use super::{
+    found::Occasion,
     handle::{Parts, Tracker},
     hooks::{HookMaker, OwnHooks},
-    preflight::{self, Occasion},
+    preflight,
 };
 use crate::{
     config::ConfigSource,

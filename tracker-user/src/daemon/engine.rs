@@ -16,10 +16,8 @@ use crate::{
     dataplane::{self, DataPlane, Grants},
     metrics::Metrics,
     pipeline::{GrantSink as _, Pipeline},
-    storage::{
-        memory::{MappedMemory, MemoryStorage, Origin, TableSize},
-        redis::Replica,
-    },
+    replication::Replica,
+    storage::memory::{MappedMemory, MemoryStorage, Origin, TableSize},
 };
 
 /// How a tracker ends.

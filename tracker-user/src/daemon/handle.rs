@@ -17,9 +17,10 @@ use super::{
     control::Status,
     engine::{Ending, Engine},
     figures::{Stats, Swarm},
+    found::Occasion,
     frontends::Frontend,
     hooks::HookMaker,
-    preflight::{self, Examined, Occasion},
+    preflight::{self, Examined},
     prepared::Prepared,
 };
 use crate::{

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use super::{
+    found::{Found, Occasion},
     kept::KeptHooks,
-    preflight::{self, Found, Occasion},
+    offline::leaves_out,
 };
 use crate::{
     config::{Config, HookConfig, PreferredSubnetConfig, key},
@@ -70,7 +71,7 @@ impl HookMaker {
         let mut hooks = Vec::new();
         let mut is_complete = true;
         for (index, hook) in config.prehooks.iter().enumerate() {
-            if let Some(why) = preflight::leaves_out(hook, occasion) {
+            if let Some(why) = leaves_out(hook, occasion) {
                 found.note(format!("not told: prehooks[{index}] ({}): {why}", hook.name()));
                 continue;
             }

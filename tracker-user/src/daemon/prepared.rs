@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
+    found::{Found, Occasion},
     frontends::FrontendSettings,
     hooks::HookMaker,
     kept::Grantors,
+    offline::is_certificate_told,
     options::{certificate_files, udp_settings},
-    preflight::{self, Found, Occasion},
     secrets::ConnectionKey,
 };
 use crate::{
@@ -35,7 +36,7 @@ impl Prepared {
         occasion: Occasion,
         found: &mut Found,
     ) -> Option<Self> {
-        let is_certificate_here = preflight::is_certificate_told(&config, occasion, found);
+        let is_certificate_here = is_certificate_told(&config, occasion, found);
         let of_http = |found: &mut Found, error: anyhow::Error| {
             found.error_below(key("http"), "/http", &error);
         };

@@ -4,16 +4,14 @@ use std::{io, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
-use tracker_common::{
-    connection::ConnectionIds,
-    hash::{SipKey, TableKey},
-};
+use tracker_common::hash::{SipKey, TableKey};
 
 use crate::{
     config::{AttachMode, Config},
     metrics::Metrics,
     pipeline::{Grant, GrantSink, Pipeline},
     storage::memory::{Grace, MappedMemory, MemoryStorage, TableSize},
+    udp::UdpSettings,
 };
 
 pub(crate) const USERSPACE: &str = "serving from userspace only";
@@ -106,7 +104,7 @@ impl DataPlane {
     pub(crate) fn start(
         kernel: Kernel,
         _: &Config,
-        _: ConnectionIds,
+        _: &UdpSettings,
         _: &Arc<MemoryStorage>,
         _: &Arc<ArcSwap<Pipeline>>,
         _: &Grants,
@@ -115,7 +113,7 @@ impl DataPlane {
         match kernel {}
     }
 
-    pub(crate) fn reload(&self, _: &Config, _: ConnectionIds, _: Arc<Pipeline>, _: impl FnOnce()) {
+    pub(crate) fn reload(&self, _: &Config, _: &UdpSettings, _: Arc<Pipeline>, _: impl FnOnce()) {
         match *self {}
     }
 

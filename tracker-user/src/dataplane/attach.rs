@@ -15,10 +15,10 @@ use tracker_common::{
 
 use super::{
     Kernel, link,
-    load::{GENERIC, Hold, NATIVE},
+    load::Hold,
     nic,
     occupant::Occupant,
-    plan::{Facts, Plan, and_above, below, plan},
+    plan::{Facts, GENERIC, NATIVE, Plan, and_above, below, plan},
     refusal,
 };
 use crate::{

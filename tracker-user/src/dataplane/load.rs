@@ -25,8 +25,9 @@ use super::{
     link,
     lists::{LISTED_MAX, NETWORKS_MAX},
     pins::Pins,
-    publish::State,
+    plan::NATIVE,
     refusal,
+    state::State,
 };
 use crate::{
     config::{Config, LogLevel},
@@ -49,11 +50,6 @@ const PINNED: [&str; 7] = [
     name::BUDGETS,
     name::EVENTS,
 ];
-
-/// What a mode of attaching is called, in the metrics and among the pins.
-pub(super) const NATIVE: &str = "native";
-/// In the network stack.
-pub(super) const GENERIC: &str = "generic";
 
 /// Lines of the verifier's log that are worth showing: the reason is at the end.
 const VERIFIER_LINES: usize = 6;

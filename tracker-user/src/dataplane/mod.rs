@@ -34,6 +34,7 @@ mod policy;
 mod probe;
 mod publish;
 mod refusal;
+mod state;
 mod survey;
 
 use std::{

@@ -33,7 +33,7 @@ use tracker_common::{
     table::index::TableShape,
 };
 
-use super::{link::attached_program, publish::State};
+use super::{link::attached_program, state::State};
 use crate::storage::memory::TableSize;
 
 /// Where a BPF file system belongs.

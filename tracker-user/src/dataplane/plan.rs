@@ -12,10 +12,14 @@ use nix::net::if_::if_nametoindex;
 
 use super::{
     link,
-    load::{GENERIC, NATIVE},
     nic::{self, Offload, Offloads},
 };
 use crate::config::AttachMode;
+
+/// What a mode of attaching is called, in the metrics and among the pins.
+pub(super) const NATIVE: &str = "native";
+/// In the network stack.
+pub(super) const GENERIC: &str = "generic";
 
 /// Where the system tells of interfaces.
 const FOLDER: &str = "/sys/class/net";

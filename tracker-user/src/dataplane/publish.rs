@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aya::{
-    Pod,
-    maps::{Array, MapData},
-};
+use aya::maps::{Array, MapData};
 use tracker_common::{
     abi::{self, EndpointV4, EndpointV6, LINKS, Link, flag, name},
     policy::Policy,
@@ -14,7 +11,7 @@ use tracker_common::{
     time::Jiffies,
 };
 
-use super::{Kernel, grace::wait_for_kernel};
+use super::{Kernel, grace::wait_for_kernel, state::State};
 use crate::clock;
 
 /// Writes the configuration that is not in force, then switches to it: the program never reads one
@@ -177,18 +174,3 @@ fn fill<T: Copy + Default>(slots: &mut [T], endpoints: &[T]) -> u32 {
     }
     endpoints.len().min(slots.len()) as u32
 }
-
-/// As a value of the map.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub(super) struct State(pub(super) abi::State);
-
-impl State {
-    /// The configuration in force.
-    pub(super) const fn config(&self) -> &abi::Config {
-        &self.0.configs[(self.0.control.active & 1) as usize]
-    }
-}
-
-// SAFETY: integers and arrays of them; the ABI asserts the sizes, which leave no padding.
-unsafe impl Pod for State {}

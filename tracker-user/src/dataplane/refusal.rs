@@ -13,8 +13,7 @@ use socket2::Socket;
 
 use super::{
     link::{self, attribute, put_attribute},
-    load::{GENERIC, NATIVE},
-    plan::Facts,
+    plan::{Facts, GENERIC, NATIVE},
 };
 
 /// Of `linux/if_link.h`.

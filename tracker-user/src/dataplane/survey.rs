@@ -9,10 +9,9 @@ use nix::{
 
 use super::{
     attach, interfaces,
-    load::{GENERIC, NATIVE},
     nic::{self, Offload, Offloads, Queues, Spreading},
     occupant::Occupant,
-    plan::{Facts, plan},
+    plan::{Facts, GENERIC, NATIVE, plan},
     probe,
 };
 use crate::config::{AttachMode, Config};

@@ -7,6 +7,7 @@ use tracker_common::{announce::Event, id::PeerId, source::may_be_claimed};
 use super::{
     claims::{Place, places},
     query::Query,
+    refusal::{NO_ADDRESS, NO_INFO_HASH, refusal},
 };
 use crate::{
     config::HttpConfig,
@@ -107,13 +108,6 @@ pub(super) fn parse(
     let compact = query.get("compact").is_some_and(is_set);
     let no_peer_id = query.get("no_peer_id").is_some_and(is_set);
     Ok(Announce { request, client, also_at, compact, no_peer_id })
-}
-
-pub(super) const NO_INFO_HASH: Refusal = refusal("no info_hash parameter supplied");
-pub(super) const NO_ADDRESS: Refusal = refusal("failed to parse peer IP address");
-
-pub(super) const fn refusal(reason: &'static str) -> Refusal {
-    Refusal::Client(std::borrow::Cow::Borrowed(reason))
 }
 
 /// What a query leaves for the hooks, and after it, so that they win, the route's parameters.

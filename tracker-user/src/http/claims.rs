@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::{announce::NO_ADDRESS, query::Query};
+use super::{query::Query, refusal::NO_ADDRESS};
 use crate::pipeline::Refusal;
 
 /// An address, and the port that came with it.

@@ -19,7 +19,7 @@ use super::{
     Action, Observe, Settings, announce,
     places::Places,
     query::{Query, QueryError},
-    reply, scrape,
+    refusal, reply, scrape,
     webtorrent::WebTorrent,
 };
 use crate::{
@@ -260,7 +260,7 @@ impl HttpFrontend {
             }
             Action::Scrape => {
                 let asks = settings.scraper(head.remote, head.headers);
-                let asks = asks.ok_or(announce::NO_ADDRESS)?;
+                let asks = asks.ok_or(refusal::NO_ADDRESS)?;
                 let source = SocketAddr::new(asks, head.remote.port());
                 let request = scrape::parse(query, found.params, source, config)?;
                 outcome.client = Some(asks);
@@ -277,7 +277,7 @@ impl HttpFrontend {
 
 impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
-        announce::refusal(error.reason())
+        refusal::refusal(error.reason())
     }
 }
 

@@ -14,6 +14,7 @@ mod frontend;
 mod places;
 pub mod proxies;
 pub mod query;
+mod refusal;
 mod reply;
 mod scrape;
 mod server;

@@ -4,10 +4,7 @@ use std::net::SocketAddr;
 
 use tracker_common::id::InfoHash;
 
-use super::{
-    announce::{NO_INFO_HASH, params},
-    query::Query,
-};
+use super::{announce::params, query::Query, refusal::NO_INFO_HASH};
 use crate::{
     config::HttpConfig,
     pipeline::{Refusal, ScrapeRequest},

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-use super::register;
+use super::register::register;
 
 /// How often a hook's lists or keys were brought up to date.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ mod hooks;
 mod labels;
 #[cfg(feature = "redis")]
 mod redis;
+mod register;
 mod reports;
 mod requests;
 mod server;
@@ -26,6 +27,7 @@ pub use hooks::Refreshes;
 pub use labels::{Action, AddressFamily, Outcome};
 #[cfg(feature = "redis")]
 pub use redis::RedisMetrics;
+use register::register;
 pub use reports::ReportMetrics;
 pub use requests::{FrontendMetrics, RequestPath, request_counters};
 pub use server::serve;
@@ -232,14 +234,6 @@ fn tls_handshakes_failed() -> prometheus::Result<IntCounter> {
         "xdp_tracker_tls_handshakes_failed_total",
         "HTTPS connections on which the client did not agree on TLS in time.",
     )
-}
-
-fn register<C>(registry: &Registry, collector: C) -> prometheus::Result<C>
-where
-    C: Collector + Clone + 'static,
-{
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
 }
 
 #[cfg(test)]

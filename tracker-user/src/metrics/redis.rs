@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
-use super::register;
+use super::register::register;
 
 /// The connection to Redis.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::register;
+use super::register::register;
 
 /// Announces on their way to the service.
 #[derive(Debug, Clone)]

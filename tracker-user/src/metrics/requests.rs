@@ -13,7 +13,7 @@ use prometheus::{
 use super::{
     durations::{Durations, Untimed},
     labels::{Action, AddressFamily, BoundedLabels, Outcome},
-    register,
+    register::register,
 };
 
 /// Distinct failure reasons that get a label of their own.

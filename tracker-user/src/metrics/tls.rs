@@ -2,7 +2,7 @@
 
 use prometheus::{IntGaugeVec, Opts, Registry};
 
-use super::register;
+use super::register::register;
 
 /// When the certificate in force expires. Nothing is shown until there is one, so that an alert on it means
 /// something.

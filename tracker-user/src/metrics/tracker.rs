@@ -9,7 +9,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::{labels::AddressFamily, register, requests::buckets};
+use super::{labels::AddressFamily, register::register, requests::buckets};
 
 /// Chihaya's metrics of a storage.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::register;
+use super::register::register;
 
 /// Connections over WebSocket, the swarms of their peers, and what these send each other.
 #[derive(Debug, Clone)]

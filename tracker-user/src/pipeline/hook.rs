@@ -7,7 +7,9 @@ use tracker_common::{
     policy::{IntervalVariation, Key, Rule},
 };
 
-use super::{AnnounceRequest, AnnounceResponse, Live, NetworkList, Refusal, ScrapeRequest};
+use super::{
+    AnnounceRequest, AnnounceResponse, ListKind, Live, NetworkList, Refusal, ScrapeRequest,
+};
 use crate::config::EventLevel;
 
 /// Runs before a reply is made: may refuse the request or change the response.
@@ -197,24 +199,4 @@ pub struct PreferredSubnet {
     pub ipv4_bits: u8,
     /// Of IPv6 addresses, at most 128.
     pub ipv6_bits: u8,
-}
-
-/// What being on a list means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListKind {
-    /// Only what is listed is admitted.
-    Allow,
-    /// All but what is listed is admitted.
-    Deny,
-}
-
-impl ListKind {
-    /// Whether what is on the list, or is not, is admitted.
-    #[must_use]
-    pub const fn admits(self, listed: bool) -> bool {
-        match self {
-            Self::Allow => listed,
-            Self::Deny => !listed,
-        }
-    }
 }

@@ -3,26 +3,28 @@
 mod compiled;
 mod grant;
 mod hook;
+mod list_kind;
 mod live;
 mod networks;
 mod pending;
 mod request;
+mod storage;
 
 use std::sync::Arc;
 
 pub(crate) use compiled::Compiled;
 pub use grant::{Grant, GrantSink, NoGrants};
-pub use hook::{
-    Interest, KeyList, List, ListKind, Offload, PostHook, PreHook, PreferredSubnet, TorrentList,
-};
+pub use hook::{Interest, KeyList, List, Offload, PostHook, PreHook, PreferredSubnet, TorrentList};
+pub use list_kind::ListKind;
 pub use live::{Follower, Live};
 pub use networks::NetworkList;
 pub use pending::{Asking, Pending};
 pub use request::{AnnounceRequest, AnnounceResponse, Params, Refusal, ScrapeRequest, SwarmStats};
+pub use storage::Storage;
 
 use tracker_common::policy::Ranks;
 
-use crate::storage::{Storage, nobody_in_the_other_family};
+pub(crate) use storage::nobody_in_the_other_family;
 
 /// The hooks around a storage, in the order of the configuration.
 pub struct Pipeline {

@@ -46,8 +46,8 @@ Limits: offers and answers | KiB | 10 | tracker-user/src/http/webtorrent/outlet.
 Limits: offers and answers | MiB | 20 | tracker-user/src/http/webtorrent/outlet.rs WAITING_BYTES_MAX
 Limits: bytes of a TCP connection | KiB | 10 | tracker-user/src/daemon/listen.rs UNSENT_BYTES
 Limits: metrics connections | | 0 | tracker-user/src/metrics/server.rs CONNECTIONS_MAX
-Limits: peers whose changes wait | | 0 | tracker-user/src/storage/redis/queue.rs QUEUE_MAX
-Limits: peers that leave during | | 0 | tracker-user/src/storage/redis/departed.rs DEPARTED_MAX
+Limits: peers whose changes wait | | 0 | tracker-user/src/replication/queue.rs QUEUE_MAX
+Limits: peers that leave during | | 0 | tracker-user/src/replication/departed.rs DEPARTED_MAX
 Limits: questions of `passkey` | keys | 0 | tracker-user/src/middleware/passkey/cache.rs BATCH_MAX
 Limits: networks of a file | | 0 | tracker-user/src/middleware/lists/networks.rs NETWORKS_MAX
 Limits: keys of one `kid` | | 0 | tracker-user/src/middleware/jwt/keys.rs KEYS_PER_ID_MAX

@@ -13,7 +13,10 @@ use super::{
     profile::{Load, Profile},
     report::{self, Cell, Table},
     stats::{Series, Turns},
-    subject::http::{Certificate, HttpKind, Mode},
+    subject::{
+        http::HttpKind,
+        mode::{Certificate, Mode},
+    },
     web,
     wrk::{self, Wrk},
 };

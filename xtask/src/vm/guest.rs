@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use super::{kernel::Kernel, libraries};
+use super::kernel::Kernel;
 use crate::{apt::NAMESPACE_PROGRAMS, process};
 
 const BEGIN: &str = "GUEST-BEGIN";
@@ -179,6 +179,13 @@ fn copy(root: &Path, path: &Path) -> Result<()> {
     fs::create_dir_all(target.parent().context("no folder")?)?;
     fs::copy(path, target).with_context(|| format!("cannot copy {}", path.display()))?;
     Ok(())
+}
+
+/// The paths of the shared libraries that a program asks for, the loader among them.
+fn libraries(program: &Path) -> Vec<PathBuf> {
+    let listing = process::output(Command::new("ldd").arg(program)).unwrap_or_default();
+    let words = listing.split_whitespace().filter(|word| word.starts_with('/'));
+    words.map(PathBuf::from).collect()
 }
 
 #[cfg(test)]

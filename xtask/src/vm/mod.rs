@@ -6,15 +6,12 @@
 mod guest;
 mod kernel;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::{guest::Guest, kernel::Kernel};
-use crate::{apt, build, process};
+use crate::{apt, build};
 
 /// What makes a guest and boots it.
 const PACKAGES: &[&str] = &["busybox-static", "cpio", "qemu-system-x86", "xz-utils"];
@@ -127,11 +124,4 @@ fn test_binary(package: &str, name: &str, object: &Path) -> Result<PathBuf> {
     };
     let messages = String::from_utf8(output.stdout)?;
     messages.lines().find_map(of_test).context("cargo names no executable")
-}
-
-/// The paths of the shared libraries that a program asks for, the loader among them.
-fn libraries(program: &Path) -> Vec<PathBuf> {
-    let listing = process::output(Command::new("ldd").arg(program)).unwrap_or_default();
-    let words = listing.split_whitespace().filter(|word| word.starts_with('/'));
-    words.map(PathBuf::from).collect()
 }

@@ -2,10 +2,16 @@
 
 use std::{io::ErrorKind, net::SocketAddr};
 
-use super::{Found, Occasion, Subject, found::at, running::Transport};
+use super::{
+    Subject,
+    running::{Transport, overlap},
+};
 use crate::{
     config::{Config, KeyPath, ListenAddr},
-    daemon::listen,
+    daemon::{
+        found::{Found, Occasion, at},
+        listen,
+    },
     udp,
 };
 
@@ -52,13 +58,6 @@ pub(super) fn are_wanted_once(subject: &Subject, found: &mut Found) {
             found.error(udp_key(subject.config, index), message);
         }
     }
-}
-
-/// Whether two sockets of one protocol cannot have both. The system chooses another port for each 0.
-pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_any = |addr: SocketAddr| addr.ip().is_unspecified();
-    let same_ip = one.ip() == other.ip() || is_any(one) || is_any(other);
-    one.port() == other.port() && one.port() != 0 && same_ip
 }
 
 /// A socket can be had for each, as at the start.
@@ -109,19 +108,5 @@ fn refuse(
         }
         ErrorKind::PermissionDenied => found.forbidden(is_check, path, message),
         _ => found.error(path, message),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_one_port_overlap_where_one_is_unspecified() {
-        let overlap =
-            |one: &str, other: &str| overlap(one.parse().unwrap(), other.parse().unwrap());
-        assert!(overlap("127.0.0.1:1", "127.0.0.1:1") && overlap("[::]:1", "127.0.0.1:1"));
-        assert!(!overlap("127.0.0.1:1", "127.0.0.2:1") && !overlap("[::]:1", "[::]:2"));
-        assert!(!overlap("[::]:0", "[::]:0"));
     }
 }

@@ -1,6 +1,7 @@
 //! Parts of the tracker that a build may lack: cargo features. Of XDP and Redis the steps of their own say so.
 
-use super::{Found, Subject, found::at};
+use super::Subject;
+use crate::daemon::found::{Found, at};
 
 /// What the configuration asks for is in this build.
 pub(super) fn are_built_in(subject: &Subject, found: &mut Found) {

@@ -2,7 +2,8 @@
 
 use std::{io::ErrorKind, path::Path};
 
-use super::{Found, Occasion, Subject, found::at, running::Running};
+use super::{Subject, running::Running};
+use crate::daemon::found::{Found, Occasion, at};
 use crate::{
     config::StorageConfig,
     daemon::control,

@@ -2,7 +2,8 @@
 
 use anyhow::Context as _;
 
-use super::{Found, Occasion, Subject, found::at};
+use super::Subject;
+use crate::daemon::found::{Found, Occasion, at};
 use crate::{config::AttachMode, dataplane};
 
 /// Each interface of the configuration exists, and `auto` can be resolved.

@@ -7,33 +7,20 @@
 mod addresses;
 mod features;
 mod folders;
-mod found;
 mod kernel;
-mod offline;
 mod redis;
 mod running;
 
 use std::{cell::OnceCell, path::PathBuf};
 
-use super::{hooks::HookMaker, prepared::Prepared};
+use super::{
+    found::{Found, Occasion},
+    hooks::HookMaker,
+    prepared::Prepared,
+};
 use crate::config::{Config, ConfigError, ConfigSource, Finding, Reading, Source, key};
 
-pub(super) use found::Found;
-pub(super) use offline::{is_certificate_told, leaves_out};
 use running::Running;
-
-/// What the steps are gone through for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occasion {
-    /// A start, which comes next.
-    Start,
-    /// A reload of the tracker in this process.
-    Reload,
-    /// `xdp-tracker check`, where the tracker is going to run.
-    Check,
-    /// `xdp-tracker check --offline`, anywhere.
-    Offline,
-}
 
 /// What the steps look at.
 struct Subject<'c> {

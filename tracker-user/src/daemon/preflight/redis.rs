@@ -1,14 +1,15 @@
 //! Redis, where the storage is there.
 
-use super::{Found, Occasion, Subject, found::at};
+use super::Subject;
+use crate::daemon::found::{Found, Occasion, at};
 use crate::{
     config::{StorageConfig, key},
-    storage::redis::{self, Writes},
+    replication::{self, Writes},
 };
 
 /// The files for TLS can be used.
 pub(super) fn files_can_be_used(subject: &Subject, found: &mut Found) {
-    if let Err(error) = redis::check_files(&subject.config.storage) {
+    if let Err(error) = replication::check_files(&subject.config.storage) {
         found.error_below(key("storage.config"), "/storage/config", &error.into());
     }
 }
@@ -18,11 +19,11 @@ pub(super) fn can_be_reached(subject: &Subject, found: &mut Found) {
     let storage = &subject.config.storage;
     let StorageConfig::Redis(config) = storage else { return };
     // What is wrong with them has been said. With a part left out, another server would be asked, or asked otherwise.
-    if redis::check_files(storage).is_err() || subject.source.leaves_out(&key("storage")) {
+    if replication::check_files(storage).is_err() || subject.source.leaves_out(&key("storage")) {
         return;
     }
     let key = at("storage.config.redis_broker");
-    match redis::check(config) {
+    match replication::check(config) {
         Ok(Writes::Allowed) => {}
         Ok(Writes::Refused(refusal)) => found.warnings.push((
             key,

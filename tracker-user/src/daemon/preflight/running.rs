@@ -2,7 +2,6 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use super::addresses::overlap;
 use crate::daemon::control::{self, Asked, Status};
 
 /// What is served over which ports cannot be in each other's way.
@@ -10,6 +9,13 @@ use crate::daemon::control::{self, Asked, Status};
 pub(super) enum Transport {
     Tcp,
     Udp,
+}
+
+/// Whether two sockets of one protocol cannot have both. The system chooses another port for each 0.
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = |addr: SocketAddr| addr.ip().is_unspecified();
+    let same_ip = one.ip() == other.ip() || is_any(one) || is_any(other);
+    one.port() == other.port() && one.port() != 0 && same_ip
 }
 
 /// What the control socket tells.

@@ -22,8 +22,8 @@ use certificate::Certificate;
 
 use super::{
     engine::{Ending, Engine},
+    found::{Found, Occasion},
     hooks::{HookMaker, OwnHooks},
-    preflight::{Found, Occasion},
     prepared::Prepared,
 };
 use crate::{

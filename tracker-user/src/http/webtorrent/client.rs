@@ -10,17 +10,17 @@ use tracker_common::{
 
 use super::{
     WebTorrent,
+    announced::{Announced, Judges},
     message::{self, Announce, Answer, Message, Subject, Unreadable},
     outlet::{Inlet, Kind, Left, Outlet},
-    review::{Announced, Judges},
     swarms::{Peer, Progress, Taken},
 };
 use crate::{
     config::{HttpConfig, WebTorrentConfig},
     http::{
         Action, HttpFrontend,
-        announce::refusal,
         frontend::{Answered, WAITS_MAX},
+        refusal::refusal,
         scrape,
     },
     pipeline::{

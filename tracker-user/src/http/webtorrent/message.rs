@@ -18,7 +18,8 @@ use tracker_common::{
 use crate::{
     http::{
         Action,
-        announce::{LEFT_UNKNOWN, NO_INFO_HASH, parse_event, refusal},
+        announce::{LEFT_UNKNOWN, parse_event},
+        refusal::{NO_INFO_HASH, refusal},
     },
     pipeline::{Refusal, SwarmStats},
 };

@@ -11,6 +11,8 @@
 #[cfg(not(feature = "webtorrent"))]
 pub(super) mod absent;
 #[cfg(feature = "webtorrent")]
+mod announced;
+#[cfg(feature = "webtorrent")]
 mod client;
 #[cfg(feature = "webtorrent")]
 mod message;

@@ -4,67 +4,25 @@
 //! peers at every [`REVIEW_INTERVAL`]: one that has not announced for two intervals leaves its swarm, and when the
 //! hooks or their lists have changed since they last judged, they judge all again, and those that they refuse leave.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tracker_common::{
     announce::Event,
     id::{InfoHash, PeerId},
 };
 
-use super::client::Client;
-use crate::pipeline::{AnnounceRequest, AnnounceResponse, Pipeline, Refusal};
+use super::{
+    announced::{Announced, Judges},
+    client::Client,
+};
+use crate::pipeline::{AnnounceRequest, AnnounceResponse, Refusal};
 
 /// How often a session looks at its peers. The sessions do so one by one, each at its own times.
 pub(super) const REVIEW_INTERVAL: Duration = Duration::from_secs(10);
 
-/// After how many intervals without an announce a peer leaves.
-const INTERVALS_MAX: u32 = 2;
-
 /// After how many peers a review lets other sessions have their turn.
 const PEERS_AT_A_TIME: usize = 64;
-
-/// A peer's last announce.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Announced {
-    left: u64,
-    downloaded: u64,
-    uploaded: u64,
-    /// When it leaves, unless it announces before.
-    expires: Instant,
-}
-
-impl Announced {
-    /// Now, by a client that is told to come back after an interval.
-    pub(super) fn now(request: &AnnounceRequest, interval_s: u32) -> Self {
-        let &AnnounceRequest { left, downloaded, uploaded, .. } = request;
-        let interval = Duration::from_secs(interval_s.into());
-        Self { left, downloaded, uploaded, expires: Instant::now() + interval * INTERVALS_MAX }
-    }
-}
-
-/// The hooks at one time, and the state of their lists.
-pub(super) struct Judges {
-    pipeline: Weak<Pipeline>,
-    revision: u64,
-}
-
-impl Judges {
-    pub(super) fn of(pipeline: &ArcSwap<Pipeline>) -> Self {
-        let pipeline = pipeline.load();
-        Self { pipeline: Arc::downgrade(&pipeline), revision: pipeline.revision() }
-    }
-}
-
-impl PartialEq for Judges {
-    fn eq(&self, other: &Self) -> bool {
-        self.revision == other.revision && self.pipeline.ptr_eq(&other.pipeline)
-    }
-}
 
 impl Client {
     /// Takes those peers out of their swarms that are silent, or that the hooks now refuse.

@@ -38,12 +38,11 @@ pub use mapped::MappedMemory;
 pub(crate) use mapped::Region;
 pub use size::TableSize;
 
-use super::{Storage, nobody_in_the_other_family};
 use crate::{
     clock::monotonic_ns,
     config::MemoryConfig,
     metrics::Metrics,
-    pipeline::{AnnounceRequest, Refusal, SwarmStats},
+    pipeline::{AnnounceRequest, Refusal, Storage, SwarmStats, nobody_in_the_other_family},
 };
 use arc_swap::ArcSwap;
 use keeper::Keeper;

@@ -2,6 +2,7 @@
 
 pub mod aquatic;
 pub mod http;
+pub mod mode;
 mod opentracker;
 mod xdp_tracker;
 

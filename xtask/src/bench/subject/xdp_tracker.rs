@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tracker_tests::{Namespace, Program, eventually};
 
 use super::{
-    http::{Certificate, Mode},
+    mode::{Certificate, Mode},
     on_last_processor,
 };
 use crate::{

@@ -3,41 +3,15 @@
 use std::time::Duration;
 
 use redis::{
-    Client, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, RedisConnectionInfo,
-    RedisError,
+    Client, Connection, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
-use super::tls::{self, FileError, Files};
+use super::{error::LinkError, tls::Files};
 use crate::config::{Broker, BrokerError, RedisConfig};
 
 /// When a server of which nothing is heard is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-
-/// What to do about a login that fails.
-const LOGIN: &str =
-    "give its password as in redis://PASSWORD@HOST:PORT/DATABASE, and none if it has none";
-
-/// What to do about a server that is spoken to in plain, and hangs up or makes no sense.
-const SECURE: &str = "if it speaks TLS, write rediss:// in place of redis://";
-
-/// What to do about one that is spoken to over TLS, and does not understand.
-pub(super) const PLAIN: &str =
-    "if it does not speak TLS there, write redis:// in place of rediss://";
-
-/// What to do about one that hangs up over TLS.
-const REFUSES: &str =
-    "see its log: it may want a certificate, by redis_cert_path and redis_key_path";
-
-/// What to do about a user who may not use a command or a key.
-const ACCESS: &str = "give its user (ACL) the commands and keys that docs/operations.md names";
-
-/// What Redis says of a command or a key that its user may not use.
-const NO_PERMISSION: &str = "NOPERM";
-
-/// What Redis 7.2 and Redis 7.0 say of a command within a script, with the code `ERR`.
-const NO_PERMISSION_IN_SCRIPT: [&str; 2] =
-    ["ACL failure in script", "The user executing the script can't run this command"];
 
 /// What Redis says of a key that holds something else.
 pub(super) const WRONG_TYPE: &str = "WRONGTYPE";
@@ -106,82 +80,10 @@ impl Settings {
     }
 }
 
-/// Whether Redis refuses what its user may not do.
-pub(super) fn is_forbidden(error: &RedisError) -> bool {
-    let says = |words: &&str| error.detail().is_some_and(|detail| detail.contains(*words));
-    error.code() == Some(NO_PERMISSION) || NO_PERMISSION_IN_SCRIPT.iter().any(says)
-}
-
 /// Has the connection hear the messages of a channel: by [`Connection::as_pubsub`], of which `subscribe` takes an error
 /// of Redis for a success.
 pub(super) fn subscribe(link: &mut Connection, channel: &str) -> Result<(), LinkError> {
     Ok(redis::cmd("SUBSCRIBE").arg(channel).exec(link)?)
-}
-
-/// What Redis refuses, or why it cannot be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// What it says, or the way to it.
-    #[error("{}", text(.0))]
-    Redis(#[from] RedisError),
-    /// What it takes to speak TLS.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// It has said something again and again, and has not come to an end in time.
-    #[error("it does not answer in time")]
-    Slow,
-}
-
-impl LinkError {
-    /// What to do about it.
-    #[must_use]
-    pub fn advice(&self, broker: &Broker) -> &'static str {
-        let error = match self {
-            Self::Redis(error) => error,
-            Self::File(_) => return "then start again",
-            Self::Slow => return "start it, or name another",
-        };
-        if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("NOAUTH") {
-            return LOGIN;
-        }
-        if is_forbidden(error) {
-            return ACCESS;
-        }
-        if broker.tls
-            && let Some(advice) = tls::advice(error)
-        {
-            return advice;
-        }
-        let is_there = !error.is_connection_refusal();
-        match (error.kind(), broker.tls) {
-            (ErrorKind::Io, true) if error.is_timeout() => PLAIN,
-            (ErrorKind::Io, true) if error.is_connection_dropped() && is_there => REFUSES,
-            (ErrorKind::Io, false) if error.is_connection_dropped() && is_there => SECURE,
-            (ErrorKind::Parse, false) => SECURE,
-            (ErrorKind::Io, _) => "start it, or name another",
-            _ => "see its configuration",
-        }
-    }
-
-    /// Whether nothing has come in time.
-    pub(super) fn is_timeout(&self) -> bool {
-        matches!(self, Self::Redis(error) if error.is_timeout())
-    }
-}
-
-/// Of many commands that fail together the first is enough.
-fn text(error: &RedisError) -> String {
-    match error.clone().into_server_errors() {
-        Some(errors) if !errors.is_empty() => errors[0].1.to_string(),
-        _ if error.is_timeout() => "it does not answer in time".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-impl From<redis::ParsingError> for LinkError {
-    fn from(error: redis::ParsingError) -> Self {
-        Self::Redis(error.into())
-    }
 }
 
 #[cfg(test)]
@@ -193,7 +95,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::GoDuration;
+    use crate::{
+        config::GoDuration,
+        replication::error::{PLAIN, REFUSES, SECURE},
+    };
 
     /// What comes of a connection to the listener, soon.
     fn connect(scheme: &str, listener: &TcpListener) -> (LinkError, &'static str) {

@@ -59,7 +59,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::redis::change::State;
+    use crate::replication::change::State;
     use proptest::prelude::*;
     use tracker_common::id::{InfoHash, PeerId};
 

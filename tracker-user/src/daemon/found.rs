@@ -1,12 +1,25 @@
-//! What the steps find, and which setting it is about.
+//! What is found before a start or a reload, and which setting it is about.
 
 use nix::unistd::geteuid;
 use serde_json::Value;
 
 use crate::config::{Config, KeyPath, key};
 
+/// What the steps are gone through for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// A start, which comes next.
+    Start,
+    /// A reload of the tracker in this process.
+    Reload,
+    /// `xdp-tracker check`, where the tracker is going to run.
+    Check,
+    /// `xdp-tracker check --offline`, anywhere.
+    Offline,
+}
+
 /// What is found, each with the setting that it is about.
-pub(in crate::daemon) struct Found {
+pub(super) struct Found {
     /// A start would refuse it.
     pub(super) errors: Vec<(KeyPath, String)>,
     /// A start would say so and go on.
@@ -21,7 +34,7 @@ const NAMING: [&str; 3] = ["files", "path", "url"];
 
 impl Found {
     /// Nothing yet.
-    pub(in crate::daemon) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let config = serde_json::to_value(config).unwrap_or_default();
         Self { errors: Vec::new(), warnings: Vec::new(), notes: Vec::new(), config }
     }
@@ -39,12 +52,7 @@ impl Found {
     /// An error about something at `path` or below it. `pointer` is the same place in the configuration, as JSON
     /// pointers are written. Where the message begins with a key, or names a file that a key there names, it is
     /// about that key.
-    pub(in crate::daemon) fn error_below(
-        &mut self,
-        path: KeyPath,
-        pointer: &str,
-        error: &anyhow::Error,
-    ) {
+    pub(super) fn error_below(&mut self, path: KeyPath, pointer: &str, error: &anyhow::Error) {
         let mut text = format!("{error:#}");
         let mut place = (path, pointer.to_owned());
         while let Some((keys, rest)) = text.split_once(": ") {
@@ -63,14 +71,14 @@ impl Found {
 
     /// The errors as an operator reads them.
     #[cfg(test)]
-    pub(in crate::daemon) fn lines(&self, source: &crate::config::Source) -> Vec<String> {
+    pub(super) fn lines(&self, source: &crate::config::Source) -> Vec<String> {
         let line =
             |(path, message): &(KeyPath, String)| source.finding(path, message.clone()).to_string();
         self.errors.iter().map(line).collect()
     }
 
     /// Something that cannot be told from here, or looks wrong and is not.
-    pub(in crate::daemon) fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 

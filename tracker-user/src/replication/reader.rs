@@ -10,11 +10,12 @@ use redis::{Connection, Msg};
 use tracker_common::{announce::Event, id::PeerId, peers::PeerBuf};
 
 use super::{
-    RETRY_PAUSE, Shared,
     change::State,
+    error::LinkError,
     health::Part,
-    link::{self, LinkError},
+    link,
     message::{self, Heard},
+    shared::{RETRY_PAUSE, Shared},
 };
 use crate::{
     pipeline::{AnnounceRequest, Params},

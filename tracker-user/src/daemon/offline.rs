@@ -3,15 +3,11 @@
 
 use std::path::PathBuf;
 
-use super::{Found, Occasion};
+use super::found::{Found, Occasion};
 use crate::config::{Config, HookConfig};
 
 /// Says what is not told here. Returns whether the certificate can be looked at.
-pub(in crate::daemon) fn is_certificate_told(
-    config: &Config,
-    occasion: Occasion,
-    found: &mut Found,
-) -> bool {
+pub(super) fn is_certificate_told(config: &Config, occasion: Occasion, found: &mut Found) -> bool {
     if occasion != Occasion::Offline {
         return true;
     }
@@ -29,7 +25,7 @@ pub(in crate::daemon) fn is_certificate_told(
 }
 
 /// Why a hook cannot be made here, where that says nothing about the configuration.
-pub(in crate::daemon) fn leaves_out(hook: &HookConfig, occasion: Occasion) -> Option<String> {
+pub(super) fn leaves_out(hook: &HookConfig, occasion: Occasion) -> Option<String> {
     if occasion != Occasion::Offline {
         return None;
     }

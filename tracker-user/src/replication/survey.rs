@@ -5,11 +5,12 @@ use std::{thread, time::Duration};
 use redis::{Connection, Value};
 
 use super::{
-    Shared,
-    link::{LinkError, WRONG_TYPE},
+    error::LinkError,
+    link::WRONG_TYPE,
     message::age,
     schema::{self, Group, Swarm},
     script,
+    shared::Shared,
 };
 use crate::clock::wall_ns;
 

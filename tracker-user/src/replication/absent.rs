@@ -2,11 +2,11 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use super::memory::MemoryStorage;
 use crate::{
     config::{RedisConfig, StorageConfig},
     metrics::Metrics,
     pipeline::PostHook,
+    storage::memory::MemoryStorage,
 };
 
 /// The storage cannot be had.
@@ -22,11 +22,19 @@ pub(crate) fn check_files(_: &StorageConfig) -> Result<(), Infallible> {
     Ok(())
 }
 
+/// See `access::Writes`.
+#[expect(dead_code, reason = "no Redis is asked")]
+pub(crate) enum Writes {
+    Allowed,
+    Refused(String),
+    Untold,
+}
+
 /// Refuses the storage.
 ///
 /// # Errors
 /// Always.
-pub(crate) fn check(_: &RedisConfig) -> Result<(), Absent> {
+pub(crate) fn check(_: &RedisConfig) -> Result<Writes, Absent> {
     Err(Absent)
 }
 

@@ -5,12 +5,13 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use redis::{Connection, Pipeline, RedisError, Value};
 
 use super::{
-    RETRY_PAUSE, Shared,
     change::{Change, Key, State},
+    error::LinkError,
     health::Part,
-    link::{LinkError, WRONG_TYPE},
+    link::WRONG_TYPE,
     message,
     schema::{self, Group, Swarm},
+    shared::{RETRY_PAUSE, Shared},
 };
 use crate::{
     clock::wall_ns,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Shared, change::Change};
+use super::{change::Change, shared::Shared};
 use crate::{
     clock::wall_ns,
     pipeline::{AnnounceRequest, AnnounceResponse, PostHook},

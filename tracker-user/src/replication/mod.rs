@@ -14,6 +14,7 @@
 mod access;
 mod change;
 mod departed;
+mod error;
 mod feed;
 mod health;
 mod link;
@@ -22,6 +23,7 @@ mod queue;
 mod reader;
 pub mod schema;
 mod script;
+mod shared;
 mod survey;
 mod syncer;
 mod tls;
@@ -40,29 +42,27 @@ pub use access::Writes;
 
 use self::{
     departed::Departed,
+    error::{FileError, LinkError},
     health::Health,
-    link::{LinkError, Settings},
+    link::Settings,
     queue::Queue,
     reader::Reader,
+    shared::{Shared, Wanted},
     survey::{Found, Survey},
-    syncer::Wanted,
-    tls::{FileError, Files},
+    tls::Files,
     writer::Writer,
 };
-use super::memory::MemoryStorage;
 use crate::{
     config::{Broker, BrokerError, RedisConfig, StorageConfig},
     metrics::{Metrics, RedisMetrics},
     pipeline::PostHook,
     privileges,
+    storage::memory::MemoryStorage,
     worker::Worker,
 };
 
 /// How long a start waits for what Redis holds. The rest is fetched while the tracker serves.
 const START_SYNC_MAX: Duration = Duration::from_secs(60);
-
-/// How long a lost server is left alone.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long an end waits for Redis.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -111,20 +111,6 @@ pub fn check(config: &RedisConfig) -> Result<Writes, StartError> {
     let limit = settings.login_max() + settings.read_timeout;
     let seen = within(limit, move || access::look(&settings))?;
     seen.unwrap_or(Err(LinkError::Slow)).map_err(|error| StartError::Link { broker, error })
-}
-
-/// What all threads go by.
-struct Shared {
-    settings: Settings,
-    /// The tracker's name in messages.
-    instance: u64,
-    storage: Arc<MemoryStorage>,
-    queue: Queue,
-    departed: Departed,
-    sync_wanted: Wanted,
-    health: Health,
-    config: ArcSwap<RedisConfig>,
-    metrics: RedisMetrics,
 }
 
 /// Connects, and hears the other trackers.

@@ -1,24 +1,19 @@
 //! Redis over TLS: whom we trust, and how we show who we are.
 
-use std::{
-    error::Error as StdError,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
-use redis::{Client, ClientTlsConfig, ConnectionInfo, RedisError, TlsCertificates};
+use redis::{Client, ClientTlsConfig, ConnectionInfo, TlsCertificates};
 use rustls::{
-    CertificateError, RootCertStore,
+    RootCertStore,
     crypto::ring,
     pki_types::{
-        CertificateDer, InvalidDnsNameError, PrivateKeyDer,
+        CertificateDer, PrivateKeyDer,
         pem::{self, PemObject as _},
     },
     sign::CertifiedKey,
 };
 
-use super::link::{LinkError, PLAIN};
+use super::error::{FileError, LinkError};
 use crate::{
     certificate,
     config::RedisConfig,
@@ -35,60 +30,6 @@ pub(super) struct Files {
 struct ClientFiles {
     chain: PathBuf,
     key: PathBuf,
-}
-
-/// Why a file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// It is missing, or not ours to read.
-    #[error("{key}: cannot read {}: {error}; name a file that the tracker may read", .file.display())]
-    Unreadable {
-        /// The key that names it.
-        key: &'static str,
-        /// Which file.
-        file: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// No certificates.
-    #[error("{key}: no certificate in {}: {error}; give one in PEM", .file.display())]
-    Certificate {
-        /// The key that names it.
-        key: &'static str,
-        /// Which file.
-        file: PathBuf,
-        /// What is wrong.
-        error: pem::Error,
-    },
-    /// Certificates by which nothing can be checked.
-    #[error("redis_ca_path: {} holds what is no authority: {error}; give certificates of authorities", .file.display())]
-    Authority {
-        /// Which file.
-        file: PathBuf,
-        /// What is wrong.
-        error: rustls::Error,
-    },
-    /// No private key.
-    #[error("redis_key_path: no private key in {}: {error}; give one in PEM", .file.display())]
-    Key {
-        /// Which file.
-        file: PathBuf,
-        /// What is wrong.
-        error: pem::Error,
-    },
-    /// They are of different pairs, or of a kind that is not supported.
-    #[error(
-        "redis_key_path: {} does not go with {}: {error}",
-        .key.display(), .chain.display()
-    )]
-    Pair {
-        /// The certificate's file.
-        chain: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// What is wrong.
-        error: String,
-    },
 }
 
 impl Files {
@@ -173,40 +114,6 @@ fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {
         file: file.to_owned(),
         error,
     })
-}
-
-/// What to do about what the two sides of a connection do not agree on, or what keeps it from being tried;
-/// none where it is something else.
-pub(super) fn advice(error: &RedisError) -> Option<&'static str> {
-    let shared = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?;
-    let Some(error) = shared.downcast_ref::<io::Error>() else {
-        // The `redis` crate reads what the system trusts, even where nobody is to be trusted for it.
-        let is_of_system = !shared.is::<InvalidDnsNameError>();
-        return is_of_system.then_some("see to the system's certificates, or to SSL_CERT_FILE");
-    };
-    Some(match error.get_ref()?.downcast_ref()? {
-        rustls::Error::InvalidCertificate(error) => advice_on_certificate(error),
-        rustls::Error::AlertReceived(_) => {
-            "give a certificate that it trusts in redis_cert_path, and its key in redis_key_path"
-        }
-        rustls::Error::InvalidMessage(_) => PLAIN,
-        _ => return None,
-    })
-}
-
-fn advice_on_certificate(error: &CertificateError) -> &'static str {
-    match error {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "name the authority that signed its certificate in redis_ca_path"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "have redis_broker name it as its certificate does, among the alternative names"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "renew its certificate, or see to the clocks"
-        }
-        _ => "give it another certificate: of version 3, for a server, and itself no authority's",
-    }
 }
 
 #[cfg(test)]

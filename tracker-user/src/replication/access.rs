@@ -4,7 +4,8 @@ use redis::{Arg, Cmd, Connection, Value};
 use tracker_common::id::InfoHash;
 
 use super::{
-    link::{self, LinkError, Settings},
+    error::{LinkError, is_forbidden},
+    link::{self, Settings},
     message,
     schema::{Group, Swarm, swarms_count_key},
     script, survey,
@@ -47,7 +48,7 @@ fn some_swarm(group: Group) -> Swarm {
 /// Has Redis run the script by which a start removes peers that have expired: it finds none.
 fn expire(link: &mut Connection, group: Group) -> Result<(), LinkError> {
     match script::expire(&some_swarm(group), &[]).exec(link) {
-        Err(error) if link::is_forbidden(&error) => Err(error.into()),
+        Err(error) if is_forbidden(&error) => Err(error.into()),
         // A Redis that cannot write for now does not keep a tracker from its start.
         _ => Ok(()),
     }

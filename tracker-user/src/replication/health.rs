@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::link::LinkError;
+use super::error::LinkError;
 use crate::{log_limit::Trouble, metrics::RedisMetrics};
 
 /// What can lose its connection.

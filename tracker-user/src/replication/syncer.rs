@@ -2,32 +2,20 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{RETRY_PAUSE, Shared, health::Part, link::LinkError, survey::Survey};
+use super::{
+    error::LinkError,
+    health::Part,
+    shared::{RETRY_PAUSE, Shared},
+    survey::Survey,
+};
 use crate::worker::{Stopping, Worker};
 
 /// How often it sees whether it is wanted.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// A reason to look at Redis before it is time.
-#[derive(Default)]
-pub(super) struct Wanted(AtomicBool);
-
-impl Wanted {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
-    }
-}
 
 /// Starts the thread.
 pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Worker> {
