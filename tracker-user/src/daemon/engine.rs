@@ -162,7 +162,8 @@ impl Engine {
             ending == Ending::AsConfigured && self.config.xdp.on_exit == OnExit::Keep;
         match self.data_plane {
             Some(data_plane) if is_kernel_kept => data_plane.leave(),
-            data_plane => drop(data_plane),
+            // Dropped at the end of this arm, it removes the program.
+            _data_plane => {}
         }
         runtime.block_on(self.frontends.stop());
         if let Some(replica) = self.replica {
