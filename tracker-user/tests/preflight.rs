@@ -447,3 +447,14 @@ fn a_tracker_that_is_stopped_is_said_and_not_waited_for() {
     let said = fine(folder.path(), &[]);
     assert!(said.contains("control.sock: the tracker there does not answer: "), "{said}");
 }
+
+#[test]
+fn more_hooks_than_there_are_ranks_are_an_error() {
+    let hook = "- { name: port approval, options: {} }\n";
+    let settings = format!("udp: {{ addr: '127.0.0.1:0' }}\nprehooks:\n{}", hook.repeat(32));
+    let folder = configured(&settings);
+    for arguments in [&["check"][..], &[]] {
+        let said = errors(folder.path(), arguments);
+        assert!(said.contains("prehooks: 32 hooks are more than 31; leave some out"), "{said}");
+    }
+}

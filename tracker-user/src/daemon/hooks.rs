@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
+use tracker_common::policy::RANKS;
 
 use super::{
     found::{Found, Occasion},
@@ -85,6 +86,11 @@ impl HookMaker {
             }
         }
         hooks.extend(self.own.pre_hooks.iter().cloned());
+        if hooks.len() > RANKS as usize {
+            is_complete = false;
+            let error = anyhow!("{} hooks are more than {RANKS}; leave some out", hooks.len());
+            found.error_below(key("prehooks"), "/prehooks", &error);
+        }
         is_complete.then_some(hooks)
     }
 
