@@ -6,7 +6,7 @@ use aya_ebpf::{maps::lpm_trie::Key as Prefix, programs::XdpContext};
 use tracker_common::{
     abi::{Config, GrantKey, Verdict, flag},
     family::{Family, V4, V6},
-    policy::{Decision, Key, Objections, Ranks, Subject, View},
+    policy::{Decision, Key, Objections, Ranks, SourceView, Subject, View},
     wire::{AnnounceRequest, RequestHead},
 };
 
@@ -60,16 +60,18 @@ pub fn scrape<F: Ip>(ctx: &XdpContext, l3: u32) -> Outcome {
     }
 }
 
+impl<F: Ip> SourceView for Announced<'_, F> {
+    #[inline(always)]
+    fn refused_network(&self) -> Option<Ranks> {
+        F::refused_network(&F::source(self.datagram.ip))
+    }
+}
+
 impl<F: Ip> View for Announced<'_, F> {
     #[inline(always)]
     fn listed(&self, key: Key) -> Ranks {
         // SAFETY: the daemon deletes nothing from a list that is in force.
         unsafe { LISTED.get(key.word()) }.copied().unwrap_or(0)
-    }
-
-    #[inline(always)]
-    fn refused_network(&self) -> Option<Ranks> {
-        F::refused_network(&F::source(self.datagram.ip))
     }
 
     /// An announce without options is not granted where they are to be told: a post-hook needs the key in the URL
@@ -82,20 +84,10 @@ impl<F: Ip> View for Announced<'_, F> {
     }
 }
 
-impl<F: Ip> View for Scraped<'_, F> {
-    #[inline(always)]
-    fn listed(&self, _: Key) -> Ranks {
-        0
-    }
-
+impl<F: Ip> SourceView for Scraped<'_, F> {
     #[inline(always)]
     fn refused_network(&self) -> Option<Ranks> {
         F::refused_network(&F::source(self.0.ip))
-    }
-
-    #[inline(always)]
-    fn is_granted(&self) -> bool {
-        false
     }
 }
 

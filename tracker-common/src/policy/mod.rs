@@ -80,13 +80,16 @@ impl Subject {
     }
 }
 
-/// Where rules look things up: the program in its maps, the daemon in its memory. Each view is of one request.
-pub trait View {
-    /// The ranks whose lists have this key.
-    fn listed(&self, key: Key) -> Ranks;
-
+/// Where rules look up the source of a request: the program in its maps, the daemon in its memory.
+pub trait SourceView {
     /// The ranks that refuse the smallest listed network that the source is in; `None` where it is in none.
     fn refused_network(&self) -> Option<Ranks>;
+}
+
+/// Where rules look up the rest of an announce.
+pub trait View: SourceView {
+    /// The ranks whose lists have this key.
+    fn listed(&self, key: Key) -> Ranks;
 
     /// Whether a hook has verified an announce of this torrent from this source before.
     fn is_granted(&self) -> bool;
@@ -180,10 +183,9 @@ impl Policy {
     /// Whether announces are judged by anything but their torrents.
     #[must_use]
     pub fn judges_announces(&self) -> bool {
-        let of_torrents = Self { ranks: [0; RULES], unlisted_gate: self.unlisted_gate, ..*self };
         let has_lists =
             Rule::ALL.iter().any(|&rule| rule != Rule::Torrent && self.ranks[rule as usize] != 0);
-        has_lists || of_torrents.granted | of_torrents.passes_announces != 0
+        has_lists || self.granted | self.passes_announces != 0
     }
 
     /// What the hooks say of an announce, but for those that list torrents.
@@ -209,12 +211,12 @@ impl Policy {
 
     /// What the hooks say of a scrape.
     #[inline(always)]
-    pub fn object_to_scrape(&self, view: &impl View) -> Objections {
+    pub fn object_to_scrape(&self, view: &impl SourceView) -> Objections {
         Objections { refused: self.object_to_source(view), undecided: self.passes_scrapes }
     }
 
     #[inline(always)]
-    fn object_to_source(&self, view: &impl View) -> Ranks {
+    fn object_to_source(&self, view: &impl SourceView) -> Ranks {
         let ranks = self.ranks[Rule::Network as usize];
         if ranks == 0 {
             return 0;

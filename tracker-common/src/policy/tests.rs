@@ -36,13 +36,15 @@ struct Lists {
     is_granted: bool,
 }
 
+impl SourceView for Lists {
+    fn refused_network(&self) -> Option<Ranks> {
+        self.networks
+    }
+}
+
 impl View for Lists {
     fn listed(&self, key: Key) -> Ranks {
         if key == Key::of_client(SUBJECT.client) { self.clients } else { self.ports }
-    }
-
-    fn refused_network(&self) -> Option<Ranks> {
-        self.networks
     }
 
     fn is_granted(&self) -> bool {

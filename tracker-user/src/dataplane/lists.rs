@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use aya::{
     Ebpf,
     maps::{
-        HashMap as BpfHashMap, Map, MapData, MapError,
+        HashMap as BpfHashMap, MapData, MapError,
         lpm_trie::{Key as Prefix, LpmTrie},
     },
 };
@@ -16,7 +16,7 @@ use tracker_common::{
     policy::{Key, Ranks},
 };
 
-use super::policy::Composed;
+use super::{load::take_map, policy::Composed};
 use crate::pipeline::Pipeline;
 
 /// The most clients and ports that the kernel knows together.
@@ -39,9 +39,9 @@ impl HookMaps {
     /// When they are not what they should be, or have been taken already.
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         Ok(Self {
-            listed: take(ebpf, name::LISTED)?,
-            networks_v4: take(ebpf, name::NETWORKS_V4)?,
-            networks_v6: take(ebpf, name::NETWORKS_V6)?,
+            listed: take_map(ebpf, name::LISTED)?,
+            networks_v4: take_map(ebpf, name::NETWORKS_V4)?,
+            networks_v6: take_map(ebpf, name::NETWORKS_V6)?,
         })
     }
 
@@ -93,11 +93,6 @@ impl HookMaps {
             }
         }
     }
-}
-
-fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T> {
-    let Some(map) = ebpf.take_map(name) else { bail!("the XDP program has no map {name}") };
-    T::try_from(map).with_context(|| format!("map {name}"))
 }
 
 fn clear<K: aya::Pod>(trie: &mut LpmTrie<MapData, K, Ranks>) -> Result<(), MapError> {

@@ -61,6 +61,19 @@ pub struct Kernel {
     inherited: Option<State>,
 }
 
+/// Takes a map out of a loaded program, for one user to own it.
+///
+/// # Errors
+/// When it is not there, or not what it should be.
+pub(super) fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> anyhow::Result<T>
+where
+    T: TryFrom<Map>,
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    let map = ebpf.take_map(name).with_context(|| missing(name))?;
+    map.try_into().with_context(|| missing(name))
+}
+
 /// The program's hold on an interface.
 pub(super) enum Hold {
     /// It ends with this process.
@@ -154,8 +167,7 @@ impl Kernel {
         T: TryFrom<Map>,
         T::Error: std::error::Error + Send + Sync + 'static,
     {
-        let map = self.ebpf.take_map(name).with_context(|| missing(name))?;
-        map.try_into().with_context(|| missing(name))
+        take_map(&mut self.ebpf, name)
     }
 
     /// How the program is to tell the time.

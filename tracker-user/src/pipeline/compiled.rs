@@ -5,7 +5,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use tracker_common::{
-    policy::{Decision, IntervalVariation, Key, Objections, Policy, Ranks, Rule, Subject, View},
+    policy::{
+        Decision, IntervalVariation, Key, Objections, Policy, Ranks, Rule, SourceView, Subject,
+        View,
+    },
     table::layout::Gate,
     wire::Failure,
 };
@@ -106,18 +109,20 @@ struct InMemory<'a> {
     source: IpAddr,
 }
 
-impl View for InMemory<'_> {
-    fn listed(&self, key: Key) -> Ranks {
-        let has = |list: &List| matches!(list, List::Keys(list) if list.keys.contains(&key));
-        let ranks = self.lists.iter().filter(|(_, list)| has(list)).map(|(rank, _)| rank);
-        ranks.fold(0, |all, rank| all | rank)
-    }
-
+impl SourceView for InMemory<'_> {
     fn refused_network(&self) -> Option<Ranks> {
         Some(self.lists.iter().fold(0, |refused, (rank, list)| match list {
             List::Networks(list) if !list.load().admits(self.source) => refused | rank,
             _ => refused,
         }))
+    }
+}
+
+impl View for InMemory<'_> {
+    fn listed(&self, key: Key) -> Ranks {
+        let has = |list: &List| matches!(list, List::Keys(list) if list.keys.contains(&key));
+        let ranks = self.lists.iter().filter(|(_, list)| has(list)).map(|(rank, _)| rank);
+        ranks.fold(0, |all, rank| all | rank)
     }
 
     /// Hooks that leave grants are called.
