@@ -115,7 +115,7 @@ impl Meter {
         let paid_ns = self.0.load();
         // What is behind wraps around.
         if paid_ns.wrapping_sub(now_ns) > stale_ns {
-            // Whoever else comes first has counted, and what we miss is one of a whole burst.
+            // If another processor comes first, it has counted, and this one misses a unit of a whole burst.
             self.0.replace(paid_ns, now_ns.wrapping_add(rate.cost_ns(units)));
         } else {
             self.0.add(rate.cost_ns(units));

@@ -1,6 +1,6 @@
 //! Limits: what a source may have, what all of them may, and what an interface may send.
 //!
-//! Who is over a limit is throttled where the protocol has the words for it: an announce is answered
+//! A source over a limit is throttled where the protocol has the words for it: an announce is answered
 //! without peers and with a long interval, after which its client comes back, while one that gets an
 //! error or nothing tries again soon.
 
@@ -43,7 +43,7 @@ pub fn admit<F: Ip>(ctx: &XdpContext, l3: u32, now_ns: u64) -> Result<(), Verdic
     if !is_connect && !env.is_valid_id::<F>(request.connection_id, datagram.ip, now_ns) {
         return if rate.covers(ahead_ns, true) { Ok(()) } else { Err(Verdict::EgressDropped) };
     }
-    // A connect proves no source either. What anyone can forge leaves half to those who have proven theirs.
+    // A connect proves no source either. Requests that anyone can forge leave half to requests of proven sources.
     if !rate.covers(ahead_ns, is_connect) {
         return Err(if is_announce { Verdict::EgressThrottled } else { Verdict::EgressDropped });
     }

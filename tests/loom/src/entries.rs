@@ -78,7 +78,7 @@ fn a_newcomer_whose_announces_meet_may_be_there_twice() {
     assert!(failure.contains("2 slots for one peer"), "{failure}");
 }
 
-/// A slot passes from one peer to another while somebody is given peers of the entry.
+/// A slot passes from one peer to another while a third peer is given peers of the entry.
 fn slot_that_changes_hands(order: Order) {
     let world = torrent::<V6>([1, 2]).share(1, 0);
     let changes = world.processor(order, |world| {

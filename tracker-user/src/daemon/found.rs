@@ -109,7 +109,7 @@ impl Found {
     }
 }
 
-/// Whether the tracker may run as a user who may do more.
+/// Whether the tracker may run as a user with more rights.
 fn is_another_user() -> bool {
     !geteuid().is_root()
 }

@@ -25,7 +25,7 @@ pub(super) const PLAIN: &str =
 pub(super) const REFUSES: &str =
     "see its log: it may want a certificate, by redis_cert_path and redis_key_path";
 
-/// What to do about a user who may not use a command or a key.
+/// What to do if Redis does not let its user use a command or a key.
 const ACCESS: &str = "give its user (ACL) the commands and keys that docs/operations.md names";
 
 /// What Redis says of a command or a key that its user may not use.
@@ -166,7 +166,7 @@ pub enum FileError {
 fn advice(error: &RedisError) -> Option<&'static str> {
     let shared = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?;
     let Some(error) = shared.downcast_ref::<io::Error>() else {
-        // The `redis` crate reads what the system trusts, even where nobody is to be trusted for it.
+        // The `redis` crate reads the system's certificates, even where the tracker does not use them.
         let is_of_system = !shared.is::<InvalidDnsNameError>();
         return is_of_system.then_some("see to the system's certificates, or to SSL_CERT_FILE");
     };

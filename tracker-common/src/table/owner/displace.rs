@@ -95,7 +95,7 @@ impl<M: Memory> Table<M> {
     }
 
     /// Puts the torrent into its new entry too; `false` when that was taken in the meantime. The caller
-    /// holds the lock exclusively: nobody is at work on the torrent, having found it in the other entry.
+    /// holds the lock exclusively: no frontend is at work on the torrent, having found it in the other entry.
     fn occupy<F: Family>(&self, step: &Move<'_, F>) -> bool {
         // Admissions hold this lock too.
         let _owner = self.owner();

@@ -157,7 +157,7 @@ impl<M: Memory> Table<M> {
             self.admit::<F>(&one.info_hash, Gate::Open, false);
             match self.apply_growing::<F>(one, clock, &mut peers) {
                 Ok(()) => {}
-                // Somebody else has taken the entry that was to become vacant.
+                // Another torrent has taken the entry that was to become vacant.
                 Err(Miss::Unknown) if !self.is_at_cap::<F>() => self.wait_again(*one),
                 // The kernel uses an entry that has just been admitted, until it is frozen to grow.
                 Err(Miss::Full) if self.is_in_use::<F>(&one.info_hash) => self.wait_again(*one),

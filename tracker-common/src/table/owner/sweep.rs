@@ -192,7 +192,7 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// Counts the peers of a spilled torrent that nobody else uses: a process that was killed between a
+    /// Counts the peers of a spilled torrent that only the sweep uses: a process that was killed between a
     /// change of a slot and its tally has left that wrong.
     fn tally<F: Family>(&self, entry: Entry<'_, F>) {
         if !entry.is_spilled() {

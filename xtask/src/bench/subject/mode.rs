@@ -27,7 +27,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one that nobody trusts.
+    /// Makes a certificate that no system trusts.
     ///
     /// # Errors
     /// `openssl` is missing.
